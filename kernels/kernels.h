@@ -1,0 +1,175 @@
+/* The operations of a forward pass, and the registry of their implementations.
+ *
+ * Every operation has a scalar form (kernels/scalar/), which is its specification, and faster forms beside it
+ * (kernels/x86/), each in a file compiled with its own flags. kernels/registry.def lists all of them, a line each:
+ * dispatch, tests and benchmarks read that list. ash_kernels_init fills the table level by level, so the last
+ * line whose level the machine has wins.
+ *
+ * Conventions. Floats are IEEE single. Rows of activations are padded with zeros to ASH_COLS_PAD columns. Pointers
+ * that a comment calls aligned are aligned to 64 bytes. Operations write nothing but what their comment names, keep no
+ * state, allocate nothing, cannot fail, and give the same result whatever part of the panels or heads a call covers:
+ * so threads may split the work anywhere. Between levels results differ by rounding; each op says how much it may.
+ */
+#ifndef ASHLAR_KERNELS_KERNELS_H
+#define ASHLAR_KERNELS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/container.h"
+#include "format/dtype.h"
+#include "format/tile.h"
+
+#define ASH_COLS_PAD 64
+static inline int64_t ash_pad_cols(int64_t cols) { return (cols + ASH_COLS_PAD - 1) / ASH_COLS_PAD * ASH_COLS_PAD; }
+
+/* A tiled matrix [rows, cols] in memory, usually in a mapping. */
+typedef struct ash_matrix {
+    ash_dtype dtype;
+    const uint8_t *data;  /* panels, panel_bytes apart; at least 16-byte aligned */
+    int64_t rows, cols;
+    int64_t panel_bytes;
+    /* F8_E4M3 alone: the weight is e4m3 * scale.
+     * TENSOR: scale[0]. ROW: scale[row], padded to whole panels.
+     * BLOCK128: scale[((panel * ceil(cols / 128)) + k / 128) * 16 + row in panel]: expanded by the loader. */
+    ash_scale_kind scale_kind; /* NONE for other types */
+    const float *scale;
+} ash_matrix;
+
+/* Inputs of a matrix product: `tokens` rows. f32 is always there; the q8 form where the op is MATMUL_Q8. */
+typedef struct ash_acts {
+    int64_t tokens;
+    int64_t cols;          /* = matrix cols */
+    int64_t stride;        /* floats from a token to the next, >= ash_pad_cols(cols), a multiple of 64 */
+    const float *f32;      /* aligned; columns from cols to ash_pad_cols(cols) are zero */
+    /* The 8-bit form, one scale per 32 columns: x[k] ~ q8[k] * q8_scale[k / 32], |q8| <= 127.
+     * Strides: q8 `stride`; q8_scale stride / 32; q8_sum stride / 16. */
+    const int8_t *q8;      /* aligned */
+    const float *q8_scale;
+    const int16_t *q8_sum; /* sum of q8 over each 16 columns */
+} ash_acts;
+
+/* Each thread brings this much aligned scratch to MATMUL and ATTENTION. */
+#define ASH_SCRATCH_BYTES (512 * 1024)
+
+/* y[t * y_token_stride + i * y_panel_stride + r] = sum_k W[16 (panel_first + i) + r][k] * x[t][k]
+ * for t < x->tokens, i < panel_count, r < 16. Rows of padding give 0.
+ * MATMUL_F32: float activations: the specification. Any summation order: differs from scalar by at most
+ *   (cols + 8) * 2^-24 * sum_k |W x|.
+ * MATMUL_Q8: x from the q8 form; the integer part of each 32 (Q6_K: 16) columns is exact, the rest rounds as above. */
+typedef void ash_matmul_fn(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x, float *y,
+                           int64_t y_token_stride, int64_t y_panel_stride, void *scratch);
+
+/* out[k] = W[row][k], k < cols: exact (fp8: e4m3 * scale rounded once). Also what decodes an embedding. */
+typedef void ash_row_fn(const ash_matrix *w, int64_t row, float *out);
+
+/* x[0 .. cols) with cols a multiple of 64, to the 8-bit form of ash_acts: per 32 columns, scale = max|x| / 127
+ * (0 when all are 0; then q8 = 0), q8 = x * (127 / max|x|) rounded to nearest even. Bit-identical at every level. */
+typedef void ash_quantize_q8_fn(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum);
+
+/* x[i] = e4m3(x[i] / scale) * scale in place, saturating, i < n; scale > 0. Bit-identical at every level. */
+typedef void ash_round_e4m3_fn(float *x, int64_t n, float scale);
+/* max |x[i]|; exact. */
+typedef float ash_max_abs_fn(const float *x, int64_t n);
+
+/* out[i] = x[i] / sqrt(mean(x^2) + eps) * w[i]; out may be x. Relative error n * 2^-24. */
+typedef void ash_rms_norm_fn(const float *x, const float *w, int64_t n, float eps, float *out);
+
+/* Rotates the first rope_dim elements of each of `heads` heads in place: pairs (2 i, 2 i + 1) by the angle whose
+ * cosine and sine are cos_sin[2 i], cos_sin[2 i + 1]. */
+typedef void ash_rope_fn(float *x, int64_t heads, int64_t head_dim, int64_t rope_dim, const float *cos_sin);
+
+/* h[16 i + r] = silu(gate) * up, gate = gu[32 i + r], up = gu[32 i + 16 + r], i < panels. silu(x) = x / (1 + e^-x).
+ * Within 4 ulp of the exact value's magnitude plus 2^-126. */
+typedef void ash_swiglu_fn(const float *gu, int64_t panels, float *h);
+
+/* x[i] += y[i] */
+typedef void ash_add_fn(float *x, const float *y, int64_t n);
+/* out[i] = f16(x[i]), nearest even, exact. */
+typedef void ash_to_f16_fn(const float *x, int64_t n, uint16_t *out);
+
+/* Causal attention of one KV head: `group` query heads that share it, tokens at positions pos .. pos + tokens - 1.
+ * Query head g of token t: q[t * q_stride + g * head_dim ..]; its result goes to out[t * out_stride + g * head_dim ..].
+ * k, v: f16 [positions][head_dim], rows kv_stride halves apart; the row of position p is p % kv_rows.
+ * A query at position p sees positions max(0, p - window + 1) .. p (window 0: from 0).
+ * out = softmax(scale * q k) v with float sums. Any blocking: within 2^-10 relative of the largest |v| seen. */
+typedef struct ash_attention {
+    const float *q;
+    int64_t q_stride;
+    const uint16_t *k, *v;
+    int64_t kv_stride, kv_rows;
+    int64_t head_dim, group;
+    float scale;
+    int64_t pos, tokens, window;
+    float *out;
+    int64_t out_stride;
+} ash_attention;
+typedef void ash_attention_fn(const ash_attention *a, void *scratch);
+
+/* ---- registry ---- */
+
+typedef enum ash_level { /* a level includes the ones before it in its family */
+    ASH_LEVEL_SCALAR = 0,
+    ASH_LEVEL_AVX2 = 1,     /* AVX2, FMA, F16C */
+    ASH_LEVEL_AVX512 = 2,   /* F, BW, DQ, VL */
+    ASH_LEVEL_VNNI = 3,     /* AVX-512 VNNI */
+    ASH_LEVEL_COUNT
+} ash_level;
+
+typedef enum ash_op {
+    ASH_OP_MATMUL_F32,
+    ASH_OP_MATMUL_Q8, /* Q types alone */
+    ASH_OP_ROW,
+    ASH_OP_QUANTIZE_Q8,
+    ASH_OP_ROUND_E4M3,
+    ASH_OP_MAX_ABS,
+    ASH_OP_RMS_NORM,
+    ASH_OP_ROPE,
+    ASH_OP_SWIGLU,
+    ASH_OP_ADD,
+    ASH_OP_TO_F16,
+    ASH_OP_ATTENTION,
+    ASH_OP_COUNT
+} ash_op;
+
+typedef void ash_any_fn(void); /* cast to the op's type */
+
+typedef struct ash_kernel {
+    const char *name; /* "matmul_q8/q4_k/vnni" */
+    ash_op op;
+    ash_dtype dtype;  /* ASH_DTYPE_COUNT for ops that have none */
+    ash_level level;
+    ash_any_fn *fn;
+} ash_kernel;
+
+/* Every implementation in the binary, slowest level first. */
+const ash_kernel *ash_kernel_list(size_t *count);
+
+typedef struct ash_kernels {
+    ash_level level;
+    ash_matmul_fn *matmul_f32[ASH_USABLE_DTYPES];
+    ash_matmul_fn *matmul_q8[ASH_USABLE_DTYPES]; /* NULL for F32, F16, BF16, F8_E4M3 */
+    ash_row_fn *row[ASH_USABLE_DTYPES];
+    ash_quantize_q8_fn *quantize_q8;
+    ash_round_e4m3_fn *round_e4m3;
+    ash_max_abs_fn *max_abs;
+    ash_rms_norm_fn *rms_norm;
+    ash_rope_fn *rope;
+    ash_swiglu_fn *swiglu;
+    ash_add_fn *add;
+    ash_to_f16_fn *to_f16;
+    ash_attention_fn *attention;
+} ash_kernels;
+
+/* The best level that processor and operating system both grant (CPUID, then XGETBV). */
+ash_level ash_level_detect(void);
+const char *ash_level_name(ash_level level); /* "scalar", "avx2", "avx512", "vnni" */
+/* Fills `out` with the best kernels up to min(level, detected). */
+void ash_kernels_init(ash_kernels *out, ash_level level);
+
+/* A source row (row-major blocks, ash_row_bytes) to floats, scalar: what conversion, quantizers and tests use.
+ * F8_E4M3 comes without its scale. */
+void ash_decode_row(ash_dtype dtype, const void *row, int64_t cols, float *out);
+
+#endif

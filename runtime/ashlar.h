@@ -1,0 +1,147 @@
+/* libashlar: run a pre-packed model. The one public header; plain C, opaque types.
+ *
+ * A call that can fail returns 0 on success and a nonzero ashlar_status otherwise, and then *err (if not NULL) holds
+ * one line that says what, where and what to do. The library never prints and never exits. A model is immutable after
+ * loading and may be shared by threads; a session belongs to one thread at a time.
+ */
+#ifndef ASHLAR_H
+#define ASHLAR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define ASHLAR_API __attribute__((visibility("default")))
+#else
+#define ASHLAR_API
+#endif
+
+enum ashlar_status {
+    ASHLAR_OK = 0,
+    ASHLAR_ERROR_ARGUMENT,
+    ASHLAR_ERROR_IO,
+    ASHLAR_ERROR_MEMORY,
+    ASHLAR_ERROR_FORMAT,
+    ASHLAR_ERROR_CHECKSUM,
+    ASHLAR_ERROR_UNSUPPORTED,
+    ASHLAR_ERROR_LIMIT, /* the context is full */
+    ASHLAR_ERROR_CANCELLED
+};
+
+typedef struct ashlar_error {
+    int status;
+    char text[512];
+} ashlar_error;
+
+typedef struct ashlar_model ashlar_model;
+typedef struct ashlar_session ashlar_session;
+typedef struct ashlar_sampler ashlar_sampler;
+
+ASHLAR_API const char *ashlar_version(void); /* "0.1.0" */
+
+/* ---- model ---- */
+
+/* Maps an .ashlar file. Weights are neither copied nor repacked. Tensor data is not verified here: ashlar verify does. */
+ASHLAR_API int ashlar_model_load(const char *path, ashlar_model **out, ashlar_error *err);
+ASHLAR_API void ashlar_model_free(ashlar_model *model); /* after its sessions; NULL is fine */
+
+typedef struct ashlar_model_info {
+    const char *name, *architecture; /* live as long as the model */
+    uint64_t file_bytes, weight_bytes_per_token; /* the second: bytes of weights that one decoded token reads */
+    uint64_t parameters;
+    uint32_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab, context_trained;
+    int has_tokenizer, has_chat_template;
+} ashlar_model_info;
+ASHLAR_API void ashlar_model_describe(const ashlar_model *model, ashlar_model_info *out);
+
+/* ---- text ---- */
+
+enum { ASHLAR_TOKENIZE_BOS = 1 /* BOS first where the model wants one */, ASHLAR_TOKENIZE_SPECIAL = 2 /* parse special tokens */ };
+/* Token ids of UTF-8 text (broken UTF-8 is kept, byte by byte). *ids is freed with ashlar_free. */
+ASHLAR_API int ashlar_tokenize(const ashlar_model *model, const char *text, size_t bytes, unsigned flags, int32_t **ids,
+                               size_t *count, ashlar_error *err);
+/* The bytes of `count` ids; special tokens are left out unless ASHLAR_TOKENIZE_SPECIAL. *text has a NUL after it and
+ * is freed with ashlar_free. */
+ASHLAR_API int ashlar_detokenize(const ashlar_model *model, const int32_t *ids, size_t count, unsigned flags, char **text,
+                                 size_t *bytes, ashlar_error *err);
+/* Frees what the library allocated for the caller; NULL is fine. */
+ASHLAR_API void ashlar_free(void *p);
+ASHLAR_API int ashlar_is_stop(const ashlar_model *model, int32_t id);
+
+/* Text of one chat message in the model's own framing, ready to be tokenized with ASHLAR_TOKENIZE_SPECIAL.
+ * role: "system", "user", "assistant". `first` opens the conversation (BOS text, default system message where the
+ * template has one); `reply` appends the opening of the assistant's answer. A template that is not known is
+ * ASHLAR_ERROR_UNSUPPORTED and named; a model without one likewise. Message text is not interpreted: a special token
+ * spelled inside it stays text (see *segments).
+ * The result is a list of segments to be tokenized one by one: special ones with, others without ASHLAR_TOKENIZE_SPECIAL. */
+typedef struct ashlar_segment {
+    char *text;
+    size_t bytes;
+    int special;
+} ashlar_segment;
+ASHLAR_API int ashlar_chat_message(const ashlar_model *model, const char *role, const char *text, int first, int reply,
+                                   ashlar_segment **segments, size_t *count, ashlar_error *err);
+ASHLAR_API void ashlar_segments_free(ashlar_segment *segments, size_t count);
+/* The same, straight to token ids; *ids is freed with ashlar_free. */
+ASHLAR_API int ashlar_chat_tokens(const ashlar_model *model, const char *role, const char *text, int first, int reply,
+                                  int32_t **ids, size_t *count, ashlar_error *err);
+
+/* ---- session ---- */
+
+enum { ASHLAR_ACT_AUTO = 0, ASHLAR_ACT_FLOAT = 1, ASHLAR_ACT_INT8 = 2 };
+typedef struct ashlar_session_options {
+    uint32_t context; /* tokens; 0: the smaller of the trained one and 8192 */
+    uint32_t threads; /* 0: the processors that this process may use */
+    int activations;  /* ASHLAR_ACT_AUTO: 8-bit for the Q types, float for others */
+    int cpu_level;    /* 0: the best; 1 + n: at most level n of kernels.h (tests) */
+} ashlar_session_options;
+/* options may be NULL: all defaults. */
+ASHLAR_API int ashlar_session_new(const ashlar_model *model, const ashlar_session_options *options, ashlar_session **out,
+                                  ashlar_error *err);
+ASHLAR_API void ashlar_session_free(ashlar_session *session);
+ASHLAR_API uint32_t ashlar_session_context(const ashlar_session *session);
+ASHLAR_API uint32_t ashlar_session_position(const ashlar_session *session); /* tokens fed so far */
+ASHLAR_API uint64_t ashlar_session_kv_bytes(const ashlar_session *session);
+/* Forgets everything after the first `position` tokens. */
+ASHLAR_API int ashlar_session_rewind(ashlar_session *session, uint32_t position, ashlar_error *err);
+
+enum { ASHLAR_FEED_ALL_LOGITS = 1 /* keep logits for each of the tokens fed, not the last alone */ };
+/* Runs tokens through the model. When fewer than `count` places are left in the context nothing is fed and the result is
+ * ASHLAR_ERROR_LIMIT. With ALL_LOGITS count is at most ASHLAR_ALL_LOGITS_MAX. An id outside the vocabulary is
+ * ASHLAR_ERROR_ARGUMENT. ashlar_session_stop from a signal handler or another thread makes it return
+ * ASHLAR_ERROR_CANCELLED between batches; the tokens of finished batches stay fed. */
+#define ASHLAR_ALL_LOGITS_MAX 256
+ASHLAR_API int ashlar_session_feed(ashlar_session *session, const int32_t *ids, size_t count, unsigned flags, ashlar_error *err);
+ASHLAR_API void ashlar_session_stop(ashlar_session *session); /* async-signal-safe */
+/* `vocab` floats for the i-th of the last feed's tokens (0 without ALL_LOGITS); valid until the next feed; NULL when
+ * there are none. Padding rows of the output matrix are not in it. */
+ASHLAR_API const float *ashlar_session_logits(const ashlar_session *session, size_t i);
+
+/* ---- sampling ---- */
+
+typedef struct ashlar_sampler_options {
+    float temperature;    /* 0: the most likely token */
+    uint32_t top_k;       /* 0: off */
+    float top_p;          /* 1: off */
+    float min_p;          /* 0: off */
+    float repeat_penalty; /* 1: off; applies to the last repeat_window tokens accepted */
+    uint32_t repeat_window;
+    uint64_t seed;
+} ashlar_sampler_options;
+ASHLAR_API ashlar_sampler_options ashlar_sampler_defaults(void); /* 0.7, 40, 0.95, 0.05, 1.0, 64, seed 0 */
+ASHLAR_API int ashlar_sampler_new(const ashlar_sampler_options *options, uint32_t vocab, ashlar_sampler **out, ashlar_error *err);
+ASHLAR_API void ashlar_sampler_free(ashlar_sampler *sampler);
+/* Draws the next token: penalty, temperature, top-k, top-p, min-p in this order. The same seed, options and logits give the same token. */
+ASHLAR_API int32_t ashlar_sampler_next(ashlar_sampler *sampler, const float *logits);
+/* Tells the repetition penalty of a token that was fed or chosen. */
+ASHLAR_API void ashlar_sampler_accept(ashlar_sampler *sampler, int32_t id);
+ASHLAR_API void ashlar_sampler_reset(ashlar_sampler *sampler);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

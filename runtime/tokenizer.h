@@ -1,0 +1,42 @@
+/* Text to token ids and back, from a mapped TOKN section (format/vocab.h): nothing is hashed or parsed at open but the
+ * pre-tokenizer's expressions, which PCRE2 compiles. Immutable after open, usable from several threads. */
+#ifndef ASHLAR_RUNTIME_TOKENIZER_H
+#define ASHLAR_RUNTIME_TOKENIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/status.h"
+
+typedef struct ash_tokenizer ash_tokenizer;
+
+/* `section` is borrowed (8-byte aligned) and must outlive *out. Every offset, count and id in it is checked here. */
+ash_status ash_tokenizer_open(const void *section, size_t size, ash_tokenizer **out, ash_error *err);
+void ash_tokenizer_close(ash_tokenizer *t);
+
+uint32_t ash_tokenizer_count(const ash_tokenizer *t); /* ids are 0 .. count - 1 */
+
+enum { ASH_ENCODE_BOS = 1, ASH_ENCODE_SPECIAL = 2 };
+/* *ids is freed with free(). Bytes that are no valid UTF-8 are kept as bytes. ASH_ENCODE_BOS: BOS first, where the
+ * vocabulary says that it adds one. ASH_ENCODE_SPECIAL: special tokens in the text are parsed; added tokens that are not
+ * special always are. */
+ash_status ash_tokenizer_encode(const ash_tokenizer *t, const char *text, size_t bytes, unsigned flags, int32_t **ids,
+                                size_t *count, ash_error *err);
+
+/* The bytes of one token in the mapping (for a special token its spelling); *size 0 for an id out of range. */
+const char *ash_tokenizer_bytes(const ash_tokenizer *t, int32_t id, size_t *size);
+bool ash_tokenizer_special(const ash_tokenizer *t, int32_t id);
+int32_t ash_tokenizer_find(const ash_tokenizer *t, const char *text, size_t bytes); /* an exact token, or -1 */
+
+/* Streaming decode: collects bytes and gives out whole UTF-8 characters. Zero-initialize. */
+typedef struct ash_utf8_stream {
+    uint8_t held[8];
+    uint32_t held_bytes;
+} ash_utf8_stream;
+/* Adds a token's bytes; *out (room for size + 8) gets what is complete; returns its length. Broken sequences pass as they are
+ * as soon as it is sure that they cannot be completed. */
+size_t ash_utf8_push(ash_utf8_stream *s, const char *bytes, size_t size, char *out);
+size_t ash_utf8_flush(ash_utf8_stream *s, char out[8]); /* what is left, at the end */
+
+#endif
