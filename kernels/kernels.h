@@ -55,9 +55,13 @@ typedef struct ash_acts {
 
 /* y[t * y_token_stride + i * y_panel_stride + r] = sum_k W[16 (panel_first + i) + r][k] * x[t][k]
  * for t < x->tokens, i < panel_count, r < 16. Rows of padding give 0.
- * MATMUL_F32: float activations: the specification. Any summation order: differs from scalar by at most
- *   (cols + 8) * 2^-24 * sum_k |W x|.
- * MATMUL_Q8: x from the q8 form; the integer part of each 32 (Q6_K: 16) columns is exact, the rest rounds as above. */
+ * MATMUL_F32: float activations: the specification. Scalar sums in double, so it is as good as exact; other forms sum
+ *   in float, in any order, and may take a weight apart into scale * code + minimum with an unsigned code. Each of the
+ *   cols products and additions rounds once, so they differ from scalar by at most
+ *   (cols + 8) * 2^-24 * sum_k |W|' |x|, where |W|' is the sum of the magnitudes of W's terms: |d sc| q + |dmin mn|, or
+ *   |d| (q + 8) for Q4_0 and likewise; plus cols * 2^-126 where products underflow.
+ * MATMUL_Q8: x from the q8 form; the integer sum of each 32 (Q6_K: 16) columns, offset included, is exact; the float
+ *   operations on it (4 a group and its share of the folding) round: (cols / 4 + 8) * 2^-24 * sum_k |W|' |x|. */
 typedef void ash_matmul_fn(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x, float *y,
                            int64_t y_token_stride, int64_t y_panel_stride, void *scratch);
 
@@ -65,28 +69,35 @@ typedef void ash_matmul_fn(const ash_matrix *w, int64_t panel_first, int64_t pan
 typedef void ash_row_fn(const ash_matrix *w, int64_t row, float *out);
 
 /* x[0 .. cols) with cols a multiple of 64, to the 8-bit form of ash_acts: per 32 columns, scale = max|x| / 127
- * (0 when all are 0; then q8 = 0), q8 = x * (127 / max|x|) rounded to nearest even. Bit-identical at every level. */
+ * and q8 = x * (127 / max|x|) rounded to nearest even, the quotient rounded to float. Bit-identical at every level.
+ * Below ASH_Q8_TINY, where 127 / max would overflow: scale 0 and q8 0. NaN or infinity among the 32: scale NaN and
+ * q8 0, so that the product is NaN. */
+#define ASH_Q8_TINY 0x1p-100f
+#define ASH_Q8_HUGE 0x1.fffffep127f
 typedef void ash_quantize_q8_fn(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum);
 
-/* x[i] = e4m3(x[i] / scale) * scale in place, saturating, i < n; scale > 0. Bit-identical at every level. */
+/* x[i] = e4m3(x[i] / scale) * scale in place, saturating, i < n; scale > 0. A true division, as PyTorch's static FP8
+ * quantization has it. NaN stays NaN. Bit-identical at every level. */
 typedef void ash_round_e4m3_fn(float *x, int64_t n, float scale);
-/* max |x[i]|; exact. */
+/* max |x[i]|; exact; NaN when there is one; 0 when n is 0. */
 typedef float ash_max_abs_fn(const float *x, int64_t n);
 
-/* out[i] = x[i] / sqrt(mean(x^2) + eps) * w[i]; out may be x. Relative error n * 2^-24. */
+/* out[i] = x[i] / sqrt(mean(x^2) + eps) * w[i]; out may be x. The mean is taken in double and the factor rounded to
+ * float, so levels differ by at most that rounding: relative 2^-23, beside the 2^-24 of two float products. */
 typedef void ash_rms_norm_fn(const float *x, const float *w, int64_t n, float eps, float *out);
 
 /* Rotates the first rope_dim elements of each of `heads` heads in place: pairs (2 i, 2 i + 1) by the angle whose
- * cosine and sine are cos_sin[2 i], cos_sin[2 i + 1]. */
+ * cosine and sine are cos_sin[2 i], cos_sin[2 i + 1]: (a c - b s, b c + a s), each operation rounded on its own.
+ * Bit-identical at every level. */
 typedef void ash_rope_fn(float *x, int64_t heads, int64_t head_dim, int64_t rope_dim, const float *cos_sin);
 
 /* h[16 i + r] = silu(gate) * up, gate = gu[32 i + r], up = gu[32 i + 16 + r], i < panels. silu(x) = x / (1 + e^-x).
- * Within 4 ulp of the exact value's magnitude plus 2^-126. */
+ * Within 4 * 2^-23 relative of the exact value, plus 2^-126 * max(1, |up|). */
 typedef void ash_swiglu_fn(const float *gu, int64_t panels, float *h);
 
 /* x[i] += y[i] */
 typedef void ash_add_fn(float *x, const float *y, int64_t n);
-/* out[i] = f16(x[i]), nearest even, exact. */
+/* out[i] = f16(x[i]), nearest even; the same at every level, but for a NaN's payload. */
 typedef void ash_to_f16_fn(const float *x, int64_t n, uint16_t *out);
 
 /* Causal attention of one KV head: `group` query heads that share it, tokens at positions pos .. pos + tokens - 1.
@@ -136,7 +147,7 @@ typedef enum ash_op {
 typedef void ash_any_fn(void); /* cast to the op's type */
 
 typedef struct ash_kernel {
-    const char *name; /* "matmul_q8/q4_k/vnni" */
+    const char *name; /* the function's: "ash_matmul_q8_q4_k_vnni" */
     ash_op op;
     ash_dtype dtype;  /* ASH_DTYPE_COUNT for ops that have none */
     ash_level level;
@@ -168,8 +179,15 @@ const char *ash_level_name(ash_level level); /* "scalar", "avx2", "avx512", "vnn
 /* Fills `out` with the best kernels up to min(level, detected). */
 void ash_kernels_init(ash_kernels *out, ash_level level);
 
-/* A source row (row-major blocks, ash_row_bytes) to floats, scalar: what conversion, quantizers and tests use.
- * F8_E4M3 comes without its scale. */
+/* A source row (row-major blocks, ash_row_bytes, any alignment) to floats, scalar: what conversion, quantizers and
+ * tests use. F8_E4M3 comes without its scale. */
 void ash_decode_row(ash_dtype dtype, const void *row, int64_t cols, float *out);
+
+/* Prototypes of all of them, for the files that define them, the table and the tests. */
+typedef ash_matmul_fn ash_matmul_f32_fn;
+typedef ash_matmul_fn ash_matmul_q8_fn;
+#define ASH_KERNEL_TYPED(op, field, dtype, level, function) ash_##field##_fn function;
+#define ASH_KERNEL(op, field, level, function) ash_##field##_fn function;
+#include "kernels/registry.def"
 
 #endif

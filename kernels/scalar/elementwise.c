@@ -1,0 +1,93 @@
+/* The specification of everything that is neither a matrix product nor attention. */
+#include <math.h>
+#include <string.h>
+
+#include "format/halffloat.h"
+#include "kernels/kernels.h"
+
+/* As bits, magnitudes order like integers, NaN above infinity: so a NaN wins the maximum at every level. */
+static uint32_t max_abs_bits(const float *x, int64_t n)
+{
+    uint32_t max = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t body = ash_f32_bits(x[i]) & 0x7fffffff;
+        max = body > max ? body : max;
+    }
+    return max;
+}
+
+void ash_quantize_q8_scalar(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum)
+{
+    for (int64_t k = 0; k < cols; k += 32) {
+        float max = ash_f32_of_bits(max_abs_bits(x + k, 32));
+        if (!(max >= ASH_Q8_TINY && max <= ASH_Q8_HUGE)) {
+            scale[k / 32] = max < ASH_Q8_TINY ? 0 : ash_f32_of_bits(0x7fc00000);
+            memset(q8 + k, 0, 32);
+            sum[k / 16] = sum[k / 16 + 1] = 0;
+            continue;
+        }
+        scale[k / 32] = max / 127;
+        float inverse = 127 / max;
+        for (int g = 0; g < 2; g++) {
+            int total = 0;
+            for (int i = 0; i < 16; i++) {
+                int q = (int)rintf(x[k + 16 * g + i] * inverse);
+                q8[k + 16 * g + i] = (int8_t)q;
+                total += q;
+            }
+            sum[k / 16 + g] = (int16_t)total;
+        }
+    }
+}
+
+void ash_round_e4m3_scalar(float *x, int64_t n, float scale)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = ash_e4m3_to_f32(ash_f32_to_e4m3(x[i] / scale)) * scale;
+}
+
+float ash_max_abs_scalar(const float *x, int64_t n) { return ash_f32_of_bits(max_abs_bits(x, n)); }
+
+void ash_rms_norm_scalar(const float *x, const float *w, int64_t n, float eps, float *out)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    float inverse = (float)(1 / sqrt(sum / (double)n + (double)eps));
+    for (int64_t i = 0; i < n; i++)
+        out[i] = x[i] * inverse * w[i];
+}
+
+void ash_rope_scalar(float *x, int64_t heads, int64_t head_dim, int64_t rope_dim, const float *cos_sin)
+{
+    for (int64_t h = 0; h < heads; h++) {
+        float *head = x + h * head_dim;
+        for (int64_t i = 0; i < rope_dim; i += 2) {
+            float a = head[i], b = head[i + 1], c = cos_sin[i], s = cos_sin[i + 1];
+            head[i] = a * c - b * s;
+            head[i + 1] = b * c + a * s;
+        }
+    }
+}
+
+void ash_swiglu_scalar(const float *gu, int64_t panels, float *h)
+{
+    for (int64_t i = 0; i < panels; i++) {
+        for (int r = 0; r < 16; r++) {
+            double gate = (double)gu[32 * i + r], up = (double)gu[32 * i + 16 + r];
+            h[16 * i + r] = (float)(gate / (1 + exp(-gate)) * up);
+        }
+    }
+}
+
+void ash_add_scalar(float *x, const float *y, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] += y[i];
+}
+
+void ash_to_f16_scalar(const float *x, int64_t n, uint16_t *out)
+{
+    for (int64_t i = 0; i < n; i++)
+        out[i] = ash_f32_to_f16(x[i]);
+}
