@@ -37,7 +37,8 @@ bool ash_path_exists(const char *path);
 /* "dir/name"; caller frees; NULL when out of memory. */
 char *ash_path_join(const char *dir, const char *name);
 
-/* An output that appears under its name only when complete. */
+/* An output that appears under its name only when complete. Until then it is a hidden file ".NAME.XXXXXX" in the same
+ * folder. Without `replace` an existing target is refused, at creation and again, without a race, at commit. */
 typedef struct ash_output ash_output;
 ash_status ash_output_create(const char *path, bool replace, ash_output **out, ash_error *err);
 ash_status ash_output_append(ash_output *o, const void *bytes, size_t size, ash_error *err); /* buffered */
@@ -47,6 +48,9 @@ uint64_t ash_output_position(const ash_output *o);
 ash_status ash_output_rewrite(ash_output *o, uint64_t offset, const void *bytes, size_t size, ash_error *err);
 /* Flush, fsync, rename, fsync of the folder; frees o in any case. */
 ash_status ash_output_commit(ash_output *o, ash_error *err);
-void ash_output_abort(ash_output *o);
+void ash_output_abort(ash_output *o); /* removes the temporary file; frees o; NULL is fine */
+/* Removes the temporary files of all outputs that are not committed yet. Async-signal-safe: for a handler that ends the
+ * process; an output that is used afterwards fails at commit. */
+void ash_output_unlink_all(void);
 
 #endif

@@ -2,7 +2,8 @@
  *
  * cJSON cuts strings at \u0000, accepts duplicate keys, clips integers and recurses per nesting level.
  * ash_json_parse refuses: sizes over `limit`, NUL (raw or escaped), duplicate keys in any object, nesting over 64,
- * trailing bytes other than whitespace, invalid UTF-8.
+ * trailing bytes other than whitespace, invalid UTF-8, and what JSON's grammar forbids but cJSON lets pass (numbers such
+ * as 01 or 1., control characters); more than 8 Mi values (cJSON spends 80 bytes on each). A byte order mark is skipped.
  */
 #ifndef ASHLAR_FORMAT_JSON_H
 #define ASHLAR_FORMAT_JSON_H
