@@ -77,7 +77,10 @@ ASHLAR_API int ashlar_is_stop(const ashlar_model *model, int32_t id);
  * template has one); `reply` appends the opening of the assistant's answer. A template that is not known is
  * ASHLAR_ERROR_UNSUPPORTED and named; a model without one likewise. Message text is not interpreted: a special token
  * spelled inside it stays text (see *segments).
- * The result is a list of segments to be tokenized one by one: special ones with, others without ASHLAR_TOKENIZE_SPECIAL. */
+ * The result is a list of segments to be tokenized one by one: special ones with, others without ASHLAR_TOKENIZE_SPECIAL.
+ * Messages follow each other without gaps: one ends with its end-of-turn token, and a line break that the template puts
+ * after that opens the next message. So after a generated answer the caller feeds the stop token that ended it and then
+ * the next message's tokens; for an answer cut short, role "assistant" with text NULL gives the end-of-turn token alone. */
 typedef struct ashlar_segment {
     char *text;
     size_t bytes;
@@ -89,6 +92,9 @@ ASHLAR_API void ashlar_segments_free(ashlar_segment *segments, size_t count);
 /* The same, straight to token ids; *ids is freed with ashlar_free. */
 ASHLAR_API int ashlar_chat_tokens(const ashlar_model *model, const char *role, const char *text, int first, int reply,
                                   int32_t **ids, size_t *count, ashlar_error *err);
+/* The ids that the template puts after an assistant's answer (its end-of-turn token and what follows): to be fed before the
+ * next message when the answer was generated rather than given as text. *ids is freed with ashlar_free. */
+ASHLAR_API int ashlar_chat_end_tokens(const ashlar_model *model, int32_t **ids, size_t *count, ashlar_error *err);
 
 /* ---- session ---- */
 
@@ -113,7 +119,8 @@ enum { ASHLAR_FEED_ALL_LOGITS = 1 /* keep logits for each of the tokens fed, not
 /* Runs tokens through the model. When fewer than `count` places are left in the context nothing is fed and the result is
  * ASHLAR_ERROR_LIMIT. With ALL_LOGITS count is at most ASHLAR_ALL_LOGITS_MAX. An id outside the vocabulary is
  * ASHLAR_ERROR_ARGUMENT. ashlar_session_stop from a signal handler or another thread makes it return
- * ASHLAR_ERROR_CANCELLED between batches; the tokens of finished batches stay fed. */
+ * ASHLAR_ERROR_CANCELLED between batches; the tokens of finished batches stay fed. A stop that comes while nothing runs is
+ * kept for the next feed; ashlar_session_rewind forgets it. */
 #define ASHLAR_ALL_LOGITS_MAX 256
 ASHLAR_API int ashlar_session_feed(ashlar_session *session, const int32_t *ids, size_t count, unsigned flags, ashlar_error *err);
 ASHLAR_API void ashlar_session_stop(ashlar_session *session); /* async-signal-safe */

@@ -1,0 +1,36 @@
+/* ashlar export: an .ashlar file back to what other runtimes read. */
+#include <string.h>
+
+#include "convert/convert.h"
+#include "runtime/command/command.h"
+
+int verb_export(int argc, char **argv)
+{
+    const char *path, *to = NULL, *output = NULL;
+    bool force = false;
+    const option options[] = {
+        { "--to", "gguf", OPTION_STRING, &to, 0, 0, "the format to write" },
+        { "-o", "OUT.gguf", OPTION_STRING, &output, 0, 0, "the file to write" },
+        { "--force", NULL, OPTION_FLAG, &force, 0, 0, "replace OUT when it exists" },
+    };
+    static const usage u = { "export", "FILE --to gguf -o OUT.gguf",
+                             "Writes the GGUF that an .ashlar file came from: the same tensor bytes, order and metadata.", NULL, 1 };
+    int code;
+    if (!options_parse(&u, options, sizeof options / sizeof *options, argc, argv, &path, &code))
+        return code;
+    if (!to || !output)
+        return usage_error(&u, "%s is missing", to ? "-o OUT.gguf" : "--to gguf");
+    if (strcmp(to, "gguf") != 0)
+        return usage_error(&u, "--to %s is not known; gguf is", to);
+    progress p;
+    handle_interrupt();
+    progress_start(&p, "export");
+    ash_export_options opts = { .force = force, .progress = progress_update, .context = &p };
+    ash_error err;
+    ash_status status = ash_export_gguf(path, output, &opts, &err);
+    progress_end(&p);
+    if (status != ASH_OK)
+        return fail_with(&err);
+    fprintf(stderr, "wrote %s (%.1f s)\n", output, seconds_now() - p.started);
+    return EXIT_OK;
+}

@@ -1,0 +1,100 @@
+/* The ashlar command: verbs, options, and what they share. Only this folder prints.
+ *
+ * Text that a user asked for goes to stdout; errors (one line), progress and figures go to stderr.
+ * Exit codes: 0, 1 (failed), 2 (usage).
+ */
+#ifndef ASHLAR_COMMAND_COMMAND_H
+#define ASHLAR_COMMAND_COMMAND_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "format/status.h"
+#include "runtime/ashlar.h"
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* ---- options ---- */
+
+typedef enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_U32, OPTION_U64, OPTION_FLOAT } option_kind;
+
+/* One option of a verb. `target` points to bool, const char *, uint32_t, uint64_t or float; it keeps its value when the
+ * option is absent. Numbers outside [min, max] are refused. */
+typedef struct option {
+    const char *name; /* "--temp", "-n" */
+    const char *argument; /* how help calls the value; NULL for a flag */
+    option_kind kind;
+    void *target;
+    double min, max;
+    const char *help;
+} option;
+
+typedef struct usage {
+    const char *verb;      /* "run" */
+    const char *arguments; /* "FILE -p TEXT" */
+    const char *summary;   /* one line */
+    const char *notes;     /* what follows the options in --help, or NULL */
+    size_t positional;     /* how many arguments must be there */
+} usage;
+
+/* Parses argv[1..]. Returns true when the verb shall go on; otherwise *exit_code is set (help was printed: 0; usage error: 2).
+ * "--name value" and "--name=value" both work; "--" ends the options; an option may stand after the arguments. */
+bool options_parse(const usage *u, const option *options, size_t count, int argc, char **argv, const char **positional,
+                   int *exit_code);
+/* "ashlar VERB: TEXT; see 'ashlar VERB --help'" to stderr; returns EXIT_USAGE. */
+int usage_error(const usage *u, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- errors ---- */
+
+/* "ashlar: TEXT" to stderr; returns EXIT_FAILED. */
+int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int fail_with(const ash_error *err);
+int fail_public(const ashlar_error *err);
+
+/* ---- progress ---- */
+
+/* A bar with bytes, rate and time left on a terminal; otherwise a line each 10 s. */
+typedef struct progress {
+    const char *label;
+    double started, last;
+    bool terminal, shown;
+    uint64_t total;
+} progress;
+void progress_start(progress *p, const char *label);
+int progress_update(void *p, uint64_t done, uint64_t total); /* fits the library's callbacks; nonzero after Ctrl+C */
+void progress_note(void *p, const char *line);               /* a line above the bar */
+void progress_end(progress *p);                              /* takes the bar away */
+
+/* Set by SIGINT and SIGTERM once handle_interrupt() has been called; a second signal removes temporary files and leaves. */
+extern volatile sig_atomic_t interrupted;
+void handle_interrupt(void);
+
+/* ---- words ---- */
+
+double seconds_now(void); /* monotonic */
+double seconds_since_start(void); /* of the process */
+/* "1.5 GB", "98.2 MB", "512 bytes": powers of 1000, as disks and cards are sold. */
+const char *bytes_text(uint64_t bytes, char out[32]);
+const char *count_text(uint64_t count, char out[32]); /* "1.5 B", "135 M" */
+long peak_rss_mib(void);
+/* `bytes` as a JSON string's content would take it: broken UTF-8 becomes U+FFFD. Caller frees. */
+char *utf8_clean(const char *bytes, size_t size);
+/* Reads FILE, or stdin for "-". Caller frees. Prints the error itself; NULL then. */
+char *read_text(const char *path, size_t *size);
+
+/* ---- verbs ---- */
+
+int verb_convert(int argc, char **argv);
+int verb_inspect(int argc, char **argv);
+int verb_verify(int argc, char **argv);
+int verb_run(int argc, char **argv);
+int verb_chat(int argc, char **argv);
+int verb_tokenize(int argc, char **argv);
+int verb_perplexity(int argc, char **argv);
+int verb_bench(int argc, char **argv);
+int verb_export(int argc, char **argv);
+
+#endif

@@ -1,0 +1,170 @@
+#include "runtime/command/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+void engine_defaults(engine *e)
+{
+    *e = (engine){ .activations = "auto", .level = "best", .sampling = ashlar_sampler_defaults() };
+}
+
+static bool session_options(const engine *e, const usage *u, ashlar_session_options *out, int *code)
+{
+    static const char *const kinds[] = { "auto", "float", "int8" };
+    *out = (ashlar_session_options){ .context = e->context, .threads = e->threads, .activations = -1 };
+    for (int i = 0; i < 3; i++)
+        if (strcmp(e->activations, kinds[i]) == 0)
+            out->activations = i; /* ASHLAR_ACT_AUTO, _FLOAT, _INT8 */
+    if (out->activations < 0) {
+        *code = usage_error(u, "--act %s is not auto, float or int8", e->activations);
+        return false;
+    }
+    if (strcmp(e->level, "best") == 0)
+        return true;
+    for (int level = 0; level < ASH_LEVEL_COUNT; level++)
+        if (strcmp(e->level, ash_level_name((ash_level)level)) == 0)
+            out->cpu_level = level + 1;
+    if (out->cpu_level == 0) {
+        *code = usage_error(u, "--cpu %s is not known", e->level);
+        return false;
+    }
+    if (out->cpu_level - 1 > (int)ash_level_detect()) {
+        *code = fail("--cpu %s: this machine has %s at most", e->level, ash_level_name(ash_level_detect()));
+        return false;
+    }
+    return true;
+}
+
+bool engine_open(engine *e, const usage *u, const char *path, int *code)
+{
+    ashlar_session_options options;
+    if (!session_options(e, u, &options, code))
+        return false;
+    ashlar_error err;
+    if (ashlar_model_load(path, &e->model, &err) != ASHLAR_OK) {
+        *code = fail_public(&err);
+        return false;
+    }
+    ashlar_model_describe(e->model, &e->info);
+    if (ashlar_session_new(e->model, &options, &e->session, &err) != ASHLAR_OK ||
+        ashlar_sampler_new(&e->sampling, e->info.vocab, &e->sampler, &err) != ASHLAR_OK) {
+        *code = fail_public(&err);
+        engine_close(e);
+        return false;
+    }
+    e->load_s = seconds_since_start();
+    return true;
+}
+
+void engine_close(engine *e)
+{
+    ashlar_sampler_free(e->sampler);
+    ashlar_session_free(e->session);
+    ashlar_model_free(e->model);
+    e->sampler = NULL, e->session = NULL, e->model = NULL;
+}
+
+void print_context(const engine *e)
+{
+    char size[32];
+    fprintf(stderr, "context %u tokens, KV cache %s\n", ashlar_session_context(e->session),
+            bytes_text(ashlar_session_kv_bytes(e->session), size));
+}
+
+/* ---- text ---- */
+
+static bool keep(text_stream *s, const char *bytes, size_t size)
+{
+    if (s->out) {
+        fwrite(bytes, 1, size, s->out);
+        fflush(s->out);
+    }
+    if (s->kept_bytes + size + 1 > s->room) {
+        size_t room = 2 * (s->kept_bytes + size + 1) + 256;
+        char *bigger = realloc(s->kept, room);
+        if (!bigger)
+            return false;
+        s->kept = bigger, s->room = room;
+    }
+    memcpy(s->kept + s->kept_bytes, bytes, size);
+    s->kept_bytes += size;
+    s->kept[s->kept_bytes] = 0;
+    return true;
+}
+
+bool text_stream_token(text_stream *s, const ashlar_model *model, int32_t id)
+{
+    char *piece, *whole;
+    size_t size;
+    ashlar_error err;
+    if (ashlar_detokenize(model, &id, 1, 0, &piece, &size, &err) != ASHLAR_OK)
+        return false;
+    whole = malloc(size + 8);
+    bool fine = whole && keep(s, whole, ash_utf8_push(&s->utf8, piece, size, whole));
+    free(whole);
+    ashlar_free(piece);
+    return fine;
+}
+
+void text_stream_end(text_stream *s)
+{
+    char rest[8];
+    keep(s, rest, ash_utf8_flush(&s->utf8, rest));
+}
+
+/* ---- sampling loop ---- */
+
+static generate_end generate_loop(engine *e, uint32_t limit, text_stream *stream, generated *out, ashlar_error *err)
+{
+    const float *logits = ashlar_session_logits(e->session, 0);
+    size_t room = 0;
+    double started = 0;
+    for (;;) {
+        if (interrupted)
+            return END_INTERRUPT;
+        if (out->count == limit)
+            return END_LIMIT;
+        int32_t id = ashlar_sampler_next(e->sampler, logits);
+        if (out->count == room) {
+            room = 2 * room + 64;
+            int32_t *bigger = realloc(out->ids, room * sizeof *bigger);
+            if (!bigger)
+                goto no_memory;
+            out->ids = bigger;
+        }
+        out->ids[out->count++] = id;
+        ashlar_sampler_accept(e->sampler, id);
+        if (ashlar_is_stop(e->model, id))
+            return END_STOP;
+        if (stream && !text_stream_token(stream, e->model, id))
+            goto no_memory;
+        if (out->count == limit)
+            return END_LIMIT;
+        if (ashlar_session_position(e->session) == ashlar_session_context(e->session))
+            return END_CONTEXT;
+        if (started == 0)
+            started = seconds_now();
+        int status = ashlar_session_feed(e->session, &id, 1, 0, err);
+        if (status == ASHLAR_ERROR_CANCELLED)
+            return END_INTERRUPT;
+        if (status != ASHLAR_OK)
+            return END_ERROR;
+        out->fed++;
+        out->seconds = seconds_now() - started;
+        logits = ashlar_session_logits(e->session, 0);
+    }
+no_memory:
+    *err = (ashlar_error){ ASHLAR_ERROR_MEMORY, "out of memory while generating" };
+    return END_ERROR;
+}
+
+generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated *out, ashlar_error *err)
+{
+    *out = (generated){ 0 };
+    generate_end end = generate_loop(e, limit, stream, out, err);
+    if (stream)
+        text_stream_end(stream);
+    return end;
+}

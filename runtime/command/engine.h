@@ -1,0 +1,66 @@
+/* What run, chat, perplexity and bench share: model options, opening, and a sampling loop. */
+#ifndef ASHLAR_COMMAND_ENGINE_H
+#define ASHLAR_COMMAND_ENGINE_H
+
+#include "runtime/command/command.h"
+#include "runtime/tokenizer.h"
+
+typedef struct engine {
+    /* options, filled by the option table */
+    uint32_t context, threads;
+    const char *activations; /* "auto", "float", "int8" */
+    const char *level;       /* "best" or a kernel level's name */
+    ashlar_sampler_options sampling;
+    /* opened */
+    ashlar_model *model;
+    ashlar_model_info info;
+    ashlar_session *session;
+    ashlar_sampler *sampler;
+    double load_s; /* start of the process to a session that is ready */
+} engine;
+
+/* Values before the options are parsed. */
+void engine_defaults(engine *e);
+/* Options that every verb with a session has, and those of the sampler; paste them into the verb's table. */
+#define ENGINE_OPTIONS(e)                                                                                               \
+    { "--ctx", "N", OPTION_U32, &(e).context, 1, 1 << 30, "context in tokens; default: the trained one, at most 8192" }, \
+    { "--threads", "N", OPTION_U32, &(e).threads, 1, 1024, "threads; default: all processors" },                        \
+    { "--act", "KIND", OPTION_STRING, &(e).activations, 0, 0, "activations of quantized layers: auto, float, int8" },   \
+    { "--cpu", "LEVEL", OPTION_STRING, &(e).level, 0, 0, "kernels: best, scalar, avx2, avx512, vnni" }
+#define SAMPLING_OPTIONS(e)                                                                                             \
+    { "--temp", "T", OPTION_FLOAT, &(e).sampling.temperature, 0, 100, "temperature; 0 takes the most likely token" },   \
+    { "--top-k", "K", OPTION_U32, &(e).sampling.top_k, 0, 1 << 30, "only the K most likely tokens; 0: all" },           \
+    { "--top-p", "P", OPTION_FLOAT, &(e).sampling.top_p, 0, 1, "the most likely tokens that sum to P; 1: all" },        \
+    { "--min-p", "P", OPTION_FLOAT, &(e).sampling.min_p, 0, 1, "tokens at least P times as likely as the first" },      \
+    { "--repeat-penalty", "R", OPTION_FLOAT, &(e).sampling.repeat_penalty, 0.1, 10, "divides the logits of recent tokens" }, \
+    { "--seed", "S", OPTION_U64, &(e).sampling.seed, 0, 18446744073709549568.0, "of the random numbers" }
+
+/* Loads the model and makes session and sampler. On failure the error has been printed and *code is set. */
+bool engine_open(engine *e, const usage *u, const char *path, int *code);
+void engine_close(engine *e);
+
+/* A stream of token text on stdout (or into a buffer): whole UTF-8 characters, special tokens left out. */
+typedef struct text_stream {
+    ash_utf8_stream utf8;
+    FILE *out;      /* NULL: keep only */
+    char *kept;     /* everything so far; free() */
+    size_t kept_bytes, room;
+} text_stream;
+bool text_stream_token(text_stream *s, const ashlar_model *model, int32_t id); /* false: out of memory */
+void text_stream_end(text_stream *s);
+
+/* Samples up to `limit` tokens after what has been fed, each fed in turn but the last; ids appends what was chosen. */
+typedef enum generate_end { END_STOP, END_LIMIT, END_CONTEXT, END_INTERRUPT, END_ERROR } generate_end;
+typedef struct generated {
+    int32_t *ids; /* free() */
+    size_t count;
+    size_t fed;    /* how many of ids the session has seen */
+    double seconds; /* of decoding: from the second token on */
+} generated;
+/* END_ERROR: *err says why. */
+generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated *out, ashlar_error *err);
+
+/* "context 8192 tokens, KV cache 94.4 MB" to stderr. */
+void print_context(const engine *e);
+
+#endif
