@@ -135,7 +135,9 @@ typedef struct ash_tensor_record {
     uint64_t padded_dims[2]; /* of dims[0] and [1] as the layout stores them; = dims where LINEAR */
     uint64_t offset;         /* of the tensor's bytes, a multiple of tensor_align */
     uint64_t size;           /* without the alignment's padding, which is zero */
-    uint64_t slice_stride;   /* bytes from one matrix of dims[2] to the next, a multiple of tensor_align; = size where there is one */
+    /* Bytes from one matrix of dims[2] * dims[3] to the next; = size where there is one. Tiled: a multiple of
+     * tensor_align. LINEAR: no gap, the tensor is one run of its source's bytes. */
+    uint64_t slice_stride;
     uint64_t panel_bytes;    /* bytes of 16 rows; 0 where LINEAR */
     ash_hash128 hash;        /* of the `size` bytes */
     uint32_t scale_kind;     /* ash_scale_kind of a ROLE_SCALE tensor, else 0 */
@@ -151,17 +153,19 @@ typedef struct ash_member_record {
     uint32_t source_dtype; /* ash_dtype in the source; differs from the tensor's where the user converted */
     uint32_t source_index; /* position in the source's directory, for export in the source's order */
     uint32_t source_dim_count;
-    uint32_t row_order;       /* ash_row_order */
+    uint32_t row_order;       /* ash_row_order; of a vector's elements where dim_count is 1 */
     uint32_t row_order_head;  /* rows of a head; 0 where SAME */
     uint32_t row_order_rope;  /* rotated rows of a head, the first of it */
     uint64_t source_dims[4];  /* fastest first, unused ones 1 */
-    uint64_t row_first;       /* first panel's first row in the tensor */
+    uint64_t row_first;       /* first panel's first row in the tensor; a vector (dim_count 1) has one row */
     uint64_t row_count;       /* rows of the member */
     uint32_t panel_step;      /* member panel i is tensor panel row_first / 16 + i * panel_step: 1, or 2 where interleaved */
     uint32_t scale_weight;    /* tensor index of the weight's scale, or ASH_NO_INDEX */
     uint32_t scale_input;     /* tensor index of the static input scale, or ASH_NO_INDEX: dynamic, or none */
     uint32_t input_dynamic;   /* 1: inputs pass through e4m3 with one scale a token */
-    uint32_t reserved[6];
+    uint32_t slice_first;     /* the matrices of dims[2] * dims[3] that the member fills (experts that are tensors of */
+    uint32_t slice_count;     /* their own in the source); the writer takes a count of 0 as all of them */
+    uint32_t reserved[4];
 } ash_member_record;
 static_assert(sizeof(ash_member_record) == 128, "member record");
 
