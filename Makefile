@@ -91,6 +91,7 @@ SAMPLE_BIN := $(patsubst samples/%.c,$(B)/samples/%,$(SAMPLE_SRC))
 
 .PHONY: all lib samples
 all: $(ASHLAR) $(SO) samples
+	@command -v clang-19 >/dev/null || echo "clang-19 is absent: this is the CPU product, without anything for gfx12"
 lib: $(LIB)
 samples: $(SAMPLE_BIN)
 

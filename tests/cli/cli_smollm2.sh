@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# The main job with a real model: SmolLM2-135M-Instruct from GGUF through every verb.
+. "$(dirname "$0")/lib.inc"
+if [ ! -e "$SMOLLM2_GGUF" ]; then
+    skip "SmolLM2 through every verb" "SmolLM2's GGUF has not been fetched"
+    done_testing
+    exit 0
+fi
+model="$TEST_TMP/smol.ashlar"
+
+ash convert "$SMOLLM2_GGUF" --dry-run
+check "dry run: exit 0, sizes, no file" holds "$code $err" "nothing written"
+check "dry run leaves nothing behind" [ -z "$(ls "$TEST_TMP" | grep -v '^\.')" ]
+ash convert "$SMOLLM2_GGUF" -o "$model"
+check "convert" [ "$code" = 0 ]
+check "convert says what it wrote" holds "$err" "wrote $model"
+first=$(cksum <"$model")
+ash convert "$SMOLLM2_GGUF" -o "$model"
+check "an existing output is not replaced" failed_with 1 "$model" "--force"
+ash convert "$SMOLLM2_GGUF" -o "$model" --force --threads 1
+check "--force replaces it" [ "$code" = 0 ]
+check "the same bytes again, on one thread" [ "$first" = "$(cksum <"$model")" ]
+# 16-row panels, 4096-byte alignment, headers of partial tiles, tokenizer: a few percent
+size=$(stat -c %s "$model") source_size=$(stat -c %s "$SMOLLM2_GGUF")
+check "the file is at most 10% larger than its source ($size, $source_size)" [ $((size * 10)) -le $((source_size * 11)) ]
+
+ash inspect "$model"
+check "inspect" holds "$code $out" "q4_1"
+check "inspect names the architecture" holds "$out" "llama"
+ash inspect "$model" --json
+check "inspect --json is JSON" python3 -c 'import json,sys; d=json.loads(sys.argv[1]); assert d["kind"]=="ashlar" and d["meta"] and len(d["tensors"])>100' "$out"
+ash inspect "$SMOLLM2_GGUF" --tensors
+check "inspect of a GGUF lists tensors" holds "$out" "blk.29.ffn_down.weight"
+ash verify "$model"
+check "verify" holds "$code $out" "all checksums right"
+
+ash export "$model" --to gguf -o "$TEST_TMP/back.gguf"
+check "export" [ "$code" = 0 ]
+check "the exported GGUF equals the source byte for byte" cmp -s "$TEST_TMP/back.gguf" "$SMOLLM2_GGUF"
+rm -f "$TEST_TMP/back.gguf"
+
+ash run "$model" -p "The capital of France is" -n 8 --temp 0
+check "run completes a prompt" holds "$code $out" "0  Paris"
+check "run prints context and KV cache" holds "$err" "context 2048 tokens, KV cache"
+text=$out
+ash run "$model" -p "The capital of France is" -n 8 --temp 0 --threads 1 --json
+check "run --json" python3 -c '
+import json,sys
+d=json.loads(sys.argv[1]); assert set(d)=={"prompt_ids","ids","text","load_s","pp_tok_s","tg_tok_s"}, d
+assert len(d["ids"])<=8 and d["text"].strip()==sys.argv[2].strip() and d["load_s"]>0 and d["tg_tok_s"]>0' "$out" "$text"
+ash run "$model" -p "Once upon a time" -n 24 --temp 1 --seed 7
+once=$out
+ash run "$model" -p "Once upon a time" -n 24 --temp 1 --seed 7 --threads 1
+check "the same seed gives the same text, on any number of threads" [ "$once" = "$out" ]
+ash run "$model" -p "Once upon a time" -n 24 --temp 1 --seed 8
+check "another seed gives another text" [ "$once" != "$out" ]
+ash run "$model" -p "one two three four five six seven eight nine ten" -n 64 --temp 0 --ctx 16
+check "a full context ends the text and says so" holds "$code $err" "context of 16 tokens is full"
+ash run "$model" -p "one two three four five six seven eight nine ten" -n 64 --temp 0 --ctx 4
+check "a prompt longer than the context: exit 1, one line" failed_with 1 "context"
+
+printf 'Hello <|im_start|> w\303\266rld\n' >"$TEST_TMP/text"
+ash tokenize "$model" --text "$TEST_TMP/text"
+plain=$out
+check "tokenize" [ "$code" = 0 ]
+printf '%s\n' "$plain" >"$TEST_TMP/ids"
+ash tokenize "$model" --text "$TEST_TMP/ids" --decode
+check "tokenize --decode gives the text back" cmp -s "$TEST_TMP/.out" "$TEST_TMP/text"
+ash tokenize "$model" --text "$TEST_TMP/text" --special --json
+check "special tokens are parsed only when asked" python3 -c '
+import json,sys; a=json.loads(sys.argv[1])["ids"]; b=[int(i) for i in sys.argv[2].split()]; assert 1 in a and 1 not in b' "$out" "$plain"
+
+head -c 3000 README.md >"$TEST_TMP/readme"
+ash perplexity "$model" --text "$TEST_TMP/readme" --tokens 300 --window 128 --json
+check "perplexity --json" python3 -c '
+import json,sys,math; d=json.loads(sys.argv[1]); assert set(d)=={"tokens","nll","ppl"} and 1<d["ppl"]<500 and abs(math.exp(d["nll"])/d["ppl"]-1)<1e-6' "$out"
+ash bench "$model" --pp 32 --tg 4 --repeat 1 --json
+check "bench --json" python3 -c '
+import json,sys; d=json.loads(sys.argv[1])
+for k in ("load_to_first_logits_s","pp_tok_s","tg_tok_s","tg_gb_s","peak_rss_mib"): assert d[k]>0, k' "$out"
+
+# Chat through a pipe: two turns, the second needs the first.
+printf 'My name is Ada. Remember it.\nWhat is my name?\n/stats\n/save %s\n/reset\n/nonsense\n/exit\nnot reached\n' "$TEST_TMP/log" |
+    "$ASHLAR" chat "$model" --temp 0 -n 48 >"$TEST_TMP/.out" 2>"$TEST_TMP/.err"
+code=$? out=$(cat "$TEST_TMP/.out") err=$(cat "$TEST_TMP/.err")
+check "chat: exit 0" [ "$code" = 0 ]
+check "chat remembers its first turn" holds "$out" "Ada"
+check "chat prints speed after an answer" holds "$err" "tok/s"
+check "chat /stats" holds "$err" "2 turns"
+check "chat /save writes the conversation" grep -q "user: What is my name?" "$TEST_TMP/log"
+check "chat names an unknown command" holds "$err" "/nonsense"
+printf 'hi\n' | "$ASHLAR" chat "$model" --temp 0 -n 400 --ctx 64 >"$TEST_TMP/.out" 2>"$TEST_TMP/.err"
+code=$? err=$(cat "$TEST_TMP/.err")
+check "chat in a context that fills up says what to do" holds "$code $err" "/reset"
+
+# Ctrl+C stops an answer and not the program; a terminal is needed for the editor, a pipe is enough for the signal.
+mkfifo "$TEST_TMP/fifo"
+"$ASHLAR" chat "$model" --temp 0 --ctx 2048 <"$TEST_TMP/fifo" >"$TEST_TMP/.out" 2>"$TEST_TMP/.err" &
+chat=$!
+exec 7>"$TEST_TMP/fifo"
+echo "Write a very long story about a stone mason." >&7
+for _ in $(seq 100); do [ -s "$TEST_TMP/.out" ] && break; sleep 0.1; done
+kill -INT $chat
+for _ in $(seq 100); do grep -q 'tok/s' "$TEST_TMP/.err" && break; sleep 0.1; done
+echo "/stats" >&7
+echo "/exit" >&7
+exec 7>&-
+wait $chat
+code=$? out=$(cat "$TEST_TMP/.out") err=$(cat "$TEST_TMP/.err")
+check "Ctrl+C stops the answer, the chat goes on" holds "$code $err" "1 turns"
+
+# A conversion that is interrupted leaves nothing behind.
+rm -f "$TEST_TMP/partial.ashlar"
+"$ASHLAR" convert "$SMOLLM2_GGUF" -o "$TEST_TMP/partial.ashlar" --type f32 2>"$TEST_TMP/.err" &
+convert=$!
+sleep 0.15
+kill -INT $convert
+wait $convert
+code=$?
+if [ "$code" = 0 ]; then skip "an interrupted conversion leaves nothing" "it was done before the signal came"
+else check "an interrupted conversion leaves nothing (exit $code)" [ -z "$(ls -A "$TEST_TMP" | grep partial)" ]; fi
+done_testing
