@@ -458,7 +458,7 @@ const ash_input *ash_gguf_file(const ash_gguf *g, uint32_t index)
 ash_status ash_gguf_read(const ash_gguf *g, const ash_gguf_tensor *t, uint64_t at, void *out, size_t size, ash_error *err)
 {
     if (!ash_inside(at, size, t->size))
-        return ash_fail(err, ASH_E_ARGUMENT, "%s: bytes %" PRIu64 " to %" PRIu64 " are not inside tensor '%.80s' of %" PRIu64
-                        " bytes", g->files[t->file].path, at, at + size, t->name, t->size);
+        return ash_fail(err, ASH_E_ARGUMENT, "%s: %zu bytes at %" PRIu64 " are not inside tensor '%.80s' of %" PRIu64
+                        " bytes", g->files[t->file].path, size, at, t->name, t->size);
     return ash_input_read(&g->files[t->file], t->offset + at, out, size, err);
 }
