@@ -12,10 +12,13 @@
 /* Types that ash_encode_row can write: F32, F16, BF16, Q8_0, Q4_0. */
 bool ash_encodable(uint32_t dtype);
 
-/* `cols` floats to ash_row_bytes(dtype, cols) bytes. F16 refuses (ASH_E_UNSUPPORTED) a finite value that would become
- * infinite; Q types refuse NaN and infinity; *err does not name the tensor, the caller adds it.
- * Q8_0: d = max|x| / 127 in half, q = round half away(x / d before rounding to half). Q4_0: d = (value of largest magnitude) / -8,
- * q = min(15, (int)(x / d + 8.5)). Both as ggml's reference quantizers define them. */
+/* `cols` floats to ash_row_bytes(dtype, cols) bytes. F16 and BF16 refuse (ASH_E_UNSUPPORTED) a finite value that would
+ * become infinite; Q types refuse NaN, infinity and a scale over half's range, and leave the bits of a last block beyond
+ * `cols` zero; *err does not name the tensor, the caller adds it.
+ * Q8_0: d = max|x| / 127 in half, q = round half away(x * (1 / d), d before rounding to half).
+ * Q4_0: d = (value of largest magnitude) / -8, q = min(15, (int)(x * (1 / d) + 8.5)).
+ * Both as ggml's reference quantizers define them.
+ */
 ash_status ash_encode_row(ash_dtype dtype, const float *x, int64_t cols, void *out, ash_error *err);
 
 #endif
