@@ -84,9 +84,8 @@ static ash_status check_padding(const verification *v, const ash_tensor_record *
     const uint8_t *tensor = v->bytes + t->offset;
     uint64_t cols = t->dims[0], rows = t->dims[1], panels = ash_div_up(rows, ASH_PANEL_ROWS),
              slices = t->dims[2] * t->dims[3];
-    /* Where no block ends beyond K, only a last panel with missing rows has padding. */
-    const ash_dtype_info *type = ash_dtype_find(t->dtype);
-    uint64_t first = cols == t->padded_dims[0] && cols % type->block_elems == 0 ? rows / ASH_PANEL_ROWS : 0;
+    /* Where K fills its tiles, only a last panel with missing rows has padding. */
+    uint64_t first = cols % ash_tile_layout_of(t->dtype)->tile_cols == 0 ? rows / ASH_PANEL_ROWS : 0;
     for (uint64_t s = 0; s < slices; s++) {
         const uint8_t *slice = tensor + s * t->slice_stride;
         for (uint64_t p = first; p < panels; p++) {
@@ -172,10 +171,13 @@ static ash_status check_sections(verification *v, ash_error *err)
     for (uint32_t i = 0; i < h->section_count; i++) {
         const ash_section_record *s = order[i];
         char name[5] = { (char)s->id, (char)(s->id >> 8), (char)(s->id >> 16), (char)(s->id >> 24), 0 };
-        if (!all_zero(v->bytes + at, s->offset - at))
+        /* An empty section may lie anywhere. */
+        if (s->size > 0 && !all_zero(v->bytes + at, s->offset - at))
             return ash_fail(err, ASH_E_CHECKSUM, "padding before section %s is not zero: copy the file again", name);
         if (s != v->data && !ash_hash_equal(ash_hash(v->bytes + s->offset, (size_t)s->size), s->hash))
             return ash_fail(err, ASH_E_CHECKSUM, "section %s is damaged (wrong checksum): copy the file again", name);
+        if (s->size == 0)
+            continue;
         uint64_t end = s->offset + s->size;
         ASH_TRY(advance(v, s == v->data ? s->offset - at : end - at, err));
         at = end;

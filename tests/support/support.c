@@ -19,10 +19,7 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
     return remove(path);
 }
 
-static void remove_tmp(void)
-{
-    nftw(own_tmp, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-}
+static void remove_tmp(void) { nftw(own_tmp, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
 
 const char *test_tmp(void)
 {
@@ -144,10 +141,7 @@ uint64_t test_rng_next(test_rng *rng)
     return z ^ z >> 31;
 }
 
-uint64_t test_rng_below(test_rng *rng, uint64_t bound)
-{
-    return test_rng_next(rng) % bound;
-}
+uint64_t test_rng_below(test_rng *rng, uint64_t bound) { return test_rng_next(rng) % bound; }
 
 float test_rng_float(test_rng *rng)
 {
