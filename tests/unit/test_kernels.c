@@ -1,0 +1,523 @@
+/* Every matrix kernel against the scalar one of its operation and type, never against another fast one; the scalar ones
+ * against source rows and plain sums; the registry and the levels. With --bench: speeds instead.
+ * Buffers end at unmapped pages; a crash is one failed test. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/guard.h"
+#include "tests/support/kernel_bench.h"
+#include "tests/support/support.h"
+#include "tests/support/weights.h"
+
+#define MAX_TOKENS 33
+static const int64_t token_counts[] = { 1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 17, 31, 33 };
+
+/* ---- activations ---- */
+
+typedef enum acts_kind { ACTS_RANDOM, ACTS_ZERO, ACTS_EXTREME, ACTS_SPARSE, ACTS_KINDS } acts_kind;
+
+typedef struct test_acts {
+    ash_acts x;
+    guard_buffer f32, q8, scale, sum;
+} test_acts;
+
+static float act(acts_kind kind, int64_t k, test_rng *rng)
+{
+    switch (kind) {
+    case ACTS_ZERO: return 0;
+    case ACTS_EXTREME: return test_rng_below(rng, 2) ? 0x1p20f : -0x1p20f; /* every code -127 or 127 */
+    case ACTS_SPARSE: return k % 37 == 5 ? 1000 : 0x1p-130f * test_rng_float(rng);
+    default: return 3 * test_rng_float(rng);
+    }
+}
+
+/* Both forms. Beyond the padding a row holds what must not be read: NaN, 0xff. */
+static test_acts acts_make(int64_t tokens, int64_t cols, int64_t extra_stride, acts_kind kind, test_rng *rng)
+{
+    int64_t padded = ash_pad_cols(cols), stride = padded + extra_stride;
+    test_acts a = { .f32 = guard_alloc((size_t)(tokens * stride) * 4, 64), .q8 = guard_alloc((size_t)(tokens * stride), 64),
+                    .scale = guard_alloc((size_t)(tokens * stride / 32) * 4, 4),
+                    .sum = guard_alloc((size_t)(tokens * stride / 16) * 2, 2) };
+    float *f32 = a.f32.p;
+    for (int64_t t = 0; t < tokens; t++) {
+        float *row = f32 + t * stride;
+        for (int64_t k = 0; k < padded; k++)
+            row[k] = k < cols ? act(kind, k, rng) : 0;
+        ash_quantize_q8_scalar(row, padded, (int8_t *)a.q8.p + t * stride, (float *)a.scale.p + t * stride / 32,
+                               (int16_t *)a.sum.p + t * stride / 16);
+    }
+    a.x = (ash_acts){ .tokens = tokens, .cols = cols, .stride = stride, .f32 = f32, .q8 = a.q8.p, .q8_scale = a.scale.p,
+                      .q8_sum = a.sum.p };
+    return a;
+}
+
+static void acts_free(test_acts *a)
+{
+    guard_free(&a->f32);
+    guard_free(&a->q8);
+    guard_free(&a->scale);
+    guard_free(&a->sum);
+}
+
+/* sum_k |W|' |x| of kernels.h; with q8, |x| is the quantized one's. */
+static double magnitude(const test_matrix *m, const ash_acts *x, int64_t t, int64_t r, bool q8)
+{
+    double sum = 0;
+    for (int64_t k = 0; k < m->w.cols; k++) {
+        double value = q8 ? (double)x->q8[t * x->stride + k] * (double)x->q8_scale[t * (x->stride / 32) + k / 32]
+                          : (double)x->f32[t * x->stride + k];
+        sum += (double)m->magnitude[r * m->w.cols + k] * fabs(value);
+    }
+    return sum;
+}
+
+/* The bounds that kernels.h states. */
+static double tolerance(const test_matrix *m, const ash_acts *x, int64_t t, int64_t r, bool q8)
+{
+    double cols = (double)m->w.cols, operations = (q8 ? cols / 4 : cols) + 8;
+    return operations * 0x1p-24 * magnitude(m, x, t, r, q8) + cols * 0x1p-126;
+}
+
+static bool agree(double got, double want, double allowed)
+{
+    return isnan(want) ? isnan(got) : fabs(got - want) <= allowed;
+}
+
+/* ---- one guarded call ---- */
+
+typedef struct matmul_call {
+    ash_matmul_fn *fn;
+    const ash_matrix *w;
+    const ash_acts *x;
+    int64_t first, panels, token_stride, panel_stride;
+    float *y;
+    void *scratch;
+} matmul_call;
+
+static void run_matmul(void *context)
+{
+    matmul_call *c = context;
+    c->fn(c->w, c->first, c->panels, c->x, c->y, c->token_stride, c->panel_stride, c->scratch);
+}
+
+static guard_buffer scratch_alloc(void) { return guard_alloc(ASH_SCRATCH_BYTES, 64); }
+
+/* Values of y that a call does not own must still be fill. */
+static void check_canaries(const char *name, const matmul_call *c, const guard_buffer *y)
+{
+    const uint32_t *bits = y->p;
+    for (int64_t i = 0; i < (int64_t)(y->size / 4); i++) {
+        int64_t in_token = i % c->token_stride, panel = in_token / c->panel_stride;
+        bool owned = panel < c->panels && in_token % c->panel_stride < 16;
+        if (!owned && bits[i] != 0xffffffff)
+            fail_msg("%s wrote outside its output, at float %lld", name, (long long)i);
+    }
+    if (!guard_slack_intact(y))
+        fail_msg("%s wrote around its output", name);
+}
+
+/* Calls the kernel on fresh output; `y` has room for x->tokens * token_stride floats. */
+static void guarded_matmul(const char *name, matmul_call *c, guard_buffer *y)
+{
+    guard_refill(y);
+    c->y = y->p;
+    int raised = guard_run(run_matmul, c);
+    if (raised)
+        fail_msg("%s: signal %d at %s [%lld x %lld], %lld tokens, panels %lld + %lld", name, raised,
+                 ash_dtype_name(c->w->dtype), (long long)c->w->rows, (long long)c->w->cols, (long long)c->x->tokens,
+                 (long long)c->first, (long long)c->panels);
+    check_canaries(name, c, y);
+}
+
+/* ---- matrix products ---- */
+
+typedef struct matmul_case {
+    const ash_kernel *kernel;
+    test_matrix m;
+    test_acts a;
+    float *want; /* [MAX_TOKENS][panels * 16], of the scalar kernel */
+    double *allowed;
+    void *scratch;
+} matmul_case;
+
+static void compare_outputs(const matmul_case *mc, const matmul_call *c, const float *y, const char *what)
+{
+    int64_t rows = (mc->m.w.rows + 15) / 16 * 16;
+    for (int64_t t = 0; t < c->x->tokens; t++) {
+        for (int64_t i = 0; i < c->panels; i++) {
+            for (int64_t r = 0; r < 16; r++) {
+                int64_t row = 16 * (c->first + i) + r;
+                double got = (double)y[t * c->token_stride + i * c->panel_stride + r];
+                double want = (double)mc->want[t * rows + row], allowed = mc->allowed[t * rows + row];
+                if (!agree(got, want, allowed))
+                    fail_msg("%s: %s, [%lld x %lld], %lld tokens, panels from %lld: token %lld, row %lld: %.9g, scalar %.9g, "
+                             "allowed %.3g", mc->kernel->name, what, (long long)mc->m.w.rows, (long long)mc->m.w.cols,
+                             (long long)c->x->tokens, (long long)c->first, (long long)t, (long long)row, got, want, allowed);
+            }
+        }
+    }
+}
+
+/* The scalar result and the allowance of each output; padding rows must be exactly 0. */
+static void fill_wanted(matmul_case *mc, ash_matmul_fn *scalar, bool q8)
+{
+    const ash_matrix *w = &mc->m.w;
+    int64_t panels = (w->rows + 15) / 16, rows = panels * 16;
+    mc->want = malloc((size_t)(MAX_TOKENS * rows) * sizeof *mc->want);
+    mc->allowed = calloc((size_t)(MAX_TOKENS * rows), sizeof *mc->allowed);
+    scalar(w, 0, panels, &mc->a.x, mc->want, rows, 16, mc->scratch);
+    for (int64_t t = 0; t < MAX_TOKENS; t++)
+        for (int64_t r = 0; r < w->rows; r++)
+            mc->allowed[t * rows + r] = tolerance(&mc->m, &mc->a.x, t, r, q8);
+}
+
+static void check_tokens(matmul_case *mc, const char *what, bool all_counts)
+{
+    const ash_kernel *k = mc->kernel;
+    int64_t panels = (mc->m.w.rows + 15) / 16;
+    for (size_t i = 0; i < sizeof token_counts / sizeof token_counts[0]; i++) {
+        if (!all_counts && token_counts[i] != 1 && token_counts[i] != 7 && token_counts[i] != 33)
+            continue;
+        ash_acts x = mc->a.x;
+        x.tokens = token_counts[i];
+        int64_t panel_stride = i % 2 ? 16 : 32;
+        matmul_call c = { .fn = (ash_matmul_fn *)k->fn, .w = &mc->m.w, .x = &x, .panels = panels, .scratch = mc->scratch,
+                          .token_stride = panels * panel_stride + (int64_t)i % 3, .panel_stride = panel_stride };
+        guard_buffer y = guard_alloc((size_t)(x.tokens * c.token_stride) * 4, 4);
+        guarded_matmul(k->name, &c, &y);
+        compare_outputs(mc, &c, y.p, what);
+        guard_free(&y);
+    }
+}
+
+/* The same bits whatever part of the panels a call covers. */
+static void check_splits(matmul_case *mc, int64_t tokens)
+{
+    int64_t panels = (mc->m.w.rows + 15) / 16, stride = panels * 16;
+    ash_acts x = mc->a.x;
+    x.tokens = tokens;
+    matmul_call c = { .fn = (ash_matmul_fn *)mc->kernel->fn, .w = &mc->m.w, .x = &x, .panels = panels,
+                      .scratch = mc->scratch, .token_stride = stride, .panel_stride = 16 };
+    guard_buffer whole = guard_alloc((size_t)(tokens * stride) * 4, 4);
+    guarded_matmul(mc->kernel->name, &c, &whole);
+    for (int64_t first = 0; first < panels; first++) {
+        for (int64_t count = 1; first + count <= panels; count++) {
+            c.first = first;
+            c.panels = count;
+            guard_buffer part = guard_alloc((size_t)((tokens - 1) * stride + count * 16) * 4, 4);
+            guarded_matmul(mc->kernel->name, &c, &part);
+            compare_outputs(mc, &c, part.p, "part");
+            for (int64_t t = 0; t < tokens; t++)
+                if (memcmp((float *)part.p + t * stride, (float *)whole.p + t * stride + first * 16, (size_t)count * 64) != 0)
+                    fail_msg("%s: panels %lld + %lld alone give other bits than all of them, token %lld of %lld",
+                             mc->kernel->name, (long long)first, (long long)count, (long long)t, (long long)tokens);
+            guard_free(&part);
+        }
+    }
+    guard_free(&whole);
+}
+
+/* ---- scalar against source rows ---- */
+
+static void check_scalar(matmul_case *mc, const char *what, bool q8)
+{
+    const ash_matrix *w = &mc->m.w;
+    int64_t rows = (w->rows + 15) / 16 * 16;
+    const ash_acts *x = &mc->a.x;
+    for (int64_t t = 0; t < 3; t++) {
+        for (int64_t r = 0; r < rows; r++) {
+            double sum = 0;
+            for (int64_t k = 0; k < w->cols && r < w->rows; k++)
+                sum += (double)mc->m.values[r * w->cols + k] *
+                       (q8 ? (double)x->q8[t * x->stride + k] * (double)x->q8_scale[t * (x->stride / 32) + k / 32]
+                           : (double)x->f32[t * x->stride + k]);
+            /* a decoded weight rounds once, and so does the result */
+            double allowed = r < w->rows ? 0x1p-23 * magnitude(&mc->m, x, t, r, q8) + 0x1p-149 : 0;
+            if (!agree((double)mc->want[t * rows + r], sum, allowed))
+                fail_msg("%s: %s, [%lld x %lld]: token %lld, row %lld: %.9g, from source rows %.9g", mc->kernel->name, what,
+                         (long long)w->rows, (long long)w->cols, (long long)t, (long long)r,
+                         (double)mc->want[t * rows + r], sum);
+        }
+    }
+}
+
+/* ---- one test a kernel ---- */
+
+static const ash_kernel *scalar_of(const ash_kernel *k)
+{
+    size_t count;
+    const ash_kernel *list = ash_kernel_list(&count);
+    for (size_t i = 0; i < count; i++)
+        if (list[i].op == k->op && list[i].dtype == k->dtype && list[i].level == ASH_LEVEL_SCALAR)
+            return &list[i];
+    fail_msg("%s has no scalar form", k->name);
+    return NULL;
+}
+
+static void skip_where_missing(const ash_kernel *k)
+{
+    if (k->level > ash_level_detect())
+        test_skip("this processor lacks the kernel's instructions");
+}
+
+static const struct { weight_kind weights; acts_kind acts; const char *name; } patterns[] = {
+    { WEIGHT_RANDOM, ACTS_RANDOM, "random" },          { WEIGHT_ZERO, ACTS_RANDOM, "zero weights" },
+    { WEIGHT_RANDOM, ACTS_ZERO, "zero activations" },  { WEIGHT_EXTREME, ACTS_EXTREME, "extremes" },
+    { WEIGHT_RUNS, ACTS_RANDOM, "runs" },              { WEIGHT_RANDOM, ACTS_SPARSE, "outliers" },
+    { WEIGHT_EXTREME, ACTS_RANDOM, "extreme weights" }, { WEIGHT_NAN, ACTS_RANDOM, "a NaN" },
+};
+static const int64_t widths[] = { 32, 64, 96, 256, 320, 576, 640, 896, 1536, 17, 100 };
+
+static void one_matmul(const ash_kernel *k, int64_t rows, int64_t cols, size_t pattern, ash_scale_kind scale_kind,
+                       guard_buffer *scratch, test_rng *rng)
+{
+    bool q8 = k->op == ASH_OP_MATMUL_Q8;
+    const char *what = patterns[pattern].name;
+    matmul_case mc = { .kernel = k, .scratch = scratch->p };
+    mc.m = weights_make(k->dtype, rows, cols, patterns[pattern].weights, scale_kind, rng);
+    mc.a = acts_make(MAX_TOKENS, cols, pattern % 2 ? 64 : 0, patterns[pattern].acts, rng);
+    fill_wanted(&mc, (ash_matmul_fn *)scalar_of(k)->fn, q8);
+    if (k->level == ASH_LEVEL_SCALAR)
+        check_scalar(&mc, what, q8);
+    check_tokens(&mc, what, pattern == 0 && k->level != ASH_LEVEL_SCALAR);
+    if (pattern == 0 && cols <= 320) {
+        check_splits(&mc, 1);
+        check_splits(&mc, 9);
+    }
+    weights_free(&mc.m);
+    acts_free(&mc.a);
+    free(mc.want);
+    free(mc.allowed);
+}
+
+static void test_matmul(void **state)
+{
+    const ash_kernel *k = *state;
+    skip_where_missing(k);
+    test_rng rng = test_rng_start(k->name);
+    guard_buffer scratch = scratch_alloc();
+    bool is_float = ash_dtype_find(k->dtype)->block_elems == 1;
+    for (size_t c = 0; c < sizeof widths / sizeof widths[0]; c++) {
+        if (!is_float && widths[c] % 32 != 0)
+            continue;
+        for (size_t p = 0; p < sizeof patterns / sizeof patterns[0]; p++) {
+            if ((patterns[p].weights == WEIGHT_NAN && !is_float) || (p > 0 && widths[c] > 640))
+                continue;
+            int64_t rows = p > 0 ? 18 : widths[c] > 640 ? 32 : 35;
+            ash_scale_kind kinds[] = { ASH_SCALE_TENSOR, ASH_SCALE_ROW, ASH_SCALE_BLOCK128 };
+            for (int s = 0; s < (k->dtype == ASH_F8_E4M3 ? 3 : 1); s++)
+                one_matmul(k, rows, widths[c], p, k->dtype == ASH_F8_E4M3 ? kinds[s] : ASH_SCALE_NONE, &scratch, &rng);
+        }
+    }
+    guard_free(&scratch);
+}
+
+typedef struct row_call {
+    ash_row_fn *fn;
+    const ash_matrix *w;
+    int64_t row;
+    float *out;
+} row_call;
+
+static void run_row(void *context)
+{
+    row_call *c = context;
+    c->fn(c->w, c->row, c->out);
+}
+
+static void test_row(void **state)
+{
+    const ash_kernel *k = *state;
+    skip_where_missing(k);
+    test_rng rng = test_rng_start(k->name);
+    bool is_float = ash_dtype_find(k->dtype)->block_elems == 1;
+    for (size_t c = 0; c < sizeof widths / sizeof widths[0]; c++) {
+        if (!is_float && widths[c] % 32 != 0)
+            continue;
+        ash_scale_kind kind = k->dtype != ASH_F8_E4M3 ? ASH_SCALE_NONE : (ash_scale_kind)(1 + c % 3);
+        test_matrix m = weights_make(k->dtype, 21, widths[c], c % 2 ? WEIGHT_RANDOM : WEIGHT_EXTREME, kind, &rng);
+        for (int64_t r = 0; r < 21; r++) {
+            guard_buffer out = guard_alloc((size_t)widths[c] * 4, 4);
+            row_call call = { (ash_row_fn *)k->fn, &m.w, r, out.p };
+            int raised = guard_run(run_row, &call);
+            if (raised)
+                fail_msg("%s: signal %d, %lld columns", k->name, raised, (long long)widths[c]);
+            if (!guard_slack_intact(&out))
+                fail_msg("%s wrote around its output", k->name);
+            for (int64_t i = 0; i < widths[c]; i++)
+                if (((float *)out.p)[i] != m.values[r * widths[c] + i])
+                    fail_msg("%s: row %lld, column %lld of %lld: %.9g, source %.9g", k->name, (long long)r, (long long)i,
+                             (long long)widths[c], (double)((float *)out.p)[i], (double)m.values[r * widths[c] + i]);
+            guard_free(&out);
+        }
+        weights_free(&m);
+    }
+}
+
+/* ---- what ties the 8-bit form to the float form ---- */
+
+/* |x - q8 scale| <= scale / 2 (and the rounding of scale and quotient, 2 * 2^-24 * 127 steps of it): so the products
+ * differ by at most sum_k |W| scale / 2, beside what both round. */
+static void test_q8_near_f32(void **state)
+{
+    (void)state;
+    test_rng rng = test_rng_start("q8 near f32");
+    guard_buffer scratch = scratch_alloc();
+    ash_kernels best;
+    ash_kernels_init(&best, ASH_LEVEL_COUNT - 1);
+    float y8[32 * 5], y32[32 * 5];
+    for (int dtype = ASH_Q4_0; dtype < ASH_USABLE_DTYPES; dtype++) {
+        test_matrix m = weights_make((ash_dtype)dtype, 32, 576, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
+        test_acts a = acts_make(5, 576, 0, ACTS_RANDOM, &rng);
+        best.matmul_q8[dtype](&m.w, 0, 2, &a.x, y8, 32, 16, scratch.p);
+        best.matmul_f32[dtype](&m.w, 0, 2, &a.x, y32, 32, 16, scratch.p);
+        double largest = 0;
+        for (int64_t t = 0; t < 5; t++) {
+            for (int64_t r = 0; r < 32; r++) {
+                double bound = tolerance(&m, &a.x, t, r, false) + tolerance(&m, &a.x, t, r, true);
+                for (int64_t k = 0; k < 576; k++)
+                    bound += fabs((double)m.values[r * 576 + k]) * (double)a.x.q8_scale[t * (a.x.stride / 32) + k / 32] *
+                             (0.5 + 254 * 0x1p-24);
+                double difference = fabs((double)y8[t * 32 + r] - (double)y32[t * 32 + r]);
+                if (!(difference <= bound))
+                    fail_msg("%s: 8-bit %.9g, float %.9g, allowed %.3g", ash_dtype_name((uint32_t)dtype),
+                             (double)y8[t * 32 + r], (double)y32[t * 32 + r], bound);
+                largest = fmax(largest, difference / bound);
+            }
+        }
+        assert_true(largest > 0); /* the forms do differ: a product that ignores q8 would not show otherwise */
+        weights_free(&m);
+        acts_free(&a);
+    }
+    guard_free(&scratch);
+}
+
+/* ---- source rows against values from elsewhere ---- */
+
+/* tests/fixtures/blocks_decoded.bin: random blocks of each quantized type with their values as gguf-py's dequantize
+ * gives them. A record: name[8], u32 blocks, u32 elements a block, the blocks, the values as f32. */
+static void test_decode_row(void **state)
+{
+    (void)state;
+    size_t size, at = 0;
+    int types = 0;
+    uint8_t *file = test_read_file("tests/fixtures/blocks_decoded.bin", &size);
+    while (at < size) {
+        char name[9] = "";
+        uint32_t counts[2];
+        memcpy(name, file + at, 8);
+        memcpy(counts, file + at + 8, 8);
+        ash_dtype dtype = ash_dtype_from_name(name);
+        assert_true(ash_dtype_usable(dtype));
+        const ash_dtype_info *info = ash_dtype_find(dtype);
+        assert_int_equal(counts[1], info->block_elems);
+        int64_t cols = (int64_t)counts[0] * counts[1];
+        const uint8_t *blocks = file + at + 16, *values = blocks + (size_t)counts[0] * info->block_bytes;
+        guard_buffer row = guard_alloc((size_t)counts[0] * info->block_bytes, 1), out = guard_alloc((size_t)cols * 4, 4);
+        memcpy(row.p, blocks, row.size);
+        for (int64_t wanted = cols; wanted > 0; wanted -= 32) { /* a row may end inside a block */
+            ash_decode_row(dtype, row.p, wanted, out.p);
+            for (int64_t k = 0; k < wanted; k++) {
+                float value;
+                memcpy(&value, values + 4 * k, 4);
+                if (((float *)out.p)[k] != value)
+                    fail_msg("%s: element %lld is %.9g, should be %.9g", name, (long long)k, (double)((float *)out.p)[k],
+                             (double)value);
+            }
+        }
+        guard_free(&row);
+        guard_free(&out);
+        at += 16 + (size_t)counts[0] * info->block_bytes + (size_t)cols * 4;
+        types++;
+    }
+    assert_int_equal(types, ASH_USABLE_DTYPES - ASH_Q4_0);
+    free(file);
+}
+
+/* ---- registry and levels ---- */
+
+static void test_levels(void **state)
+{
+    (void)state;
+    size_t count;
+    const ash_kernel *list = ash_kernel_list(&count);
+    ash_level detected = ash_level_detect();
+    printf("# measure level %s, %zu kernels\n", ash_level_name(detected), count);
+    for (int level = 0; level < ASH_LEVEL_COUNT; level++) {
+        ash_kernels table;
+        ash_kernels_init(&table, (ash_level)level);
+        assert_int_equal(table.level, level < (int)detected ? level : (int)detected);
+        for (int dtype = 0; dtype < ASH_USABLE_DTYPES; dtype++) {
+            assert_true(table.matmul_f32[dtype] && table.row[dtype]);
+            assert_true((table.matmul_q8[dtype] != NULL) == (dtype >= ASH_Q4_0));
+        }
+        assert_true(table.quantize_q8 && table.round_e4m3 && table.max_abs && table.rms_norm && table.rope &&
+                    table.swiglu && table.add && table.to_f16 && table.attention);
+        /* Each slot holds the last line of the list that the level allows. */
+        for (size_t i = 0; i < count; i++) {
+            const ash_kernel *k = &list[i], *last = k;
+            ash_any_fn *slot = NULL;
+            switch (k->op) {
+            case ASH_OP_MATMUL_F32: slot = (ash_any_fn *)table.matmul_f32[k->dtype]; break;
+            case ASH_OP_MATMUL_Q8: slot = (ash_any_fn *)table.matmul_q8[k->dtype]; break;
+            case ASH_OP_ROW: slot = (ash_any_fn *)table.row[k->dtype]; break;
+            case ASH_OP_QUANTIZE_Q8: slot = (ash_any_fn *)table.quantize_q8; break;
+            case ASH_OP_ROUND_E4M3: slot = (ash_any_fn *)table.round_e4m3; break;
+            case ASH_OP_MAX_ABS: slot = (ash_any_fn *)table.max_abs; break;
+            case ASH_OP_RMS_NORM: slot = (ash_any_fn *)table.rms_norm; break;
+            case ASH_OP_ROPE: slot = (ash_any_fn *)table.rope; break;
+            case ASH_OP_SWIGLU: slot = (ash_any_fn *)table.swiglu; break;
+            case ASH_OP_ADD: slot = (ash_any_fn *)table.add; break;
+            case ASH_OP_TO_F16: slot = (ash_any_fn *)table.to_f16; break;
+            case ASH_OP_ATTENTION: slot = (ash_any_fn *)table.attention; break;
+            default: fail_msg("%s has no operation", k->name);
+            }
+            if (k->level != ASH_LEVEL_SCALAR)
+                continue;
+            for (size_t j = i + 1; j < count; j++)
+                if (list[j].op == k->op && list[j].dtype == k->dtype && list[j].level <= table.level)
+                    last = &list[j];
+            if (slot != last->fn)
+                fail_msg("at level %s the slot of %s is not %s", ash_level_name(table.level), k->name, last->name);
+        }
+    }
+}
+
+/* Levels ascend within an operation and type, and a name ends in its level's. */
+static void test_registry_order(void **state)
+{
+    (void)state;
+    size_t count;
+    const ash_kernel *list = ash_kernel_list(&count);
+    for (size_t i = 0; i < count; i++) {
+        const char *level = ash_level_name(list[i].level), *name = list[i].name;
+        if (strlen(name) < strlen(level) || strcmp(name + strlen(name) - strlen(level), level) != 0)
+            fail_msg("%s is registered as %s", name, level);
+        assert_true((list[i].dtype < ASH_USABLE_DTYPES) == (list[i].op <= ASH_OP_ROW));
+        for (size_t j = i + 1; j < count; j++)
+            if (list[j].op == list[i].op && list[j].dtype == list[i].dtype && list[j].level <= list[i].level)
+                fail_msg("%s comes before %s", name, list[j].name);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0)
+        return kernel_bench(argc > 2 ? argv[2] : "");
+    size_t count, n = 0;
+    const ash_kernel *list = ash_kernel_list(&count);
+    struct CMUnitTest *tests = calloc(count + 8, sizeof *tests);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_levels);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_registry_order);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_decode_row);
+    for (size_t i = 0; i < count; i++)
+        if (list[i].dtype < ASH_USABLE_DTYPES)
+            tests[n++] = (struct CMUnitTest){ list[i].name, list[i].op == ASH_OP_ROW ? test_row : test_matmul, NULL, NULL,
+                                              (void *)(uintptr_t)&list[i] };
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_q8_near_f32);
+    int failed = _cmocka_run_group_tests("kernels", tests, n, NULL, NULL);
+    free(tests);
+    return failed != 0;
+}
