@@ -45,7 +45,8 @@ static void part_free(part *p)
 
 /* ---- one tensor of the directory ---- */
 
-ash_status ash_gguf_tensor_bytes(ash_dtype dtype, uint32_t dim_count, const uint64_t *dims, uint64_t *out, ash_error *err)
+ash_status ash_gguf_tensor_bytes(ash_dtype dtype, uint32_t dim_count, const uint64_t *dims, uint64_t *out,
+                                 ash_error *err)
 {
     *out = 0;
     const ash_dtype_info *info = ash_dtype_find(dtype);
@@ -87,7 +88,8 @@ static ash_status parse_tensor_body(ash_gguf_scan *s, ash_gguf_tensor *t, uint64
                         "convert from a file of another type", type);
     ASH_TRY(ash_gguf_tensor_bytes(t->dtype, t->dim_count, t->dims, &t->size, err));
     if (t->offset % alignment != 0)
-        return ash_fail(err, ASH_E_FORMAT, "offset %" PRIu64 " is no multiple of the alignment %" PRIu64, t->offset, alignment);
+        return ash_fail(err, ASH_E_FORMAT, "offset %" PRIu64 " is no multiple of the alignment %" PRIu64, t->offset,
+                        alignment);
     return ASH_OK;
 }
 
@@ -103,7 +105,8 @@ static ash_status parse_tensor(ash_gguf_scan *s, ash_gguf_tensor *t, uint64_t al
                         " bytes long (1 to %d are allowed); the file is damaged", at, length, ASH_GGUF_MAX_NAME_BYTES);
     ASH_TRY(ash_gguf_scan_take(s, length, "the tensor directory", &text, err));
     if (memchr(text, 0, length))
-        return ash_fail(err, ASH_E_FORMAT, "the tensor name at byte %" PRIu64 " has a NUL inside; the file is damaged", at);
+        return ash_fail(err, ASH_E_FORMAT, "the tensor name at byte %"
+                        PRIu64 " has a NUL inside; the file is damaged", at);
     t->name = strndup((const char *)text, length);
     if (!t->name)
         return ash_fail(err, ASH_E_MEMORY, "no memory for tensor names");
@@ -154,7 +157,8 @@ static ash_status place_tensors(part *p, uint64_t header_end, ash_error *err)
     for (uint32_t i = 0; i < p->tensor_count; i++) {
         ash_gguf_tensor *t = &p->tensors[i];
         if (!ash_inside(t->offset, t->size, limit))
-            return ash_fail(err, ASH_E_FORMAT, "tensor '%.80s': %" PRIu64 " bytes at %" PRIu64 " do not fit into the %" PRIu64
+            return ash_fail(err, ASH_E_FORMAT, "tensor '%.80s': %" PRIu64 " bytes at %"
+                            PRIu64 " do not fit into the %" PRIu64
                             " bytes of data; the file is truncated or damaged, fetch it again",
                             t->name, t->size, t->offset, limit);
         if (t->offset < expected)
@@ -229,7 +233,8 @@ static ash_status read_header(part *p, ash_error *err)
         if (s.want == 0)
             return ash_fail_in(err, p->file.path);
         if (s.want > HEADER_MAX_BYTES)
-            return ash_fail(err, ASH_E_LIMIT, "%s: its metadata is larger than 1 GiB, which ashlar does not read", p->file.path);
+            return ash_fail(err, ASH_E_LIMIT, "%s: its metadata is larger than 1 GiB, which ashlar does not read",
+                            p->file.path);
         want = s.want > 2 * have ? s.want : 2 * have;
     }
 }
@@ -284,7 +289,8 @@ static ash_status check_split_keys(const part *p, uint32_t number, uint32_t coun
         return ash_fail(err, ASH_E_FORMAT, "%s: lacks split.no, split.count or split.tensors.count; "
                         "it is no part of a split model", p->file.path);
     if (no != number - 1 || of != count)
-        return ash_fail(err, ASH_E_FORMAT, "%s: says it is part %" PRIu64 " of %" PRIu64 ", its name says %" PRIu32 " of %" PRIu32
+        return ash_fail(err, ASH_E_FORMAT, "%s: says it is part %" PRIu64 " of %" PRIu64 ", its name says %"
+                        PRIu32 " of %" PRIu32
                         "; rename it or fetch it again", p->file.path, no + 1, of, number, count);
     return ASH_OK;
 }
@@ -294,7 +300,8 @@ static ash_status add_part(ash_gguf *g, part *p, ash_error *err)
 {
     uint64_t total = (uint64_t)g->tensor_count + p->tensor_count;
     if (total > ASH_GGUF_MAX_TENSORS)
-        return ash_fail(err, ASH_E_LIMIT, "%s: the model has over %" PRIu64 " tensors", p->file.path, ASH_GGUF_MAX_TENSORS);
+        return ash_fail(err, ASH_E_LIMIT, "%s: the model has over %" PRIu64 " tensors", p->file.path,
+                        ASH_GGUF_MAX_TENSORS);
     ash_gguf_tensor *tensors = realloc(g->tensors, (total + 1) * sizeof *tensors);
     if (!tensors)
         return ash_fail(err, ASH_E_MEMORY, "%s: no memory for %" PRIu64 " tensors", p->file.path, total);
@@ -345,7 +352,8 @@ static ash_status open_parts(ash_gguf *g, const char *path, size_t prefix, uint3
         part_free(&p);
     }
     if (status == ASH_OK && g->tensor_count != declared)
-        status = ash_fail(err, ASH_E_FORMAT, "%s: split.tensors.count is %" PRIu64 ", the %" PRIu32 " parts hold %" PRIu32
+        status = ash_fail(err, ASH_E_FORMAT, "%s: split.tensors.count is %" PRIu64 ", the %" PRIu32 " parts hold %"
+                          PRIu32
                           " tensors; they do not belong together", path, declared, count, g->tensor_count);
     free(name);
     return status;
@@ -455,7 +463,8 @@ const ash_input *ash_gguf_file(const ash_gguf *g, uint32_t index)
     return index < g->file_count ? &g->files[index] : NULL;
 }
 
-ash_status ash_gguf_read(const ash_gguf *g, const ash_gguf_tensor *t, uint64_t at, void *out, size_t size, ash_error *err)
+ash_status ash_gguf_read(const ash_gguf *g, const ash_gguf_tensor *t, uint64_t at, void *out, size_t size,
+                         ash_error *err)
 {
     if (!ash_inside(at, size, t->size))
         return ash_fail(err, ASH_E_ARGUMENT, "%s: %zu bytes at %" PRIu64 " are not inside tensor '%.80s' of %" PRIu64

@@ -61,7 +61,8 @@ uint32_t ash_gguf_tensor_count(const ash_gguf *g); /* of all parts, in file orde
 const ash_gguf_tensor *ash_gguf_tensor_at(const ash_gguf *g, uint32_t index);
 uint32_t ash_gguf_file_count(const ash_gguf *g);
 const ash_input *ash_gguf_file(const ash_gguf *g, uint32_t index);
-ash_status ash_gguf_read(const ash_gguf *g, const ash_gguf_tensor *t, uint64_t at, void *out, size_t size, ash_error *err);
+ash_status ash_gguf_read(const ash_gguf *g, const ash_gguf_tensor *t, uint64_t at, void *out, size_t size,
+                         ash_error *err);
 
 /* Typed values. Integers: any integer type whose value fits (bool is no integer). False when absent or of another type. */
 bool ash_gguf_get_u64(const ash_gguf *g, const char *key, uint64_t *out);

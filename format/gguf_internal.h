@@ -49,7 +49,8 @@ bool ash_gguf_alignment_valid(uint64_t alignment);
 uint32_t ash_gguf_scalar_bytes(uint32_t type);
 
 /* Bytes of a tensor with these dimensions. The error says what is wrong, without the tensor's name. */
-ash_status ash_gguf_tensor_bytes(ash_dtype dtype, uint32_t dim_count, const uint64_t *dims, uint64_t *out, ash_error *err);
+ash_status ash_gguf_tensor_bytes(ash_dtype dtype, uint32_t dim_count, const uint64_t *dims, uint64_t *out,
+                                 ash_error *err);
 
 struct ash_gguf {
     uint32_t version;

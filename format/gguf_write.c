@@ -64,7 +64,8 @@ ash_status ash_gguf_writer_create(const char *path, bool replace, uint32_t versi
 {
     *out = NULL;
     if (version < 2 || version > 3)
-        return ash_fail(err, ASH_E_ARGUMENT, "%s: GGUF version %" PRIu32 " cannot be written; use 2 or 3", path, version);
+        return ash_fail(err, ASH_E_ARGUMENT, "%s: GGUF version %" PRIu32 " cannot be written; use 2 or 3", path,
+                        version);
     if (!ash_gguf_alignment_valid(alignment))
         return ash_fail(err, ASH_E_ARGUMENT, "%s: GGUF alignment %" PRIu64 " is no power of two from %d to %" PRIu64,
                         path, alignment, ASH_GGUF_MIN_ALIGN, ASH_GGUF_MAX_ALIGN);
@@ -123,7 +124,8 @@ ash_status ash_gguf_writer_kv_bool(ash_gguf_writer *w, const char *key, bool val
     return append(&w->kv, &byte, sizeof byte, err);
 }
 
-ash_status ash_gguf_writer_kv_string(ash_gguf_writer *w, const char *key, const char *value, size_t size, ash_error *err)
+ash_status ash_gguf_writer_kv_string(ash_gguf_writer *w, const char *key, const char *value, size_t size,
+                                     ash_error *err)
 {
     ASH_TRY(begin_kv(w, key, ASH_GGUF_STRING, err));
     return append_text(&w->kv, value, size, err);
@@ -142,7 +144,8 @@ ash_status ash_gguf_writer_kv_array(ash_gguf_writer *w, const char *key, ash_ggu
     return append(&w->kv, values, size, err);
 }
 
-ash_status ash_gguf_writer_kv_strings(ash_gguf_writer *w, const char *key, const ash_gguf_string *values, uint64_t count,
+ash_status ash_gguf_writer_kv_strings(ash_gguf_writer *w, const char *key, const ash_gguf_string *values,
+                                      uint64_t count,
                                       ash_error *err)
 {
     ASH_TRY(begin_kv(w, key, ASH_GGUF_ARRAY, err));
@@ -200,7 +203,8 @@ static ash_status check_pairs(const ash_gguf_writer *w, ash_error *err)
     if (status == ASH_OK && s.c.at != s.limit)
         status = ash_fail(err, ASH_E_FORMAT, "%" PRIu64 " bytes follow the last pair", s.limit - s.c.at);
     if (status == ASH_OK && alignment != w->alignment)
-        status = ash_fail(err, ASH_E_FORMAT, "general.alignment says %" PRIu64 " (32 where absent), the tensors are aligned to %"
+        status = ash_fail(err, ASH_E_FORMAT, "general.alignment says %"
+                          PRIu64 " (32 where absent), the tensors are aligned to %"
                           PRIu64, alignment, w->alignment);
     ash_gguf_table_free(&table);
     return status;

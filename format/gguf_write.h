@@ -15,11 +15,13 @@ ash_status ash_gguf_writer_kv_raw(ash_gguf_writer *w, const void *record, size_t
 ash_status ash_gguf_writer_kv_u32(ash_gguf_writer *w, const char *key, uint32_t value, ash_error *err);
 ash_status ash_gguf_writer_kv_f32(ash_gguf_writer *w, const char *key, float value, ash_error *err);
 ash_status ash_gguf_writer_kv_bool(ash_gguf_writer *w, const char *key, bool value, ash_error *err);
-ash_status ash_gguf_writer_kv_string(ash_gguf_writer *w, const char *key, const char *value, size_t size, ash_error *err);
+ash_status ash_gguf_writer_kv_string(ash_gguf_writer *w, const char *key, const char *value, size_t size,
+                                     ash_error *err);
 /* An array of scalars (count elements at `values`) or of strings. */
 ash_status ash_gguf_writer_kv_array(ash_gguf_writer *w, const char *key, ash_gguf_type element, const void *values,
                                     uint64_t count, ash_error *err);
-ash_status ash_gguf_writer_kv_strings(ash_gguf_writer *w, const char *key, const ash_gguf_string *values, uint64_t count,
+ash_status ash_gguf_writer_kv_strings(ash_gguf_writer *w, const char *key, const ash_gguf_string *values,
+                                      uint64_t count,
                                       ash_error *err);
 /* Declares a tensor; dims fastest first. All are declared before the first data. */
 ash_status ash_gguf_writer_tensor(ash_gguf_writer *w, const char *name, ash_dtype dtype, uint32_t dim_count,

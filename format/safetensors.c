@@ -37,7 +37,8 @@ static ash_status tensor_size(const ash_st_tensor *t, uint64_t *size, ash_error 
         if (!ash_mul(elements, t->shape[i], &elements))
             return ash_fail(err, ASH_E_FORMAT, "its shape has over 2^64 elements");
     if (elements % info->block_elems != 0)
-        return ash_fail(err, ASH_E_FORMAT, "%" PRIu64 " elements of %s do not fill whole bytes", elements, info->safetensors);
+        return ash_fail(err, ASH_E_FORMAT, "%" PRIu64 " elements of %s do not fill whole bytes", elements,
+                        info->safetensors);
     if (!ash_mul(elements / info->block_elems, info->block_bytes, size))
         return ash_fail(err, ASH_E_FORMAT, "its size does not fit 64 bits");
     return ASH_OK;
@@ -74,7 +75,8 @@ static ash_status parse_tensor(const cJSON *object, uint64_t data_bytes, ash_st_
     uint64_t end;
     if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2)
         return ash_fail(err, ASH_E_FORMAT, "'data_offsets' is no list of two");
-    if (!ash_json_u64(cJSON_GetArrayItem(offsets, 0), &t->offset) || !ash_json_u64(cJSON_GetArrayItem(offsets, 1), &end))
+    if (!ash_json_u64(cJSON_GetArrayItem(offsets, 0), &t->offset) || !ash_json_u64(cJSON_GetArrayItem(offsets, 1),
+                                                                                   &end))
         return ash_fail(err, ASH_E_FORMAT, "'data_offsets' holds something that is no integer from 0 to 2^53");
     if (t->offset > end)
         return ash_fail(err, ASH_E_FORMAT, "'data_offsets' end before they begin");
@@ -115,7 +117,8 @@ static ash_status add_tensor(ash_safetensors *st, const cJSON *item, uint64_t da
     }
     size_t length = strlen(item->string);
     if (length == 0 || length > NAME_MAX_BYTES)
-        return ash_fail(err, ASH_E_FORMAT, "a tensor's name has %zu bytes (1 to %d are allowed)", length, NAME_MAX_BYTES);
+        return ash_fail(err, ASH_E_FORMAT, "a tensor's name has %zu bytes (1 to %d are allowed)", length,
+                        NAME_MAX_BYTES);
     ash_st_tensor t = { .file = st->file_count - 1 };
     ash_status status = parse_tensor(item, data_bytes, &t, err);
     if (status != ASH_OK) {
@@ -152,18 +155,21 @@ static ash_status place_tensors(ash_safetensors *st, uint32_t first, uint64_t ba
             return ash_fail(err, ASH_E_FORMAT, "tensor '%.80s' overlaps '%.80s'; the file is damaged", t->name,
                             st->tensors[i - 1].name);
         if (t->offset > expected)
-            return ash_fail(err, ASH_E_FORMAT, "%" PRIu64 " bytes before tensor '%.80s' belong to no tensor; the file is damaged",
+            return ash_fail(err, ASH_E_FORMAT, "%"
+                            PRIu64 " bytes before tensor '%.80s' belong to no tensor; the file is damaged",
                             t->offset - expected, t->name);
         expected = t->offset + t->size;
         t->offset += base;
     }
     if (expected != data_bytes)
-        return ash_fail(err, ASH_E_FORMAT, "%" PRIu64 " bytes after the last tensor belong to no tensor; the file is damaged",
+        return ash_fail(err, ASH_E_FORMAT, "%"
+                        PRIu64 " bytes after the last tensor belong to no tensor; the file is damaged",
                         data_bytes - expected);
     return ASH_OK;
 }
 
-static ash_status parse_header(ash_safetensors *st, const cJSON *header, uint64_t base, uint64_t data_bytes, ash_error *err)
+static ash_status parse_header(ash_safetensors *st, const cJSON *header, uint64_t base, uint64_t data_bytes,
+                               ash_error *err)
 {
     uint32_t first = st->count;
     const cJSON *item;
@@ -181,7 +187,8 @@ static ash_status read_file(ash_safetensors *st, const ash_input *file, ash_erro
 {
     uint64_t length;
     if (file->size < sizeof length)
-        return ash_fail(err, ASH_E_FORMAT, "%s: has %" PRIu64 " bytes and is no safetensors file", file->path, file->size);
+        return ash_fail(err, ASH_E_FORMAT, "%s: has %" PRIu64 " bytes and is no safetensors file", file->path,
+                        file->size);
     ASH_TRY(ash_input_read(file, 0, &length, sizeof length, err));
     if (length > HEADER_MAX_BYTES)
         return ash_fail(err, ASH_E_FORMAT, "%s: declares a header of %" PRIu64 " bytes (at most %d are allowed); "
@@ -292,7 +299,8 @@ static ash_status shard_names(const cJSON *map, const char ***out, uint32_t *cou
     total = 0;
     cJSON_ArrayForEach(item, map) {
         if (!cJSON_IsString(item) || !shard_name_valid(item->valuestring)) {
-            ash_fail(err, ASH_E_FORMAT, "'weight_map' puts tensor '%.80s' into '%.80s', which is no .safetensors file of this folder",
+            ash_fail(err, ASH_E_FORMAT,
+                     "'weight_map' puts tensor '%.80s' into '%.80s', which is no .safetensors file of this folder",
                      item->string, cJSON_IsString(item) ? item->valuestring : "something that is no string");
             free(names);
             return err->status;
@@ -308,7 +316,8 @@ static ash_status shard_names(const cJSON *map, const char ***out, uint32_t *cou
     return ASH_OK;
 }
 
-static ash_status add_shards(ash_safetensors *st, const char *folder, const char *const *names, uint32_t count, ash_error *err)
+static ash_status add_shards(ash_safetensors *st, const char *folder, const char *const *names, uint32_t count,
+                             ash_error *err)
 {
     st->files = calloc(count, sizeof *st->files);
     if (!st->files)
@@ -321,7 +330,8 @@ static ash_status add_shards(ash_safetensors *st, const char *folder, const char
         if (ash_path_exists(path))
             status = add_file(st, path, err);
         else
-            status = ash_fail(err, ASH_E_FORMAT, "%s: this shard is missing, the index names it; fetch it into the same folder", path);
+            status = ash_fail(err, ASH_E_FORMAT,
+                              "%s: this shard is missing, the index names it; fetch it into the same folder", path);
         free(path);
         ASH_TRY(status);
     }
@@ -345,7 +355,8 @@ static ash_status check_map(const ash_safetensors *st, const cJSON *map, ash_err
     cJSON_ArrayForEach(item, map) {
         uint32_t at = find_name(st, item->string);
         if (at == UINT32_MAX) {
-            status = ash_fail(err, ASH_E_FORMAT, "names tensor '%.80s', which no shard has ('%.80s' should)", item->string,
+            status = ash_fail(err, ASH_E_FORMAT, "names tensor '%.80s', which no shard has ('%.80s' should)",
+                              item->string,
                               item->valuestring);
             break;
         }
@@ -359,7 +370,8 @@ static ash_status check_map(const ash_safetensors *st, const cJSON *map, ash_err
     }
     for (uint32_t i = 0; i < st->count && status == ASH_OK; i++)
         if (!seen[i])
-            status = ash_fail(err, ASH_E_FORMAT, "does not name tensor '%.80s', which '%.80s' holds", st->by_name[i]->name,
+            status = ash_fail(err, ASH_E_FORMAT, "does not name tensor '%.80s', which '%.80s' holds",
+                              st->by_name[i]->name,
                               base_name(st->files[st->by_name[i]->file].path));
     free(seen);
     return status;
@@ -405,7 +417,8 @@ static ash_status only_entry(const char *folder, const char *end, char **out, as
         if (entry->d_name[0] == '.' || !ends_with(entry->d_name, end))
             continue;
         if (*out)
-            status = ash_fail(err, ASH_E_FORMAT, "%s: has several files named *%s and no model%s; name the one that is meant",
+            status = ash_fail(err, ASH_E_FORMAT,
+                              "%s: has several files named *%s and no model%s; name the one that is meant",
                               folder, end, end);
         else if (!(*out = ash_path_join(folder, entry->d_name)))
             status = ash_fail(err, ASH_E_MEMORY, "%s: no memory for a file name", folder);
@@ -435,7 +448,8 @@ static ash_status choose_in_folder(const char *folder, char **out, ash_error *er
     if (!*out)
         ASH_TRY(only_entry(folder, ".safetensors", out, err));
     if (!*out)
-        return ash_fail(err, ASH_E_FORMAT, "%s: has no .safetensors file; weights in other formats (.bin, .pt) are not read", folder);
+        return ash_fail(err, ASH_E_FORMAT,
+                        "%s: has no .safetensors file; weights in other formats (.bin, .pt) are not read", folder);
     return ASH_OK;
 }
 
@@ -460,7 +474,8 @@ ash_status ash_safetensors_open(const char *path, ash_safetensors **out, ash_err
     if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
         ASH_TRY(choose_in_folder(path, &chosen, err));
     ash_safetensors *st = calloc(1, sizeof *st);
-    ash_status status = st ? open_path(st, chosen ? chosen : path, err) : ash_fail(err, ASH_E_MEMORY, "%s: no memory", path);
+    ash_status status = st ? open_path(st, chosen ? chosen : path, err) : ash_fail(err, ASH_E_MEMORY, "%s: no memory",
+                                                                                   path);
     free(chosen);
     if (status != ASH_OK) {
         ash_safetensors_close(st);
@@ -507,7 +522,8 @@ ash_status ash_safetensors_read(const ash_safetensors *st, const ash_st_tensor *
                                 ash_error *err)
 {
     if (!ash_inside(at, size, t->size))
-        return ash_fail(err, ASH_E_ARGUMENT, "%s: %zu bytes at %" PRIu64 " are not inside tensor '%.80s' of %" PRIu64 " bytes",
+        return ash_fail(err, ASH_E_ARGUMENT, "%s: %zu bytes at %" PRIu64 " are not inside tensor '%.80s' of %"
+                        PRIu64 " bytes",
                         st->files[t->file].path, size, at, t->name, t->size);
     return ash_input_read(&st->files[t->file], t->offset + at, out, size, err);
 }

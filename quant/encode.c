@@ -18,7 +18,8 @@ bool ash_encodable(uint32_t dtype)
 
 static ash_status not_representable(ash_dtype dtype, int64_t column, float x, ash_error *err)
 {
-    return ash_fail(err, ASH_E_UNSUPPORTED, "column %" PRId64 " is %g, which %s cannot hold; choose another type", column,
+    return ash_fail(err, ASH_E_UNSUPPORTED, "column %" PRId64 " is %g, which %s cannot hold; choose another type",
+                    column,
                     (double)x, ash_dtype_name(dtype));
 }
 
@@ -46,7 +47,8 @@ static ash_status encode_bf16(const float *x, int64_t cols, uint8_t *out, ash_er
 
 /* Index of the block's first value of largest magnitude. Refuses NaN and infinity, and a scale (that value divided by
  * `levels`) over half's range. */
-static ash_status largest(ash_dtype dtype, const float *x, int n, int64_t column, float levels, int *out, ash_error *err)
+static ash_status largest(ash_dtype dtype, const float *x, int n, int64_t column, float levels, int *out,
+                          ash_error *err)
 {
     int at = 0;
     for (int i = 0; i < n; i++) {
