@@ -1,0 +1,300 @@
+/* One pass through the model. All threads run the same function and meet at barriers; the units of a phase
+ * (panels, tokens, heads) are handed out dynamically, and no result depends on who computes which.
+ *
+ * A layer, with | for a barrier:
+ *   one token    norm, quantize (each thread for itself), qkv | rotate, store, attention by KV head |
+ *                quantize, output, add to x | norm, quantize, gate and up, SwiGLU | quantize, down, add to x |
+ *   more tokens  the same, and every preparation of inputs is a phase of its own, shared by tokens
+ */
+#include <math.h>
+#include <string.h>
+
+#include "runtime/session.h"
+
+/* Query tokens of one attention call: fixed, so that the number of threads changes no result. */
+#define ATTENTION_TOKENS 32
+/* From here on a decoded token's attention is worth an extra barrier to be split finer than by KV heads. */
+#define LONG_POSITION 256
+/* Weight bytes of the smallest piece of a decode product: some microseconds of reading. */
+#define PIECE_BYTES (24 * 1024)
+
+typedef struct pass {
+    ashlar_session *s;
+    const int32_t *ids;
+    int64_t tokens;
+    bool all;
+} pass;
+
+static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* ---- inputs ---- */
+
+static bool runs_in_q8(const ashlar_session *s, const ash_part *part)
+{
+    return s->q8 && s->kernels.matmul_q8[part->w.dtype];
+}
+
+/* One token's row of one input: normalized (or copied), rounded for FP8, quantized. */
+static void prepare_row(const ashlar_session *s, const ash_acts *to, int64_t t, const float *from, const float *norm,
+                        ash_input input)
+{
+    const ash_kernels *k = &s->kernels;
+    float *f32 = (float *)to->f32 + t * to->stride;
+    if (f32 != from) {
+        if (norm)
+            k->rms_norm(from, norm, to->cols, s->model->meta.h.norm_eps, f32);
+        else
+            memcpy(f32, from, (size_t)to->cols * sizeof *f32);
+        memset(f32 + to->cols, 0, (size_t)(to->stride - to->cols) * sizeof *f32); /* another operation's columns */
+    }
+    if (input.rounding == ASH_ROUND_STATIC) {
+        k->round_e4m3(f32, to->cols, input.scale);
+    } else if (input.rounding == ASH_ROUND_TOKEN) {
+        float scale = k->max_abs(f32, to->cols) / 448; /* the largest becomes e4m3's largest */
+        if (scale > 0)
+            k->round_e4m3(f32, to->cols, scale);
+    }
+    if (to->q8)
+        k->quantize_q8(f32, to->stride, (int8_t *)to->q8 + t * to->stride, (float *)to->q8_scale + t * to->stride / 32,
+                       (int16_t *)to->q8_sum + t * to->stride / 16);
+}
+
+/* Fills acts[i] for each distinct input of `op` from rows of `from`, whose stride is ash_pad_cols(op->cols) and whose
+ * padding is zero. With one token each thread works on buffers of its own and no one waits; else tokens are
+ * shared out and a barrier follows. */
+static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float *from, int64_t tokens, const float *norm,
+                    ash_acts acts[ASH_PARTS_MAX])
+{
+    ashlar_session *s = p->s;
+    int64_t stride = ash_pad_cols(op->cols);
+    bool anything = false;
+    for (uint32_t i = 0; i < op->input_count; i++) {
+        ash_acts_buffer *b = tokens == 1 ? &s->thread[thread].input[i] : &s->shared[i];
+        bool copy = norm || op->input[i].rounding != ASH_ROUND_NONE, q8 = false;
+        for (uint32_t j = 0; j < op->part_count; j++)
+            q8 = q8 || (op->part[j].input == i && runs_in_q8(s, &op->part[j]));
+        acts[i] = (ash_acts){ .tokens = tokens, .cols = op->cols, .stride = stride, .f32 = copy ? b->f32 : from };
+        if (q8) {
+            acts[i].q8 = b->q8;
+            acts[i].q8_scale = b->q8_scale;
+            acts[i].q8_sum = b->q8_sum;
+        }
+        anything = anything || copy || q8;
+    }
+    if (!anything)
+        return;
+    if (tokens == 1) {
+        for (uint32_t i = 0; i < op->input_count; i++)
+            prepare_row(s, &acts[i], 0, from, norm, op->input[i]);
+        return;
+    }
+    int64_t first, count;
+    while (ash_pool_take(s->pool, tokens, 1, 16, &first, &count))
+        for (int64_t t = first; t < first + count; t++)
+            for (uint32_t i = 0; i < op->input_count; i++)
+                prepare_row(s, &acts[i], t, from + t * stride, norm, op->input[i]);
+    ash_pool_barrier(s->pool);
+}
+
+/* ---- products ---- */
+
+static void multiply(ashlar_session *s, uint32_t thread, const ash_part *part, int64_t first, int64_t count,
+                     const ash_acts *acts, float *y, int64_t y_token_stride, int64_t y_panel_stride)
+{
+    ash_matmul_fn *fn = runs_in_q8(s, part) ? s->kernels.matmul_q8[part->w.dtype] : s->kernels.matmul_f32[part->w.dtype];
+    fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, s->thread[thread].scratch);
+}
+
+/* The smallest piece worth handing out, in panels: enough bytes when one token streams the weights, else enough panels
+ * for a kernel to share unpacked tiles and broadcasts among. */
+static int64_t least_panels(const ash_linear *op, int64_t tokens)
+{
+    return tokens > 1 ? 4 : at_least(PIECE_BYTES / op->part[0].w.panel_bytes, 1);
+}
+
+/* y rows as they come: all parts' panels in one line. */
+static void product(pass *p, uint32_t thread, const ash_linear *op, int64_t tokens, const ash_acts *acts, float *y,
+                    int64_t y_token_stride)
+{
+    ashlar_session *s = p->s;
+    int64_t total = 0, first, count;
+    for (uint32_t i = 0; i < op->part_count; i++)
+        total += op->part[i].panels;
+    while (ash_pool_take(s->pool, total, least_panels(op, tokens), INT64_MAX, &first, &count)) {
+        int64_t base = 0;
+        for (uint32_t i = 0; i < op->part_count && count > 0; base += op->part[i].panels, i++) {
+            const ash_part *part = &op->part[i];
+            if (first >= base + part->panels)
+                continue;
+            int64_t panel = first - base, n = at_most(count, part->panels - panel);
+            multiply(s, thread, part, panel, n, acts, y + part->y_first + panel * part->y_panel_stride, y_token_stride,
+                     part->y_panel_stride);
+            first += n;
+            count -= n;
+        }
+    }
+    ash_pool_barrier(s->pool);
+}
+
+/* x += W a (+ bias), a few panels at a time: whoever computes rows of the product adds them. */
+static void product_residual(pass *p, uint32_t thread, const ash_linear *op, const ash_acts *acts, const float *bias)
+{
+    ashlar_session *s = p->s;
+    int64_t tokens = p->tokens, total = op->part[0].panels, first, count;
+    int64_t most = at_least(ASH_THREAD_ROW_ELEMS / (tokens * ASH_PANEL_ROWS), 1);
+    float *y = s->thread[thread].y;
+    while (ash_pool_take(s->pool, total, at_most(least_panels(op, tokens), most), most, &first, &count)) {
+        int64_t n = count * ASH_PANEL_ROWS;
+        multiply(s, thread, &op->part[0], first, count, acts, y, n, ASH_PANEL_ROWS);
+        for (int64_t t = 0; t < tokens; t++) {
+            if (bias)
+                s->kernels.add(y + t * n, bias + first * ASH_PANEL_ROWS, n);
+            s->kernels.add(s->x + t * s->x_stride + first * ASH_PANEL_ROWS, y + t * n, n);
+        }
+    }
+    ash_pool_barrier(s->pool);
+}
+
+/* h = silu(gate) up, in pairs of panels, so that gate and up never leave the thread that computes them. */
+static void product_swiglu(pass *p, uint32_t thread, const ash_linear *op, const ash_acts *acts)
+{
+    ashlar_session *s = p->s;
+    int64_t tokens = p->tokens, pairs = op->row_elems / (2 * ASH_PANEL_ROWS), first, count;
+    int64_t most = at_least(ASH_THREAD_ROW_ELEMS / (tokens * 2 * ASH_PANEL_ROWS), 1);
+    int64_t least = at_most(at_least(least_panels(op, tokens) / 2, 1), most);
+    float *y = s->thread[thread].y;
+    while (ash_pool_take(s->pool, pairs, least, most, &first, &count)) {
+        int64_t n = count * 2 * ASH_PANEL_ROWS;
+        if (op->part_count == 1) { /* one fused stream: pair i is panels 2 i and 2 i + 1 */
+            multiply(s, thread, &op->part[0], 2 * first, 2 * count, acts, y, n, ASH_PANEL_ROWS);
+        } else {
+            for (uint32_t i = 0; i < op->part_count; i++)
+                multiply(s, thread, &op->part[i], first, count, acts, y + op->part[i].y_first, n, op->part[i].y_panel_stride);
+        }
+        for (int64_t t = 0; t < tokens; t++)
+            s->kernels.swiglu(y + t * n, count, s->h + t * s->h_stride + first * ASH_PANEL_ROWS);
+    }
+    ash_pool_barrier(s->pool);
+}
+
+/* ---- attention ---- */
+
+/* Token t's heads of KV head g: biases, head norms, rotation; then its key and value go into the cache. */
+static void rotate_and_store(pass *p, uint32_t layer_index, int64_t t, uint32_t g)
+{
+    ashlar_session *s = p->s;
+    const ashlar_model *model = s->model;
+    const ash_hparams *h = &model->meta.h;
+    const ash_layer *layer = &model->layers[layer_index];
+    const ash_kernels *kernels = &s->kernels;
+    int64_t dim = h->head_dim, group = h->heads / h->kv_heads, position = s->position + t;
+    float *row = s->qkv + t * s->qkv_stride;
+    float *q = row + g * group * dim, *k = row + model->k_first + g * dim, *v = row + model->v_first + g * dim;
+    if (layer->q_bias)
+        kernels->add(q, layer->q_bias + g * group * dim, group * dim);
+    if (layer->k_bias)
+        kernels->add(k, layer->k_bias + g * dim, dim);
+    if (layer->v_bias)
+        kernels->add(v, layer->v_bias + g * dim, dim);
+    if (layer->q_norm)
+        for (int64_t i = 0; i < group; i++)
+            kernels->rms_norm(q + i * dim, layer->q_norm, dim, h->norm_eps, q + i * dim);
+    if (layer->k_norm)
+        kernels->rms_norm(k, layer->k_norm, dim, h->norm_eps, k);
+    const float *angles = s->angles + position * h->rope_dim;
+    kernels->rope(q, group, dim, h->rope_dim, angles);
+    kernels->rope(k, 1, dim, h->rope_dim, angles);
+    int64_t at = ash_kv_offset(&s->kv, layer_index, g) + position * s->kv.stride;
+    kernels->to_f16(k, dim, s->kv.k + at);
+    kernels->to_f16(v, dim, s->kv.v + at);
+}
+
+/* Tokens [t, t + tokens) and query heads [i, i + group) of KV head g. */
+static void attend(pass *p, uint32_t thread, uint32_t layer_index, uint32_t g, int64_t t, int64_t tokens, int64_t i,
+                   int64_t group)
+{
+    ashlar_session *s = p->s;
+    const ash_hparams *h = &s->model->meta.h;
+    int64_t dim = h->head_dim, head = g * (int64_t)(h->heads / h->kv_heads) + i;
+    int64_t at = ash_kv_offset(&s->kv, layer_index, g);
+    s->kernels.attention(&(ash_attention){ .q = s->qkv + t * s->qkv_stride + head * dim, .q_stride = s->qkv_stride,
+                                           .k = s->kv.k + at, .v = s->kv.v + at, .kv_stride = s->kv.stride,
+                                           .kv_rows = s->kv.positions, .head_dim = dim, .group = group,
+                                           .scale = 1 / sqrtf((float)dim), .pos = s->position + t, .tokens = tokens,
+                                           .window = h->sliding_window, .out = s->attn + t * s->attn_stride + head * dim,
+                                           .out_stride = s->attn_stride },
+                         s->thread[thread].scratch);
+}
+
+static void attention(pass *p, uint32_t thread, uint32_t layer)
+{
+    ashlar_session *s = p->s;
+    const ash_hparams *h = &s->model->meta.h;
+    int64_t kv_heads = h->kv_heads, group = h->heads / h->kv_heads, threads = ash_pool_threads(s->pool), first, count;
+    if (p->tokens > 1) {
+        while (ash_pool_take(s->pool, p->tokens, 1, 16, &first, &count))
+            for (int64_t t = first; t < first + count; t++)
+                for (uint32_t g = 0; g < h->kv_heads; g++)
+                    rotate_and_store(p, layer, t, g);
+        ash_pool_barrier(s->pool);
+        int64_t blocks = (p->tokens + ATTENTION_TOKENS - 1) / ATTENTION_TOKENS;
+        while (ash_pool_take(s->pool, blocks * kv_heads, 1, 1, &first, &count)) {
+            int64_t t = (blocks - 1 - first / kv_heads) * ATTENTION_TOKENS; /* the last see most, so they start first */
+            attend(p, thread, layer, (uint32_t)(first % kv_heads), t, at_most(ATTENTION_TOKENS, p->tokens - t), 0, group);
+        }
+    } else if (threads == 1 || s->position < LONG_POSITION) {
+        while (ash_pool_take(s->pool, kv_heads, 1, 1, &first, &count)) {
+            rotate_and_store(p, layer, 0, (uint32_t)first);
+            attend(p, thread, layer, (uint32_t)first, 0, 1, 0, group);
+        }
+    } else { /* query heads of a group may be computed apart: each reads the group's keys and values again */
+        while (ash_pool_take(s->pool, kv_heads, 1, 1, &first, &count))
+            rotate_and_store(p, layer, 0, (uint32_t)first);
+        ash_pool_barrier(s->pool);
+        int64_t each = kv_heads % threads == 0 ? group : at_least(at_most(group, group * kv_heads / (4 * threads)), 1);
+        int64_t splits = (group + each - 1) / each;
+        while (ash_pool_take(s->pool, kv_heads * splits, 1, 1, &first, &count)) {
+            int64_t i = first % splits * each;
+            attend(p, thread, layer, (uint32_t)(first / splits), 0, 1, i, at_most(each, group - i));
+        }
+    }
+    ash_pool_barrier(s->pool);
+}
+
+/* ---- the pass ---- */
+
+static void run_thread(void *context, uint32_t thread)
+{
+    pass *p = context;
+    ashlar_session *s = p->s;
+    const ashlar_model *model = s->model;
+    ash_acts acts[ASH_PARTS_MAX];
+    int64_t first, count;
+    while (ash_pool_take(s->pool, p->tokens, 1, 16, &first, &count))
+        for (int64_t t = first; t < first + count; t++)
+            s->kernels.row[model->embed.dtype](&model->embed, p->ids[t], s->x + t * s->x_stride);
+    ash_pool_barrier(s->pool);
+
+    for (uint32_t i = 0; i < model->meta.h.layers; i++) {
+        const ash_layer *layer = &model->layers[i];
+        prepare(p, thread, &layer->qkv, s->x, p->tokens, layer->attn_norm, acts);
+        product(p, thread, &layer->qkv, p->tokens, acts, s->qkv, s->qkv_stride);
+        attention(p, thread, i);
+        prepare(p, thread, &layer->o, s->attn, p->tokens, NULL, acts);
+        product_residual(p, thread, &layer->o, acts, layer->o_bias);
+        prepare(p, thread, &layer->gate_up, s->x, p->tokens, layer->ffn_norm, acts);
+        product_swiglu(p, thread, &layer->gate_up, acts);
+        prepare(p, thread, &layer->down, s->h, p->tokens, NULL, acts);
+        product_residual(p, thread, &layer->down, acts, NULL);
+    }
+
+    int64_t rows = p->all ? p->tokens : 1;
+    prepare(p, thread, &model->output, s->x + (p->tokens - rows) * s->x_stride, rows, model->output_norm, acts);
+    product(p, thread, &model->output, rows, acts, s->logits, s->logits_stride);
+}
+
+void ash_forward(ashlar_session *s, const int32_t *ids, int64_t tokens, bool all)
+{
+    ash_pool_run(s->pool, run_thread, &(pass){ .s = s, .ids = ids, .tokens = tokens, .all = all });
+}

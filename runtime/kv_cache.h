@@ -1,0 +1,34 @@
+/* Keys and values of the tokens fed so far, F16.
+ * Layout: [layer][kv_head][position][head_dim] for keys, then the same for values; a row is padded to 64 bytes.
+ * The memory is reserved at once and filled by the system page by page as positions are written, so an
+ * unused context costs nothing. A position is overwritten by feeding it again. */
+#ifndef ASHLAR_RUNTIME_KV_CACHE_H
+#define ASHLAR_RUNTIME_KV_CACHE_H
+
+#include <stdint.h>
+
+#include "format/meta.h"
+
+typedef struct ash_kv_cache {
+    uint16_t *k, *v;
+    uint32_t positions;  /* rows of a head */
+    int64_t stride;      /* halves from a position to the next */
+    int64_t head_stride; /* halves from a KV head to the next */
+    uint32_t kv_heads;
+    uint64_t bytes;
+} ash_kv_cache;
+
+ash_status ash_kv_cache_init(ash_kv_cache *cache, const ash_hparams *h, uint32_t positions, ash_error *err);
+void ash_kv_cache_free(ash_kv_cache *cache);
+
+static inline int64_t ash_kv_offset(const ash_kv_cache *cache, uint32_t layer, uint32_t kv_head)
+{
+    return ((int64_t)layer * cache->kv_heads + kv_head) * cache->head_stride;
+}
+
+/* Zeroed memory that the system fills as it is touched, 4096-aligned; NULL where there is none. `small_pages`
+ * keeps the system from filling 2 MiB at the first touch. Freed with ash_pages_free and the same size. */
+void *ash_pages_new(uint64_t bytes, int small_pages);
+void ash_pages_free(void *pages, uint64_t bytes);
+
+#endif

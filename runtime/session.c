@@ -1,0 +1,209 @@
+#include "runtime/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/checked.h"
+#include "runtime/api.h"
+
+#define DEFAULT_CONTEXT 8192
+
+/* Hands out 64-byte aligned pieces of one reservation: first counts (base NULL), then points. */
+typedef struct arena {
+    uint8_t *base;
+    uint64_t used;
+    bool overflow;
+} arena;
+
+static void *piece(arena *a, uint64_t count, uint64_t elem_bytes)
+{
+    uint64_t bytes, end;
+    if (!ash_mul(count, elem_bytes, &bytes) || !ash_add(a->used, bytes, &end) || !ash_round_up(end, 64, &end)) {
+        a->overflow = true;
+        return NULL;
+    }
+    void *p = a->base ? a->base + a->used : NULL;
+    a->used = end;
+    return p;
+}
+
+static ash_acts_buffer acts_piece(arena *a, uint64_t tokens, uint64_t cols)
+{
+    return (ash_acts_buffer){ .f32 = piece(a, tokens * cols, sizeof(float)),
+                              .q8 = piece(a, tokens * cols, 1),
+                              .q8_scale = piece(a, tokens * cols / 32, sizeof(float)),
+                              .q8_sum = piece(a, tokens * cols / 16, sizeof(int16_t)) };
+}
+
+static int64_t max3(int64_t a, int64_t b, int64_t c) { return a > b ? (a > c ? a : c) : b > c ? b : c; }
+
+static void place_buffers(ashlar_session *s, arena *a)
+{
+    const ash_hparams *h = &s->model->meta.h;
+    uint64_t batch = s->context < ASH_BATCH ? s->context : ASH_BATCH;
+    s->x_stride = ash_pad_cols(h->hidden);
+    s->qkv_stride = ash_pad_cols(s->model->layers[0].qkv.row_elems);
+    s->attn_stride = ash_pad_cols((int64_t)h->heads * h->head_dim);
+    s->h_stride = ash_pad_cols(h->ffn);
+    uint64_t widest = (uint64_t)max3(s->x_stride, s->attn_stride, s->h_stride);
+    s->x = piece(a, batch * (uint64_t)s->x_stride, sizeof(float));
+    s->qkv = piece(a, batch * (uint64_t)s->qkv_stride, sizeof(float));
+    s->attn = piece(a, batch * (uint64_t)s->attn_stride, sizeof(float));
+    s->h = piece(a, batch * (uint64_t)s->h_stride, sizeof(float));
+    for (int i = 0; i < ASH_PARTS_MAX; i++)
+        s->shared[i] = acts_piece(a, batch, widest);
+    for (uint32_t t = 0; t < ash_pool_threads(s->pool); t++) {
+        ash_thread_buffers *own = &s->thread[t];
+        for (int i = 0; i < ASH_PARTS_MAX; i++)
+            own->input[i] = acts_piece(a, 1, widest);
+        own->y = piece(a, ASH_THREAD_ROW_ELEMS, sizeof(float));
+        own->scratch = piece(a, ASH_SCRATCH_BYTES, 1);
+    }
+    s->angles = piece(a, (uint64_t)s->context * h->rope_dim, sizeof(float));
+}
+
+static ash_status reserve_logits(ashlar_session *s, uint32_t tokens, ash_error *err)
+{
+    if (tokens <= s->logits_room)
+        return ASH_OK;
+    uint32_t room = tokens == 1 ? 1 : ASHLAR_ALL_LOGITS_MAX;
+    uint64_t bytes = (uint64_t)room * (uint64_t)s->logits_stride * sizeof(float); /* < 2^8 2^32 2^2 */
+    float *p = ash_pages_new(bytes, 0);
+    if (!p)
+        return ash_fail(err, ASH_E_MEMORY, "out of memory for the logits of %u tokens", room);
+    ash_pages_free(s->logits, s->logits_bytes);
+    s->logits = p;
+    s->logits_bytes = bytes;
+    s->logits_room = room;
+    return ASH_OK;
+}
+
+static ash_status open_session(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
+{
+    const ash_hparams *h = &s->model->meta.h;
+    if (o->activations < ASHLAR_ACT_AUTO || o->activations > ASHLAR_ACT_INT8)
+        return ash_fail(err, ASH_E_ARGUMENT, "activations %d: give ASHLAR_ACT_AUTO, FLOAT or INT8", o->activations);
+    if (o->cpu_level < 0 || o->cpu_level > ASH_LEVEL_COUNT)
+        return ash_fail(err, ASH_E_ARGUMENT, "CPU level %d: give 0 to %d", o->cpu_level, ASH_LEVEL_COUNT);
+    s->q8 = o->activations != ASHLAR_ACT_FLOAT;
+    s->context = o->context ? o->context : h->context && h->context < DEFAULT_CONTEXT ? h->context : DEFAULT_CONTEXT;
+    ash_level best = ash_level_detect();
+    ash_kernels_init(&s->kernels, o->cpu_level == 0 || o->cpu_level - 1 > (int)best ? best : (ash_level)(o->cpu_level - 1));
+    ASH_TRY(ash_pool_new(o->threads ? o->threads : ash_cpu_count(), &s->pool, err));
+    ASH_TRY(ash_kv_cache_init(&s->kv, h, s->context, err));
+
+    s->thread = calloc(ash_pool_threads(s->pool), sizeof *s->thread);
+    arena count = { 0 };
+    if (s->thread)
+        place_buffers(s, &count);
+    if (s->thread && !count.overflow)
+        s->arena = ash_pages_new(count.used, 0);
+    if (!s->arena)
+        return ash_fail(err, ASH_E_MEMORY, "out of memory for a session: ask for a smaller context or fewer threads");
+    s->arena_bytes = count.used;
+    arena place = { .base = s->arena };
+    place_buffers(s, &place);
+    s->logits_stride = s->model->output.row_elems;
+    return reserve_logits(s, 1, err);
+}
+
+int ashlar_session_new(const ashlar_model *model, const ashlar_session_options *options, ashlar_session **out,
+                       ashlar_error *err)
+{
+    static const ashlar_session_options defaults;
+    ash_error local;
+    *out = NULL;
+    ashlar_session *s = calloc(1, sizeof *s);
+    if (!s) {
+        ash_fail(&local, ASH_E_MEMORY, "out of memory for a session");
+        return ash_public_error(&local, err);
+    }
+    s->model = model;
+    if (open_session(s, options ? options : &defaults, &local) != ASH_OK) {
+        ashlar_session_free(s);
+        return ash_public_error(&local, err);
+    }
+    *out = s;
+    return ASHLAR_OK;
+}
+
+void ashlar_session_free(ashlar_session *s)
+{
+    if (!s)
+        return;
+    ash_pool_free(s->pool);
+    ash_kv_cache_free(&s->kv);
+    ash_pages_free(s->arena, s->arena_bytes);
+    ash_pages_free(s->logits, s->logits_bytes);
+    free(s->thread);
+    free(s);
+}
+
+uint32_t ashlar_session_context(const ashlar_session *s) { return s->context; }
+uint32_t ashlar_session_position(const ashlar_session *s) { return s->position; }
+uint64_t ashlar_session_kv_bytes(const ashlar_session *s) { return s->kv.bytes; }
+
+int ashlar_session_rewind(ashlar_session *s, uint32_t position, ashlar_error *err)
+{
+    ash_error local;
+    if (position > s->position) {
+        ash_fail(&local, ASH_E_ARGUMENT, "rewind to token %u: only %u have been fed", position, s->position);
+        return ash_public_error(&local, err);
+    }
+    s->position = position;
+    s->logits_count = 0;
+    atomic_store(&s->stop, 0);
+    return ASHLAR_OK;
+}
+
+void ashlar_session_stop(ashlar_session *s) { atomic_store(&s->stop, 1); }
+
+static void extend_angles(ashlar_session *s, uint32_t positions)
+{
+    uint32_t width = s->model->meta.h.rope_dim;
+    for (; s->angles_ready < positions; s->angles_ready++)
+        ash_rope_angles(&s->model->rope, s->angles_ready, s->angles + (size_t)s->angles_ready * width);
+}
+
+static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool all, ash_error *err)
+{
+    uint32_t vocab = s->model->meta.h.vocab;
+    s->logits_count = 0;
+    if (count == 0)
+        return ash_fail(err, ASH_E_ARGUMENT, "there are no tokens to feed: the prompt is empty");
+    if (all && count > ASHLAR_ALL_LOGITS_MAX)
+        return ash_fail(err, ASH_E_ARGUMENT, "logits of %zu tokens asked for: at most %d at a time", count,
+                        ASHLAR_ALL_LOGITS_MAX);
+    if (count > s->context - s->position)
+        return ash_fail(err, ASH_E_LIMIT, "the context is full: %u of %u tokens are used and %zu more do not fit; "
+                        "start with a larger context or rewind", s->position, s->context, count);
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= vocab)
+            return ash_fail(err, ASH_E_ARGUMENT, "token id %d is outside of the vocabulary (0 to %u)", ids[i], vocab - 1);
+    ASH_TRY(reserve_logits(s, all ? (uint32_t)count : 1, err));
+
+    for (size_t done = 0; done < count;) {
+        if (atomic_exchange(&s->stop, 0))
+            return ash_fail(err, ASH_E_CANCELLED, "stopped after %zu of %zu tokens", done, count);
+        size_t n = count - done < ASH_BATCH ? count - done : ASH_BATCH;
+        extend_angles(s, s->position + (uint32_t)n);
+        ash_forward(s, ids + done, (int64_t)n, all);
+        s->position += (uint32_t)n;
+        done += n;
+    }
+    s->logits_count = all ? (uint32_t)count : 1;
+    return ASH_OK;
+}
+
+int ashlar_session_feed(ashlar_session *s, const int32_t *ids, size_t count, unsigned flags, ashlar_error *err)
+{
+    ash_error local;
+    if (feed(s, ids, count, flags & ASHLAR_FEED_ALL_LOGITS, &local) != ASH_OK)
+        return ash_public_error(&local, err);
+    return ASHLAR_OK;
+}
+
+const float *ashlar_session_logits(const ashlar_session *s, size_t i)
+{
+    return i < s->logits_count ? s->logits + (int64_t)i * s->logits_stride : NULL;
+}

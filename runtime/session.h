@@ -1,0 +1,68 @@
+/* A session: the state of one conversation with a model, and the buffers that a forward pass works in.
+ *
+ * Rows of activations are padded to multiples of 64 floats; the padding is zero from the start and stays so.
+ * Buffers are sized for ASH_BATCH tokens, reserved at once and filled by the system as they are touched: a session
+ * that only decodes uses the first row of each.
+ */
+#ifndef ASHLAR_RUNTIME_SESSION_H
+#define ASHLAR_RUNTIME_SESSION_H
+
+#include <stdatomic.h>
+
+#include "runtime/kv_cache.h"
+#include "runtime/model.h"
+#include "runtime/threads.h"
+
+/* Tokens of one pass. A weight tile that is unpacked once serves them all; their activations (1,536 columns in
+ * 8 bits: 400 KB) stay in a 1 MiB second-level cache. */
+#define ASH_BATCH 256
+static_assert(ASH_BATCH >= ASHLAR_ALL_LOGITS_MAX, "all logits come from one pass");
+
+/* Outputs that a thread keeps before they are folded into a shared row. */
+#define ASH_THREAD_ROW_ELEMS (64 * 1024)
+
+/* Inputs of one operation in the forms that kernels take (ash_acts). */
+typedef struct ash_acts_buffer {
+    float *f32;
+    int8_t *q8;
+    float *q8_scale;
+    int16_t *q8_sum;
+} ash_acts_buffer;
+
+typedef struct ash_thread_buffers {
+    ash_acts_buffer input[ASH_PARTS_MAX]; /* one token: in decoding every thread prepares its own copy, which costs less
+                                             than waiting for a shared one */
+    float *y;                             /* ASH_THREAD_ROW_ELEMS */
+    void *scratch;                        /* ASH_SCRATCH_BYTES, for kernels */
+} ash_thread_buffers;
+
+struct ashlar_session {
+    const ashlar_model *model;
+    ash_kernels kernels;
+    ash_pool *pool;
+    ash_kv_cache kv;
+    bool q8; /* 8-bit activations for the types that have them */
+    uint32_t context, position;
+    atomic_int stop;
+
+    uint8_t *arena;
+    uint64_t arena_bytes;
+    int64_t x_stride, qkv_stride, attn_stride, h_stride;
+    float *x, *qkv, *attn, *h;
+    ash_acts_buffer shared[ASH_PARTS_MAX];
+    ash_thread_buffers *thread;
+
+    float *angles; /* cosines and sines by position, filled up to angles_ready */
+    uint32_t angles_ready;
+
+    float *logits;
+    uint64_t logits_bytes;
+    int64_t logits_stride;
+    uint32_t logits_room, logits_count; /* in tokens */
+};
+
+/* Runs `tokens` (1 to ASH_BATCH) ids at s->position through the model: fills the KV cache and the logits of the last
+ * one, or with `all` of each. Ids and room are checked by the caller; s->position is not changed. */
+void ash_forward(ashlar_session *s, const int32_t *ids, int64_t tokens, bool all);
+
+#endif

@@ -1,0 +1,163 @@
+/* The public calls on text and on what a model is. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/api.h"
+#include "runtime/model.h"
+
+const char *ashlar_version(void) { return "0.1.0"; }
+
+int ash_public_error(const ash_error *from, ashlar_error *to)
+{
+    if (to) {
+        to->status = (int)from->status;
+        memcpy(to->text, from->text, sizeof to->text);
+    }
+    return (int)from->status;
+}
+
+void ashlar_free(void *p) { free(p); }
+
+void ashlar_model_describe(const ashlar_model *model, ashlar_model_info *out)
+{
+    const ash_hparams *h = &model->meta.h;
+    *out = (ashlar_model_info){
+        .name = model->meta.name ? model->meta.name : "", .architecture = h->architecture,
+        .file_bytes = ash_file_header(model->file)->file_bytes, .weight_bytes_per_token = model->token_bytes,
+        .parameters = model->parameters, .layers = h->layers, .hidden = h->hidden, .heads = h->heads,
+        .kv_heads = h->kv_heads, .head_dim = h->head_dim, .ffn = h->ffn, .vocab = h->vocab, .context_trained = h->context,
+        .has_tokenizer = model->tokenizer != NULL, .has_chat_template = model->has_chat,
+    };
+}
+
+int ashlar_is_stop(const ashlar_model *model, int32_t id)
+{
+    for (uint32_t i = 0; i < model->meta.stop_count; i++)
+        if (model->meta.stop[i] == id)
+            return 1;
+    return 0;
+}
+
+/* ---- tokens ---- */
+
+static ash_status need_tokenizer(const ashlar_model *model, ash_error *err)
+{
+    if (model->tokenizer)
+        return ASH_OK;
+    return ash_fail(err, ASH_E_UNSUPPORTED, "%s holds no tokenizer: convert again from a source that has one",
+                    ash_file_path(model->file));
+}
+
+static ash_status tokenize(const ashlar_model *model, const char *text, size_t bytes, unsigned flags, int32_t **ids,
+                           size_t *count, ash_error *err)
+{
+    *ids = NULL;
+    *count = 0;
+    ASH_TRY(need_tokenizer(model, err));
+    unsigned encode = (flags & ASHLAR_TOKENIZE_BOS ? ASH_ENCODE_BOS : 0) |
+                      (flags & ASHLAR_TOKENIZE_SPECIAL ? ASH_ENCODE_SPECIAL : 0);
+    return ash_tokenizer_encode(model->tokenizer, text, bytes, encode, ids, count, err);
+}
+
+int ashlar_tokenize(const ashlar_model *model, const char *text, size_t bytes, unsigned flags, int32_t **ids, size_t *count,
+                    ashlar_error *err)
+{
+    ash_error local;
+    return tokenize(model, text, bytes, flags, ids, count, &local) == ASH_OK ? ASHLAR_OK : ash_public_error(&local, err);
+}
+
+static ash_status detokenize(const ashlar_model *model, const int32_t *ids, size_t count, unsigned flags, char **text,
+                             size_t *bytes, ash_error *err)
+{
+    *text = NULL;
+    *bytes = 0;
+    ASH_TRY(need_tokenizer(model, err));
+    size_t total = 0, at = 0;
+    for (int pass = 0; pass < 2; pass++) { /* first the size, then the bytes */
+        for (size_t i = 0; i < count; i++) {
+            size_t n;
+            const char *piece = ash_tokenizer_bytes(model->tokenizer, ids[i], &n);
+            if (n == 0 || (!(flags & ASHLAR_TOKENIZE_SPECIAL) && ash_tokenizer_special(model->tokenizer, ids[i])))
+                continue;
+            if (pass == 0) {
+                if (__builtin_add_overflow(total, n, &total))
+                    return ash_fail(err, ASH_E_MEMORY, "the text of %zu tokens is too long", count);
+            } else {
+                memcpy(*text + at, piece, n);
+                at += n;
+            }
+        }
+        if (pass == 0 && (total == SIZE_MAX || !(*text = malloc(total + 1))))
+            return ash_fail(err, ASH_E_MEMORY, "out of memory for the text of %zu tokens", count);
+    }
+    (*text)[total] = 0;
+    *bytes = total;
+    return ASH_OK;
+}
+
+int ashlar_detokenize(const ashlar_model *model, const int32_t *ids, size_t count, unsigned flags, char **text,
+                      size_t *bytes, ashlar_error *err)
+{
+    ash_error local;
+    return detokenize(model, ids, count, flags, text, bytes, &local) == ASH_OK ? ASHLAR_OK : ash_public_error(&local, err);
+}
+
+/* ---- chat ---- */
+
+int ashlar_chat_message(const ashlar_model *model, const char *role, const char *text, int first, int reply,
+                        ashlar_segment **segments, size_t *count, ashlar_error *err)
+{
+    ash_error local;
+    *segments = NULL;
+    *count = 0;
+    if (!model->has_chat)
+        return ash_public_error(&model->chat_error, err);
+    if (ash_chat_segments(&model->chat, model->bos_text, role, text, first != 0, reply != 0, segments, count, &local) != ASH_OK)
+        return ash_public_error(&local, err);
+    return ASHLAR_OK;
+}
+
+static ash_status join_tokens(const ashlar_model *model, const ashlar_segment *segments, size_t segment_count, int32_t **ids,
+                              size_t *count, ash_error *err)
+{
+    for (size_t i = 0; i < segment_count; i++) {
+        int32_t *more, *grown = NULL;
+        size_t n;
+        ash_status status = tokenize(model, segments[i].text, segments[i].bytes,
+                                     segments[i].special ? ASHLAR_TOKENIZE_SPECIAL : 0, &more, &n, err);
+        if (status == ASH_OK && n > 0) {
+            grown = realloc(*ids, (*count + n) * sizeof *grown);
+            if (grown) {
+                memcpy(grown + *count, more, n * sizeof *grown);
+                *ids = grown;
+                *count += n;
+            } else {
+                status = ash_fail(err, ASH_E_MEMORY, "out of memory for the tokens of a message");
+            }
+        }
+        free(more);
+        ASH_TRY(status);
+    }
+    return ASH_OK;
+}
+
+int ashlar_chat_tokens(const ashlar_model *model, const char *role, const char *text, int first, int reply, int32_t **ids,
+                       size_t *count, ashlar_error *err)
+{
+    ash_error local;
+    ashlar_segment *segments;
+    size_t segment_count;
+    *ids = NULL;
+    *count = 0;
+    int failed = ashlar_chat_message(model, role, text, first, reply, &segments, &segment_count, err);
+    if (failed)
+        return failed;
+    ash_status status = join_tokens(model, segments, segment_count, ids, count, &local);
+    ashlar_segments_free(segments, segment_count);
+    if (status == ASH_OK)
+        return ASHLAR_OK;
+    free(*ids);
+    *ids = NULL;
+    *count = 0;
+    return ash_public_error(&local, err);
+}

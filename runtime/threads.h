@@ -1,0 +1,40 @@
+/* A team of threads for one session. Thread 0 is the caller; the others are created once, spin briefly for the next
+ * piece of work and then sleep, so an idle session burns no CPU and a decode loop pays no wake-up.
+ *
+ * ash_pool_run calls fn(context, thread) once on every thread and returns when all have returned. Inside, phases
+ * are divided by ash_pool_barrier (which every thread must call), and the units of a phase are handed out
+ * by ash_pool_take. With one thread nothing is atomic-heavy and nothing waits.
+ */
+#ifndef ASHLAR_RUNTIME_THREADS_H
+#define ASHLAR_RUNTIME_THREADS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "format/status.h"
+
+#define ASH_THREADS_MAX 256
+
+typedef struct ash_pool ash_pool;
+typedef void ash_pool_fn(void *context, uint32_t thread);
+
+/* Processors that this process may use: its affinity mask, and its cgroup's CPU quota rounded up. At least 1. */
+uint32_t ash_cpu_count(void);
+
+/* 1 to ASH_THREADS_MAX threads. */
+ash_status ash_pool_new(uint32_t threads, ash_pool **out, ash_error *err);
+void ash_pool_free(ash_pool *pool); /* not while it runs; NULL is fine */
+uint32_t ash_pool_threads(const ash_pool *pool);
+
+/* Not reentrant: one caller at a time. */
+void ash_pool_run(ash_pool *pool, ash_pool_fn *fn, void *context);
+
+/* Ends a phase: what any thread wrote before it is seen by all after it, and handing out starts at unit 0 again. */
+void ash_pool_barrier(ash_pool *pool);
+
+/* Takes the phase's next units [*first, *first + *count) of `total`; false when none are left. Early pieces are large
+ * and late ones small (never under `least`, but for the last), at most `most`. Every thread of a phase passes the
+ * same arguments. */
+bool ash_pool_take(ash_pool *pool, int64_t total, int64_t least, int64_t most, int64_t *first, int64_t *count);
+
+#endif
