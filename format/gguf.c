@@ -105,8 +105,8 @@ static ash_status parse_tensor(ash_gguf_scan *s, ash_gguf_tensor *t, uint64_t al
                         " bytes long (1 to %d are allowed); the file is damaged", at, length, ASH_GGUF_MAX_NAME_BYTES);
     ASH_TRY(ash_gguf_scan_take(s, length, "the tensor directory", &text, err));
     if (memchr(text, 0, length))
-        return ash_fail(err, ASH_E_FORMAT, "the tensor name at byte %"
-                        PRIu64 " has a NUL inside; the file is damaged", at);
+        return ash_fail(err, ASH_E_FORMAT,
+                        "the tensor name at byte %" PRIu64 " has a NUL inside; the file is damaged", at);
     t->name = strndup((const char *)text, length);
     if (!t->name)
         return ash_fail(err, ASH_E_MEMORY, "no memory for tensor names");
@@ -157,8 +157,8 @@ static ash_status place_tensors(part *p, uint64_t header_end, ash_error *err)
     for (uint32_t i = 0; i < p->tensor_count; i++) {
         ash_gguf_tensor *t = &p->tensors[i];
         if (!ash_inside(t->offset, t->size, limit))
-            return ash_fail(err, ASH_E_FORMAT, "tensor '%.80s': %" PRIu64 " bytes at %"
-                            PRIu64 " do not fit into the %" PRIu64
+            return ash_fail(err, ASH_E_FORMAT, "tensor '%.80s': %" PRIu64
+                            " bytes at %" PRIu64 " do not fit into the %" PRIu64
                             " bytes of data; the file is truncated or damaged, fetch it again",
                             t->name, t->size, t->offset, limit);
         if (t->offset < expected)
@@ -289,8 +289,8 @@ static ash_status check_split_keys(const part *p, uint32_t number, uint32_t coun
         return ash_fail(err, ASH_E_FORMAT, "%s: lacks split.no, split.count or split.tensors.count; "
                         "it is no part of a split model", p->file.path);
     if (no != number - 1 || of != count)
-        return ash_fail(err, ASH_E_FORMAT, "%s: says it is part %" PRIu64 " of %" PRIu64 ", its name says %"
-                        PRIu32 " of %" PRIu32
+        return ash_fail(err, ASH_E_FORMAT, "%s: says it is part %" PRIu64 " of %" PRIu64
+                        ", its name says %" PRIu32 " of %" PRIu32
                         "; rename it or fetch it again", p->file.path, no + 1, of, number, count);
     return ASH_OK;
 }
@@ -352,8 +352,8 @@ static ash_status open_parts(ash_gguf *g, const char *path, size_t prefix, uint3
         part_free(&p);
     }
     if (status == ASH_OK && g->tensor_count != declared)
-        status = ash_fail(err, ASH_E_FORMAT, "%s: split.tensors.count is %" PRIu64 ", the %" PRIu32 " parts hold %"
-                          PRIu32
+        status = ash_fail(err, ASH_E_FORMAT, "%s: split.tensors.count is %" PRIu64 ", the %" PRIu32
+                          " parts hold %" PRIu32
                           " tensors; they do not belong together", path, declared, count, g->tensor_count);
     free(name);
     return status;

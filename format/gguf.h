@@ -64,7 +64,7 @@ const ash_input *ash_gguf_file(const ash_gguf *g, uint32_t index);
 ash_status ash_gguf_read(const ash_gguf *g, const ash_gguf_tensor *t, uint64_t at, void *out, size_t size,
                          ash_error *err);
 
-/* Typed values. Integers: any integer type whose value fits (bool is no integer). False when absent or of another type. */
+/* Typed values; false when absent or of another type. Integers: any integer type whose value fits (bool is none). */
 bool ash_gguf_get_u64(const ash_gguf *g, const char *key, uint64_t *out);
 bool ash_gguf_get_f64(const ash_gguf *g, const char *key, double *out); /* F32 or F64 */
 bool ash_gguf_get_bool(const ash_gguf *g, const char *key, bool *out);

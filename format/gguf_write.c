@@ -203,9 +203,8 @@ static ash_status check_pairs(const ash_gguf_writer *w, ash_error *err)
     if (status == ASH_OK && s.c.at != s.limit)
         status = ash_fail(err, ASH_E_FORMAT, "%" PRIu64 " bytes follow the last pair", s.limit - s.c.at);
     if (status == ASH_OK && alignment != w->alignment)
-        status = ash_fail(err, ASH_E_FORMAT, "general.alignment says %"
-                          PRIu64 " (32 where absent), the tensors are aligned to %"
-                          PRIu64, alignment, w->alignment);
+        status = ash_fail(err, ASH_E_FORMAT, "general.alignment says %" PRIu64
+                          " (32 where absent), the tensors are aligned to %" PRIu64, alignment, w->alignment);
     ash_gguf_table_free(&table);
     return status;
 }

@@ -75,8 +75,8 @@ static ash_status parse_tensor(const cJSON *object, uint64_t data_bytes, ash_st_
     uint64_t end;
     if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2)
         return ash_fail(err, ASH_E_FORMAT, "'data_offsets' is no list of two");
-    if (!ash_json_u64(cJSON_GetArrayItem(offsets, 0), &t->offset) || !ash_json_u64(cJSON_GetArrayItem(offsets, 1),
-                                                                                   &end))
+    if (!ash_json_u64(cJSON_GetArrayItem(offsets, 0), &t->offset) ||
+        !ash_json_u64(cJSON_GetArrayItem(offsets, 1), &end))
         return ash_fail(err, ASH_E_FORMAT, "'data_offsets' holds something that is no integer from 0 to 2^53");
     if (t->offset > end)
         return ash_fail(err, ASH_E_FORMAT, "'data_offsets' end before they begin");
@@ -155,15 +155,15 @@ static ash_status place_tensors(ash_safetensors *st, uint32_t first, uint64_t ba
             return ash_fail(err, ASH_E_FORMAT, "tensor '%.80s' overlaps '%.80s'; the file is damaged", t->name,
                             st->tensors[i - 1].name);
         if (t->offset > expected)
-            return ash_fail(err, ASH_E_FORMAT, "%"
-                            PRIu64 " bytes before tensor '%.80s' belong to no tensor; the file is damaged",
+            return ash_fail(err, ASH_E_FORMAT,
+                            "%" PRIu64 " bytes before tensor '%.80s' belong to no tensor; the file is damaged",
                             t->offset - expected, t->name);
         expected = t->offset + t->size;
         t->offset += base;
     }
     if (expected != data_bytes)
-        return ash_fail(err, ASH_E_FORMAT, "%"
-                        PRIu64 " bytes after the last tensor belong to no tensor; the file is damaged",
+        return ash_fail(err, ASH_E_FORMAT,
+                        "%" PRIu64 " bytes after the last tensor belong to no tensor; the file is damaged",
                         data_bytes - expected);
     return ASH_OK;
 }
@@ -522,8 +522,8 @@ ash_status ash_safetensors_read(const ash_safetensors *st, const ash_st_tensor *
                                 ash_error *err)
 {
     if (!ash_inside(at, size, t->size))
-        return ash_fail(err, ASH_E_ARGUMENT, "%s: %zu bytes at %" PRIu64 " are not inside tensor '%.80s' of %"
-                        PRIu64 " bytes",
+        return ash_fail(err, ASH_E_ARGUMENT, "%s: %zu bytes at %" PRIu64
+                        " are not inside tensor '%.80s' of %" PRIu64 " bytes",
                         st->files[t->file].path, size, at, t->name, t->size);
     return ash_input_read(&st->files[t->file], t->offset + at, out, size, err);
 }

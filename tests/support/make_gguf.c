@@ -138,8 +138,8 @@ static void add_layer(make_list *list, test_rng *rng, const make_spec *s, uint32
         }
     }
     const struct { const char *name; uint64_t size; } norms[] = {
-        { "attn_norm", s->hidden }, { "ffn_norm", s->hidden }, { "attn_q_norm", s->head_dim }, { "attn_k_norm",
-                                                                                                s->head_dim },
+        { "attn_norm", s->hidden }, { "ffn_norm", s->hidden },
+        { "attn_q_norm", s->head_dim }, { "attn_k_norm", s->head_dim },
     };
     for (size_t i = 0; i < (strcmp(s->architecture, "qwen3") == 0 ? 4 : 2); i++) {
         snprintf(name, sizeof name, "blk.%u.%s.weight", layer, norms[i].name);

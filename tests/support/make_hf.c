@@ -75,8 +75,9 @@ static void escaped(FILE *f, const char *text)
 static void write_quantization(FILE *f, make_fp8 kind)
 {
     if (kind == MAKE_FP8_BLOCK) {
-        fprintf(f, ",\n  \"quantization_config\": {\"quant_method\": \"fp8\", \"fmt\": \"e4m3\", "
-                   "\"activation_scheme\": \"dynamic\", \"weight_block_size\": [128, 128]}");
+        fprintf(f, ",\n  \"quantization_config\": {\"quant_method\": \"fp8\", "
+                   "\"fmt\": \"e4m3\", \"activation_scheme\": \"dynamic\", "
+                   "\"weight_block_size\": [128, 128]}");
         return;
     }
     const char *inputs = kind == MAKE_FP8_STATIC ? "tensor" : "token";
@@ -84,9 +85,9 @@ static void write_quantization(FILE *f, make_fp8 kind)
     fprintf(f, ",\n  \"quantization_config\": {\"quant_method\": \"compressed-tensors\", \"format\": \"float-quantized\", "
                "\"quantization_status\": \"compressed\", \"ignore\": [\"lm_head\"], \"kv_cache_scheme\": null, "
                "\"config_groups\": {\"group_0\": {\"targets\": [\"Linear\"], \"output_activations\": null, "
-               "\"input_activations\": {\"num_bits\": 8, \"type\": \"float\", \"symmetric\": true, \"strategy\": \"%s\", "
-               "\"dynamic\": %s}, \"weights\": {\"num_bits\": 8, \"type\": \"float\", \"symmetric\": true, "
-               "\"strategy\": \"%s\", \"dynamic\": false}}}}",
+               "\"input_activations\": {\"num_bits\": 8, \"type\": \"float\", \"symmetric\": true, "
+               "\"strategy\": \"%s\", \"dynamic\": %s}, \"weights\": {\"num_bits\": 8, "
+               "\"type\": \"float\", \"symmetric\": true, \"strategy\": \"%s\", \"dynamic\": false}}}}",
             inputs, kind == MAKE_FP8_STATIC ? "false" : "true", weights);
 }
 
@@ -95,20 +96,22 @@ static void write_config(const char *folder, const make_spec *s)
     char *text;
     size_t size;
     FILE *f = open_text(&text, &size);
-    const char *class = strcmp(s->architecture, "llama") == 0 ? "Llama" : strcmp(s->architecture, "qwen2") == 0 ? "Qwen2" : "Qwen3";
+    const char *class = strcmp(s->architecture, "llama") == 0 ? "Llama"
+                      : strcmp(s->architecture, "qwen2") == 0 ? "Qwen2" : "Qwen3";
     const char *type = s->dtype == ASH_F32 ? "float32" : s->dtype == ASH_F16 ? "float16" : "bfloat16";
-    fprintf(f, "{\n  \"architectures\": [\"%sForCausalLM\"],\n  \"model_type\": \"%s\",\n  \"hidden_act\": \"silu\",\n", class,
-            s->architecture);
-    fprintf(f, "  \"num_hidden_layers\": %u,\n  \"hidden_size\": %u,\n  \"intermediate_size\": %u,\n", s->layers, s->hidden, s->ffn);
-    fprintf(f, "  \"num_attention_heads\": %u,\n  \"num_key_value_heads\": %u,\n  \"head_dim\": %u,\n", s->heads, s->kv_heads,
-            s->head_dim);
-    fprintf(f, "  \"vocab_size\": %u,\n  \"max_position_embeddings\": %u,\n  \"rms_norm_eps\": 1e-05,\n", s->vocab, s->context);
+    fprintf(f, "{\n  \"architectures\": [\"%sForCausalLM\"],\n  \"model_type\": \"%s\",\n", class, s->architecture);
+    fprintf(f, "  \"hidden_act\": \"silu\",\n  \"num_hidden_layers\": %u,\n", s->layers);
+    fprintf(f, "  \"hidden_size\": %u,\n  \"intermediate_size\": %u,\n", s->hidden, s->ffn);
+    fprintf(f, "  \"num_attention_heads\": %u,\n  \"num_key_value_heads\": %u,\n", s->heads, s->kv_heads);
+    fprintf(f, "  \"head_dim\": %u,\n  \"vocab_size\": %u,\n", s->head_dim, s->vocab);
+    fprintf(f, "  \"max_position_embeddings\": %u,\n  \"rms_norm_eps\": 1e-05,\n", s->context);
     fprintf(f, "  \"bos_token_id\": %d,\n  \"eos_token_id\": %d,\n  \"tie_word_embeddings\": %s,\n", MAKE_BOS, MAKE_EOS,
             s->tied ? "true" : "false");
     if (s->old_config)
         fprintf(f, "  \"torch_dtype\": \"%s\",\n  \"rope_theta\": 10000.0", type);
     else
-        fprintf(f, "  \"dtype\": \"%s\",\n  \"rope_parameters\": {\"rope_theta\": 10000.0, \"rope_type\": \"default\"}", type);
+        fprintf(f, "  \"dtype\": \"%s\",\n  \"rope_parameters\": {\"rope_theta\": 10000.0, "
+                   "\"rope_type\": \"default\"}", type);
     if (s->config_extra)
         fprintf(f, ",\n  %s", s->config_extra);
     if (s->fp8 != MAKE_FP8_NONE)
@@ -123,10 +126,12 @@ static void write_config(const char *folder, const make_spec *s)
 
 /* The expressions that Llama 3 and Qwen2 carry, as JSON text. */
 static const char llama_split[] =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|"
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}{1,3}|"
+    " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|"
     "\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+";
 static const char qwen_split[] =
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}| ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|"
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|\\\\p{N}|"
+    " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|"
     "\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+";
 
 static void write_tokenizer(const char *folder, const make_spec *s)
@@ -145,13 +150,15 @@ static void write_tokenizer(const char *folder, const make_spec *s)
                "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":false}]},",
             strcmp(s->architecture, "llama") == 0 ? llama_split : qwen_split);
     make_token(MAKE_BOS, token);
-    fprintf(f, "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"%s\",\"type_id\":0}},"
-               "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},"
-               "{\"Sequence\":{\"id\":\"B\",\"type_id\":0}}],\"special_tokens\":{\"%s\":{\"id\":\"%s\",\"ids\":[%d],"
+    fprintf(f, "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"%s\","
+               "\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":["
+               "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":0}}],\"special_tokens\":{\"%s\":{\"id\":\"%s\",\"ids\":[%d],"
                "\"tokens\":[\"%s\"]}}},", token, token, token, MAKE_BOS, token);
-    fprintf(f, "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,\"use_regex\":true},"
+    fprintf(f, "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,"
+               "\"use_regex\":true},"
                "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":null,"
-               "\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,\"ignore_merges\":false,\"vocab\":{");
+               "\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,"
+               "\"ignore_merges\":false,\"vocab\":{");
     for (uint32_t id = 0; id < s->vocab; id++) {
         if (id >= MAKE_BOS && id < MAKE_VOCAB_MIN)
             continue; /* added tokens */
@@ -176,9 +183,8 @@ static void write_tokenizer(const char *folder, const make_spec *s)
     char bos[64], eos[64];
     make_token(MAKE_BOS, bos);
     make_token(MAKE_EOS, eos);
-    fprintf(f, "{\"bos_token\":\"%s\",\"eos_token\":\"%s\",\"tokenizer_class\":\"PreTrainedTokenizerFast\",\"chat_template\":", bos,
-            eos);
-    fputc('"', f);
+    fprintf(f, "{\"bos_token\":\"%s\",\"eos_token\":\"%s\",\"tokenizer_class\":\"PreTrainedTokenizerFast\","
+               "\"chat_template\":\"", bos, eos);
     for (const char *p = make_chat_template; *p; p++) {
         if (*p == '\n')
             fputs("\\n", f);
@@ -216,7 +222,8 @@ static void add_matrix(make_list *list, test_rng *rng, const char *name, ash_dty
 }
 
 /* A matrix of a layer: in FP8 with its scales, where the spec says so. Weights of about 0.06 at most. */
-static void add_linear(make_list *list, test_rng *rng, const make_spec *s, const char *stem, uint64_t rows, uint64_t cols)
+static void add_linear(make_list *list, test_rng *rng, const make_spec *s, const char *stem, uint64_t rows,
+                       uint64_t cols)
 {
     char name[96];
     const float weight_scale = 0.06f / 448.0f, input_scale = 4.0f / 448.0f;
@@ -303,7 +310,8 @@ static void write_weights(const char *folder, const make_spec *s, const make_lis
         snprintf(path, sizeof path, "%s/model-%05u-of-%05u.safetensors", folder, part + 1, s->parts);
         make_safetensors(path, list->items + first, end - first);
         for (size_t i = first; i < end; i++)
-            fprintf(f, "%s\n  \"%s\": \"model-%05u-of-%05u.safetensors\"", i ? "," : "", list->items[i].name, part + 1, s->parts);
+            fprintf(f, "%s\n  \"%s\": \"model-%05u-of-%05u.safetensors\"", i ? "," : "", list->items[i].name, part + 1,
+                    s->parts);
     }
     fprintf(f, "\n}}\n");
     finish(folder, "model.safetensors.index.json", f, &text, &size);

@@ -28,8 +28,8 @@ static const char *const merges[MAKE_MERGES] = {
 const char *make_merge(uint32_t rank) { return merges[rank]; }
 
 const char make_chat_template[] =
-    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 /* The byte-level alphabet: printable Latin-1 bytes stand for themselves, the n-th of the others for U+0100 + n. */
 static uint32_t byte_letter(uint32_t byte)

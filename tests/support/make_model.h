@@ -77,7 +77,7 @@ typedef struct make_list {
     size_t count, room;
 } make_list;
 
-/* Appends a tensor with `size` uninitialized bytes computed from dtype and dims (`fastest`: index of the row dimension). */
+/* Appends a tensor; its `size` uninitialized bytes follow from dtype and dims (dims[fastest] is the row's length). */
 make_tensor *make_add(make_list *list, const char *name, ash_dtype dtype, uint32_t dim_count, const uint64_t *dims,
                       uint32_t fastest);
 void make_list_free(make_list *list);
