@@ -29,35 +29,39 @@ struct ash_output {
     bool failed; /* a write failed: there is a hole, so the file must not be committed */
     char *path;      /* the target */
     char *temporary;
-    int slot;        /* in live[], or -1 */
+    char *live_name; /* its entry in live[], or NULL */
     uint64_t written;  /* bytes handed to the kernel */
     uint64_t synced;   /* bytes whose write-back was started */
     size_t used;       /* bytes waiting in buffer */
     uint8_t *buffer;
 };
 
-/* Names of temporary files, for a signal handler. Whoever exchanges a pointer out of its slot owns it: a handler that
- * runs while another thread commits takes the name with it (and lets it leak: the process is about to end). */
-static _Atomic(char *) live[LIVE_MAX];
+/* Names of temporary files, for a signal handler. Whoever takes a pointer out of its slot owns it: a handler may run
+ * while another thread commits. It cannot free what it took, and parks it (the process is about to end). */
+static _Atomic(char *) live[LIVE_MAX], parked[LIVE_MAX];
 
-static int live_add(const char *path)
+/* NULL where the list is full or memory is short: that output is merely unknown to the handler. */
+static char *live_add(const char *path)
 {
     char *copy = strdup(path);
-    if (!copy)
-        return -1;
-    for (int i = 0; i < LIVE_MAX; i++) {
+    for (int i = 0; copy && i < LIVE_MAX; i++) {
         char *empty = NULL;
         if (atomic_compare_exchange_strong(&live[i], &empty, copy))
-            return i;
+            return copy;
     }
     free(copy);
-    return -1;
+    return NULL;
 }
 
-static void live_remove(int slot)
+static void live_remove(char *name)
 {
-    if (slot >= 0)
-        free(atomic_exchange(&live[slot], NULL));
+    for (int i = 0; name && i < LIVE_MAX; i++) {
+        char *expected = name;
+        if (atomic_compare_exchange_strong(&live[i], &expected, NULL)) {
+            free(name);
+            return;
+        }
+    }
 }
 
 void ash_output_unlink_all(void)
@@ -65,8 +69,10 @@ void ash_output_unlink_all(void)
     int code = errno;
     for (int i = 0; i < LIVE_MAX; i++) {
         char *path = atomic_exchange(&live[i], NULL);
-        if (path)
+        if (path) {
             unlink(path);
+            atomic_store(&parked[i], path);
+        }
     }
     errno = code;
 }
@@ -119,7 +125,7 @@ static int create_temporary(ash_output *o)
     }
     int code = errno;
     if (fd >= 0)
-        o->slot = live_add(o->temporary);
+        o->live_name = live_add(o->temporary);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = code;
     return fd;
@@ -142,7 +148,7 @@ ash_status ash_output_create(const char *path, bool replace, ash_output **out, a
     ash_output *o = calloc(1, sizeof *o);
     if (!o)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", path);
-    o->fd = o->slot = -1;
+    o->fd = -1;
     o->replace = replace;
     o->path = strdup(path);
     o->buffer = malloc(BUFFER_BYTES);
@@ -296,7 +302,7 @@ ash_status ash_output_commit(ash_output *o, ash_error *err)
         ash_output_abort(o);
         return status;
     }
-    live_remove(o->slot);
+    live_remove(o->live_name);
     sync_folder(o->path);
     output_free(o);
     return ASH_OK;
@@ -307,6 +313,6 @@ void ash_output_abort(ash_output *o)
     if (!o)
         return;
     unlink(o->temporary);
-    live_remove(o->slot);
+    live_remove(o->live_name);
     output_free(o);
 }
