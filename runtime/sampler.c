@@ -193,7 +193,7 @@ int32_t ashlar_sampler_next(ashlar_sampler *s, const float *logits)
     candidate *heap = s->candidates;
     if (!sorted)
         heapify(heap, count, false);
-    double sum = 0, limit = o->top_p * total;
+    double sum = 0, limit = o->top_p < 1 ? o->top_p * total : INFINITY;
     size_t kept = 0;
     while (kept < count) {
         candidate c = sorted ? heap[kept] : heap[0];

@@ -1,0 +1,147 @@
+/* The thread pool: every unit is handed out once, barriers order memory, idle threads sleep. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/threads.h"
+#include "tests/support/support.h"
+
+#define UNITS 5000
+#define PHASES 40
+
+typedef struct job {
+    ash_pool *pool;
+    _Atomic uint32_t taken[PHASES][UNITS];
+    uint32_t plain[PHASES][UNITS]; /* written without atomics: only a barrier makes them visible */
+    _Atomic uint32_t calls, wrong;
+    int64_t least, most;
+} job;
+
+static ash_pool *new_pool(uint32_t threads)
+{
+    ash_pool *pool;
+    ash_error err = { 0 };
+    if (ash_pool_new(threads, &pool, &err) != ASH_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(ash_pool_threads(pool), threads);
+    return pool;
+}
+
+static void phases(void *context, uint32_t thread)
+{
+    job *j = context;
+    atomic_fetch_add(&j->calls, 1);
+    for (uint32_t p = 0; p < PHASES; p++) {
+        int64_t first, count;
+        while (ash_pool_take(j->pool, UNITS, j->least, j->most, &first, &count)) {
+            if (count < 1 || count > j->most || first < 0 || first + count > UNITS)
+                atomic_fetch_add(&j->wrong, 1);
+            for (int64_t i = first; i < first + count; i++) {
+                atomic_fetch_add(&j->taken[p][i], 1);
+                j->plain[p][i] = p + 1;
+                if (p > 0 && j->plain[p - 1][(i + 997 * (thread + 1)) % UNITS] != p) /* likely another thread's */
+                    atomic_fetch_add(&j->wrong, 1);
+            }
+        }
+        ash_pool_barrier(j->pool);
+    }
+}
+
+static void test_every_unit_once(void **state)
+{
+    (void)state;
+    static const uint32_t counts[] = { 1, 2, 3, 7 };
+    static const int64_t least[] = { 1, 16, 64 }, most[] = { 1, 40, INT64_MAX };
+    job *j = calloc(1, sizeof *j);
+    for (size_t c = 0; c < 4; c++) {
+        j->pool = new_pool(counts[c]);
+        for (size_t i = 0; i < 3; i++) {
+            memset(j->taken, 0, sizeof j->taken);
+            memset(j->plain, 0, sizeof j->plain);
+            j->calls = 0;
+            j->least = least[i] < most[i] ? least[i] : most[i];
+            j->most = most[i];
+            ash_pool_run(j->pool, phases, j);
+            assert_int_equal(j->calls, counts[c]);
+            assert_int_equal(j->wrong, 0);
+            for (uint32_t p = 0; p < PHASES; p++)
+                for (uint32_t u = 0; u < UNITS; u++)
+                    if (j->taken[p][u] != 1)
+                        fail_msg("phase %u unit %u was taken %u times", p, u, j->taken[p][u]);
+        }
+        ash_pool_free(j->pool);
+    }
+    free(j);
+}
+
+static void count_call(void *context, uint32_t thread)
+{
+    atomic_fetch_add((_Atomic uint64_t *)context, UINT64_C(1) << 8 * thread);
+}
+
+/* Many short runs, some right after the other and some after the workers have gone to sleep. */
+static void test_runs(void **state)
+{
+    (void)state;
+    ash_pool *pool = new_pool(3);
+    _Atomic uint64_t sum = 0;
+    for (int i = 0; i < 200; i++) {
+        if (i % 40 == 0)
+            nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+        ash_pool_run(pool, count_call, &sum);
+    }
+    assert_int_equal(sum, UINT64_C(200) * 0x010101);
+    ash_pool_free(pool);
+}
+
+static double process_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Workers spin 0.1 ms each and then sleep: 3 of them burn 0.3 ms. 20 ms leaves room for a loaded machine and
+ * sanitizers; a spinning worker would burn up to 300 ms. */
+static void test_idle_costs_nothing(void **state)
+{
+    (void)state;
+    ash_pool *pool = new_pool(4);
+    _Atomic uint64_t sum = 0;
+    ash_pool_run(pool, count_call, &sum);
+    double before = process_seconds();
+    nanosleep(&(struct timespec){ .tv_nsec = 300000000 }, NULL);
+    double used = process_seconds() - before;
+    printf("# measure idle pool of 4 threads: %.2f ms of CPU in 300 ms\n", used * 1000);
+    assert_true(used < 0.020);
+    ash_pool_free(pool);
+}
+
+static void test_bounds(void **state)
+{
+    (void)state;
+    ash_pool *pool;
+    ash_error err = { 0 };
+    assert_int_equal(ash_pool_new(0, &pool, &err), ASH_E_ARGUMENT);
+    assert_null(pool);
+    assert_non_null(strstr(err.text, "0 threads"));
+    assert_int_equal(ash_pool_new(ASH_THREADS_MAX + 1, &pool, &err), ASH_E_ARGUMENT);
+    ash_pool_free(NULL);
+    assert_true(ash_cpu_count() >= 1 && ash_cpu_count() <= ASH_THREADS_MAX);
+    pool = new_pool(2); /* freed without ever running */
+    ash_pool_free(pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_unit_once),
+        cmocka_unit_test(test_runs),
+        cmocka_unit_test(test_idle_costs_nothing),
+        cmocka_unit_test(test_bounds),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
