@@ -1,0 +1,507 @@
+/* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h.
+ *
+ * Few tokens: a panel is read as it lies. A vector of 16 bytes a row meets a pattern of 16 activations that is the same
+ * for all rows (x_group); sums stay apart by step in the words of a row until the panel ends.
+ * More tokens: a tile is unpacked once into the first-level cache, rows in lanes, and multiplied with blocks of tokens,
+ * whose sums stay in registers for a tile and in scratch between tiles.
+ *
+ * Integers: a group of 32 (16) columns is summed exactly, the code's offset taken off by starting from -offset * sum(x).
+ * Floats: one product and one FMA a group, then one FMA for the minimum.
+ */
+#ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_H
+#define ASHLAR_KERNELS_X86_MATMUL_Q8_H
+
+#include "kernels/x86/tiles_quant.h"
+
+#define NOINLINE static __attribute__((noinline))
+#define FEW_TOKENS 4         /* up to here the first form */
+#define SLAB_COLS 32768      /* columns of one pass, so that what is prepared of x fits the scratch */
+#define PREFETCH_BYTES 3072  /* ahead of the chunk that is being read */
+
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Columns [k, k + cols) of a product; `add` to what y holds. */
+typedef struct slab {
+    int64_t k, cols;
+    int add;
+} slab;
+
+INLINE const uint8_t *slab_of_panel(const ash_dtype type, const ash_matrix *w, int64_t panel, const slab *s)
+{
+    return w->data + panel * w->panel_bytes + s->k / Q_TILE_COLS * q_tile_bytes(type);
+}
+
+INLINE void store_rows(vf sums, float *y, int add)
+{
+    vf rows = vf_from_sigma(sums);
+    vf_store(y, add ? vf_add(vf_load(y), rows) : rows);
+}
+
+/* ---- few tokens ---- */
+
+/* 64 columns of a token. pattern[2 h + j], byte 4 s + b: x of column 16 s + 8 h + 4 j + b.
+ * Q8_0, two chunks of 32: pattern[2 c + h], byte 8 s + b: column 32 c + 16 s + 8 h + b. */
+typedef struct x_group {
+    int8_t pattern[4][16];
+    float scale[4]; /* of the words of pattern: of steps 0 .. 3 */
+    union {
+        int32_t start[8]; /* -offset * the sum over the word's columns; Q8_0: 4 words of each chunk */
+        float sum[4];     /* types with minimums: scale * the sum over the step */
+    } of;
+    int32_t unused[4];
+} x_group;
+
+static inline void prepare_group(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum,
+                                 x_group *out)
+{
+    __m128i a = _mm_loadu_si128((const __m128i *)(const void *)q), b = _mm_loadu_si128((const __m128i *)(const void *)q + 1);
+    __m128i c = _mm_loadu_si128((const __m128i *)(const void *)q + 2), d = _mm_loadu_si128((const __m128i *)(const void *)q + 3);
+    __m128i *pattern = (__m128i *)(void *)out->pattern;
+    __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)scale));
+    scales = _mm_unpacklo_ps(scales, scales);
+    _mm_storeu_ps(out->scale, scales);
+    if (type == ASH_Q8_0) {
+        __m128i p[4] = { _mm_unpacklo_epi64(a, b), _mm_unpackhi_epi64(a, b), _mm_unpacklo_epi64(c, d), _mm_unpackhi_epi64(c, d) };
+        for (int i = 0; i < 4; i++)
+            _mm_storeu_si128(pattern + i, p[i]);
+        __m128i ones = _mm_set1_epi8(1), offset = _mm_set1_epi16(-128); /* |sums of a word| <= 8 * 127 */
+        __m128i s0 = _mm_add_epi16(_mm_maddubs_epi16(ones, p[0]), _mm_maddubs_epi16(ones, p[1]));
+        __m128i s1 = _mm_add_epi16(_mm_maddubs_epi16(ones, p[2]), _mm_maddubs_epi16(ones, p[3]));
+        _mm_storeu_si128((__m128i *)(void *)out->of.start, _mm_madd_epi16(s0, offset));
+        _mm_storeu_si128((__m128i *)(void *)out->of.start + 1, _mm_madd_epi16(s1, offset));
+        return;
+    }
+    __m128i e = _mm_unpacklo_epi32(a, b), f = _mm_unpackhi_epi32(a, b);
+    __m128i g = _mm_unpacklo_epi32(c, d), h = _mm_unpackhi_epi32(c, d);
+    _mm_storeu_si128(pattern, _mm_unpacklo_epi64(e, g));
+    _mm_storeu_si128(pattern + 1, _mm_unpackhi_epi64(e, g));
+    _mm_storeu_si128(pattern + 2, _mm_unpacklo_epi64(f, h));
+    _mm_storeu_si128(pattern + 3, _mm_unpackhi_epi64(f, h));
+    __m128i sums = _mm_cvtepi16_epi32(_mm_loadl_epi64((const __m128i *)(const void *)sum));
+    if (q_has_min(type))
+        _mm_storeu_ps(out->of.sum, _mm_mul_ps(_mm_cvtepi32_ps(sums), scales));
+    else
+        _mm_storeu_si128((__m128i *)(void *)out->of.start, _mm_madd_epi16(sums, _mm_set1_epi32(-q_offset(type) & 0xffff)));
+}
+
+/* Dot products of a unit's 4 vectors with a pattern, by word. */
+INLINE vi dot_unit(const ash_dtype type, const vi q[4], const x_group *x)
+{
+    vi start = q_offset(type) ? v_spread16(x->of.start) : v_zero();
+    vi x0 = v_spread16(x->pattern[0]), x1 = v_spread16(x->pattern[1]);
+    vi x2 = v_spread16(x->pattern[2]), x3 = v_spread16(x->pattern[3]);
+#ifdef HAVE_DPBUSD
+    return v_dpbusd(v_dpbusd(v_dpbusd(v_dpbusd(start, q[0], x0), q[1], x1), q[2], x2), q[3], x3);
+#else
+    /* a pair is at most 2 * 31 * 127 = 7874, 4 of them fit 16 bits; with 6-bit codes 2 * 63 * 127 = 16002, 2 of them */
+    vi a = v_add16(v_madd8(q[0], x0), v_madd8(q[1], x1)), b = v_add16(v_madd8(q[2], x2), v_madd8(q[3], x3));
+    vi ones = v_set16(1);
+    if (q_high_bits(type) == 2)
+        return v_add32(start, v_add32(v_madd16(a, ones), v_madd16(b, ones)));
+    return v_add32(start, v_madd16(v_add16(a, b), ones));
+#endif
+}
+
+/* A chunk of Q8_0. */
+INLINE vi dot_unit_q8_0(vi a, vi b, const x_group *x, int c)
+{
+    vi x0 = v_spread16(x->pattern[2 * c]), x1 = v_spread16(x->pattern[2 * c + 1]);
+#ifdef HAVE_DPBUSD
+    vi sign = v_set8(0x80);
+    return v_dpbusd(v_dpbusd(v_spread16(x->of.start + 4 * c), v_xor(a, sign), x0), v_xor(b, sign), x1);
+#else
+    return v_add32(v_dot_signed(a, x0), v_dot_signed(b, x1));
+#endif
+}
+
+/* The scales of 4 words of each row of unit g, from vectors of rows in sigma order: 4 x 4 words turned. */
+#define UNIT_SCALES(a, b, g) vf_shuffle(a, b, (g) * 0x55)
+
+/* One chunk group (64 columns) of one unit: sums[t] of T tokens. */
+INLINE void group_unit(const ash_dtype type, const int T, const uint8_t *chunk, int row_vector, int g, vf scale, vf min,
+                       const x_group *x, int64_t x_stride, vf *sums)
+{
+    vi q[4];
+    load_unit(type, chunk, row_vector, g, q);
+#pragma GCC unroll 4
+    for (int t = 0; t < T; t++) {
+        const x_group *xt = x + t * x_stride;
+        vf dot = vf_mul(vf_of_ints(dot_unit(type, q, xt)), vf_spread4(xt->scale));
+        sums[t] = vf_fma(dot, scale, sums[t]);
+        if (q_has_min(type))
+            sums[t] = vf_fnma(min, vf_spread4(xt->of.sum), sums[t]);
+    }
+}
+
+INLINE void chunk_unit_q8_0(const int T, const uint8_t *chunk, int row_vector, int g, vf scale, const x_group *x, int64_t x_stride,
+                            int c, vf *sums)
+{
+    int row = VR * row_vector + VB / 16 * g;
+    vi a = v_load(chunk + 16 * row), b = v_load(chunk + 256 + 16 * row);
+#pragma GCC unroll 4
+    for (int t = 0; t < T; t++) {
+        const x_group *xt = x + t * x_stride;
+        vf dot = vf_mul(vf_of_ints(dot_unit_q8_0(a, b, xt, c)), vf_set(xt->scale[2 * c]));
+        sums[t] = vf_fma(dot, scale, sums[t]);
+    }
+}
+
+/* Up to 256 columns of VR rows. sums[4 g + t]. */
+INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int row_vector, int cols, const x_group *x,
+                     int64_t x_stride, vf *sums)
+{
+    tile_scales scales;
+    read_scales(type, tile, row_vector, &scales);
+    const uint8_t *chunk = tile + q_header_bytes(type);
+    if (type == ASH_Q8_0) {
+        for (int c = 0; 32 * c < cols; c++, chunk += 512) {
+            for (int i = 0; row_vector == 0 && i < 512; i += 64)
+                _mm_prefetch((const char *)chunk + PREFETCH_BYTES + i, _MM_HINT_T0);
+            vf s = vf_load(scales.s[c]);
+            const x_group *xc = x + c / 2;
+            chunk_unit_q8_0(T, chunk, row_vector, 0, UNIT_SCALES(s, s, 0), xc, x_stride, c % 2, sums);
+            chunk_unit_q8_0(T, chunk, row_vector, 1, UNIT_SCALES(s, s, 1), xc, x_stride, c % 2, sums + 4);
+            chunk_unit_q8_0(T, chunk, row_vector, 2, UNIT_SCALES(s, s, 2), xc, x_stride, c % 2, sums + 8);
+            chunk_unit_q8_0(T, chunk, row_vector, 3, UNIT_SCALES(s, s, 3), xc, x_stride, c % 2, sums + 12);
+        }
+        return;
+    }
+    for (int c = 0; 64 * c < cols; c++, chunk += q_group_bytes(type)) {
+        for (int i = 0; row_vector == 0 && i < q_group_bytes(type); i += 64)
+            _mm_prefetch((const char *)chunk + PREFETCH_BYTES + i, _MM_HINT_T0);
+        vf s[4], m[4];
+        if (q_scale_cols(type) == 16) {
+            vi turn[4] = { v_load(scales.s[4 * c]), v_load(scales.s[4 * c + 1]), v_load(scales.s[4 * c + 2]),
+                           v_load(scales.s[4 * c + 3]) };
+            v_transpose4(turn);
+            for (int g = 0; g < 4; g++)
+                s[g] = m[g] = vf_cast(turn[g]);
+        } else {
+            vf s0 = vf_load(scales.s[2 * c]), s1 = vf_load(scales.s[2 * c + 1]);
+            s[0] = m[0] = UNIT_SCALES(s0, s1, 0);
+            s[1] = m[1] = UNIT_SCALES(s0, s1, 1);
+            s[2] = m[2] = UNIT_SCALES(s0, s1, 2);
+            s[3] = m[3] = UNIT_SCALES(s0, s1, 3);
+        }
+        if (q_has_min(type)) {
+            vf m0 = vf_load(scales.m[2 * c]), m1 = vf_load(scales.m[2 * c + 1]);
+            m[0] = UNIT_SCALES(m0, m1, 0);
+            m[1] = UNIT_SCALES(m0, m1, 1);
+            m[2] = UNIT_SCALES(m0, m1, 2);
+            m[3] = UNIT_SCALES(m0, m1, 3);
+        }
+        group_unit(type, T, chunk, row_vector, 0, s[0], m[0], x + c, x_stride, sums);
+        group_unit(type, T, chunk, row_vector, 1, s[1], m[1], x + c, x_stride, sums + 4);
+        group_unit(type, T, chunk, row_vector, 2, s[2], m[2], x + c, x_stride, sums + 8);
+        group_unit(type, T, chunk, row_vector, 3, s[3], m[3], x + c, x_stride, sums + 12);
+    }
+}
+
+INLINE void few_panel(const ash_dtype type, const int T, const uint8_t *tiles, int64_t cols, const x_group *x,
+                      int64_t x_stride, float *y, int64_t y_token_stride, int add)
+{
+    vf sums[ROW_VECTORS][16];
+#pragma GCC unroll 2
+    for (int v = 0; v < ROW_VECTORS; v++)
+#pragma GCC unroll 16
+        for (int i = 0; i < 16; i++)
+            sums[v][i] = vf_zero();
+    for (int64_t k = 0; k < cols; k += Q_TILE_COLS, tiles += q_tile_bytes(type)) {
+        int n = (int)smaller(cols - k, Q_TILE_COLS);
+#pragma GCC unroll 2
+        for (int v = 0; v < ROW_VECTORS; v++)
+            few_tile(type, T, tiles, v, n, x + k / 64, x_stride, sums[v]);
+    }
+#pragma GCC unroll 2
+    for (int v = 0; v < ROW_VECTORS; v++)
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++) {
+            vi words[4] = { v_cast(sums[v][t]), v_cast(sums[v][4 + t]), v_cast(sums[v][8 + t]), v_cast(sums[v][12 + t]) };
+            v_transpose4(words);
+            vf total = vf_add(vf_add(vf_cast(words[0]), vf_cast(words[1])), vf_add(vf_cast(words[2]), vf_cast(words[3])));
+            store_rows(total, y + t * y_token_stride + VR * v, add);
+        }
+}
+
+INLINE void few_tokens(const ash_dtype type, const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x,
+                       const slab *s, float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)
+{
+    x_group *groups = scratch; /* at most 4 * 32768 / 64 * 128 bytes */
+    int64_t stride = ash_pad_cols(s->cols) / 64;
+    for (int64_t t = 0; t < x->tokens; t++)
+        for (int64_t i = 0; i < stride; i++)
+            prepare_group(type, x->q8 + t * x->stride + s->k + 64 * i, x->q8_scale + t * (x->stride / 32) + s->k / 32 + 2 * i,
+                          x->q8_sum + t * (x->stride / 16) + s->k / 16 + 4 * i, groups + t * stride + i);
+    for (int64_t i = 0; i < panel_count; i++, y += y_panel_stride) {
+        const uint8_t *tiles = slab_of_panel(type, w, panel_first + i, s);
+        switch (x->tokens) {
+        case 1: few_panel(type, 1, tiles, s->cols, groups, stride, y, y_token_stride, s->add); break;
+        case 2: few_panel(type, 2, tiles, s->cols, groups, stride, y, y_token_stride, s->add); break;
+        case 3: few_panel(type, 3, tiles, s->cols, groups, stride, y, y_token_stride, s->add); break;
+        case 4: few_panel(type, 4, tiles, s->cols, groups, stride, y, y_token_stride, s->add); break;
+        }
+    }
+}
+
+/* ---- more tokens ---- */
+
+/* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens. 512 bits have registers for 14 integer
+ * and 14 float sums, 2 weights and an activation; without VNNI 16-bit sums come on top. */
+#ifdef HAVE_DPBUSD
+#define BLOCK_TOKENS 7
+#else
+#define BLOCK_TOKENS 4
+#endif
+#define BLOCK_VECTORS 2
+#define BLOCK_PANELS (BLOCK_VECTORS / ROW_VECTORS)
+
+/* What the inner loop needs to know of a type. */
+typedef enum block_kind {
+    OFFSET_32, /* an offset, scales of 32 columns, codes below 32 (with VNNI: any) */
+    MIN_32,
+    OFFSET_16, /* scales of 16 columns, codes below 64 */
+    SIGNED_32, /* signed codes: Q8_0 without VNNI */
+    BLOCK_KINDS
+} block_kind;
+
+INLINE block_kind kind_of(ash_dtype t)
+{
+#ifdef HAVE_DPBUSD
+    return q_has_min(t) ? MIN_32 : t == ASH_Q6_K ? OFFSET_16 : OFFSET_32;
+#else
+    return q_has_min(t) ? MIN_32 : t == ASH_Q6_K ? OFFSET_16 : t == ASH_Q8_0 ? SIGNED_32 : OFFSET_32;
+#endif
+}
+
+/* A group's part of a token's x. */
+typedef struct x_part {
+    float scale;
+    union {
+        int32_t start; /* -offset * sum of x */
+        float sum;     /* scale * sum of x */
+    } of;
+} x_part;
+
+typedef struct block_scratch {
+    uint8_t codes[BLOCK_VECTORS][Q_TILE_COLS * VB / 4];
+    tile_scales scales[BLOCK_VECTORS];
+} block_scratch;
+#define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
+#define PART_BYTES (256 * 1024)
+#define MANY_X_BYTES (1536 * 1024) /* of the activations of one pass, so that they stay in the second-level cache */
+
+/* Up to a tile's columns: `groups` groups; x, parts: of the first token; sums[t][v][VR]. */
+typedef void block_fn(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride, const x_part *parts,
+                      int64_t part_stride, float *sums);
+
+INLINE void block(const block_kind kind, const int V, const int T, const block_scratch *b, int groups, const int8_t *x,
+                  int64_t x_stride, const x_part *parts, int64_t part_stride, float *sums)
+{
+    enum { CAP = BLOCK_VECTORS * BLOCK_TOKENS };
+    const int words = kind == OFFSET_16 ? 4 : 8; /* of 4 columns in a group */
+    vf total[CAP];
+#pragma GCC unroll 14
+    for (int i = 0; i < V * T; i++)
+        total[i] = vf_load(sums + (i / V * BLOCK_VECTORS + i % V) * VR);
+    const uint8_t *codes = b->codes[0];
+    for (int g = 0; g < groups; g++, x += 4 * words, parts++, codes += words * VB) {
+        vi dot[CAP];
+#pragma GCC unroll 14
+        for (int i = 0; i < V * T; i++)
+            dot[i] = kind == OFFSET_32 || kind == OFFSET_16 ? v_spread4(&parts[i / V * part_stride].of.start) : v_zero();
+#ifdef HAVE_DPBUSD
+#pragma GCC unroll 8
+        for (int i = 0; i < words; i++) {
+            vi q0 = v_load(codes + i * VB), q1 = V > 1 ? v_load(codes + sizeof b->codes[0] + i * VB) : q0;
+#pragma GCC unroll 7
+            for (int t = 0; t < T; t++) {
+                vi xt = v_spread4(x + t * x_stride + 4 * i);
+                dot[V * t] = v_dpbusd(dot[V * t], q0, xt);
+                if (V > 1)
+                    dot[V * t + 1] = v_dpbusd(dot[V * t + 1], q1, xt);
+            }
+        }
+#else
+        /* 16-bit sums of pairs: 4 words of 5-bit codes or 2 of 6-bit codes, as in dot_unit */
+        const int run = kind == OFFSET_16 ? 2 : kind == SIGNED_32 ? 1 : 4;
+#pragma GCC unroll 4
+        for (int i0 = 0; i0 < words; i0 += run) {
+            vi pairs[CAP];
+#pragma GCC unroll 4
+            for (int i = i0; i < i0 + run; i++) {
+                vi q0 = v_load(codes + i * VB), q1 = V > 1 ? v_load(codes + sizeof b->codes[0] + i * VB) : q0;
+#pragma GCC unroll 4
+                for (int t = 0; t < T; t++) {
+                    vi xt = v_spread4(x + t * x_stride + 4 * i);
+                    if (kind == SIGNED_32) {
+                        dot[V * t] = v_add32(dot[V * t], v_dot_signed(q0, xt));
+                        if (V > 1)
+                            dot[V * t + 1] = v_add32(dot[V * t + 1], v_dot_signed(q1, xt));
+                        continue;
+                    }
+                    vi p0 = v_madd8(q0, xt), p1 = V > 1 ? v_madd8(q1, xt) : p0;
+                    pairs[V * t] = i == i0 ? p0 : v_add16(pairs[V * t], p0);
+                    if (V > 1)
+                        pairs[V * t + 1] = i == i0 ? p1 : v_add16(pairs[V * t + 1], p1);
+                }
+            }
+            if (kind == SIGNED_32)
+                continue;
+#pragma GCC unroll 14
+            for (int i = 0; i < V * T; i++)
+                dot[i] = v_add32(dot[i], v_madd16(pairs[i], v_set16(1)));
+        }
+#endif
+#pragma GCC unroll 14
+        for (int i = 0; i < V * T; i++) {
+            const x_part *part = &parts[i / V * part_stride];
+            vf scaled = vf_mul(vf_of_ints(dot[i]), vf_load(b->scales[i % V].s[g]));
+            total[i] = vf_fma(scaled, vf_set(part->scale), total[i]);
+            if (kind == MIN_32)
+                total[i] = vf_fnma(vf_load(b->scales[i % V].m[g]), vf_set(part->of.sum), total[i]);
+        }
+    }
+#pragma GCC unroll 14
+    for (int i = 0; i < V * T; i++)
+        vf_store(sums + (i / V * BLOCK_VECTORS + i % V) * VR, total[i]);
+}
+
+#define BLOCK(kind, V, T)                                                                                           \
+    NOINLINE void block_##kind##_##V##_##T(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride,   \
+                                           const x_part *parts, int64_t part_stride, float *sums)                  \
+    {                                                                                                               \
+        block(kind, V, T, b, groups, x, x_stride, parts, part_stride, sums);                                        \
+    }
+#ifdef HAVE_DPBUSD
+#define EACH_TOKENS(M, kind, V) M(kind, V, 1) M(kind, V, 2) M(kind, V, 3) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6) M(kind, V, 7)
+#else
+#define EACH_TOKENS(M, kind, V) M(kind, V, 1) M(kind, V, 2) M(kind, V, 3) M(kind, V, 4)
+#endif
+#define BLOCK_NAME(kind, V, T) block_##kind##_##V##_##T,
+#if ROW_VECTORS == 1
+#define EACH_BLOCK(M, kind) EACH_TOKENS(M, kind, 1) EACH_TOKENS(M, kind, 2)
+#define BLOCK_ROW(kind) [kind] = { { EACH_TOKENS(BLOCK_NAME, kind, 1) }, { EACH_TOKENS(BLOCK_NAME, kind, 2) } }
+#else /* a panel is both vectors */
+#define EACH_BLOCK(M, kind) EACH_TOKENS(M, kind, 2)
+#define BLOCK_ROW(kind) [kind] = { { NULL }, { EACH_TOKENS(BLOCK_NAME, kind, 2) } }
+#endif
+EACH_BLOCK(BLOCK, OFFSET_32)
+EACH_BLOCK(BLOCK, MIN_32)
+EACH_BLOCK(BLOCK, OFFSET_16)
+#ifndef HAVE_DPBUSD
+EACH_BLOCK(BLOCK, SIGNED_32)
+#endif
+static block_fn *const block_table[BLOCK_KINDS][BLOCK_VECTORS][BLOCK_TOKENS] = {
+    BLOCK_ROW(OFFSET_32),
+    BLOCK_ROW(MIN_32),
+    BLOCK_ROW(OFFSET_16),
+#ifndef HAVE_DPBUSD
+    BLOCK_ROW(SIGNED_32),
+#endif
+};
+
+/* One token's parts, `groups` of them. */
+static void prepare_parts(const ash_dtype type, const float *scale, const int16_t *sum, int64_t groups, x_part *out)
+{
+    for (int64_t g = 0; g < groups; g++) {
+        if (q_scale_cols(type) == 16) {
+            out[g].scale = scale[g / 2];
+            out[g].of.start = -q_offset(type) * sum[g];
+        } else {
+            int s = sum[2 * g] + sum[2 * g + 1];
+            out[g].scale = scale[g];
+            if (q_has_min(type))
+                out[g].of.sum = scale[g] * (float)s;
+            else
+                out[g].of.start = -q_offset(type) * s;
+        }
+    }
+}
+
+/* Up to BLOCK_PANELS panels and `tokens` tokens whose parts are prepared; sums[t][v][VR] is room. */
+INLINE void many_panels(const ash_dtype type, const ash_matrix *w, int64_t panel, int panels, const int8_t *x, int64_t x_stride,
+                        int64_t tokens, const slab *s, const x_part *parts, int64_t part_stride, block_scratch *b, float *sums,
+                        float *y, int64_t y_token_stride, int64_t y_panel_stride)
+{
+    const int vectors = panels * ROW_VECTORS;
+    const int flip = kind_of(type) == SIGNED_32 ? 0 : 0x80; /* of Q8_0 */
+    memset(sums, 0, (size_t)tokens * BLOCK_VECTORS * VR * sizeof *sums);
+    int64_t blocks = (tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
+    for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS) {
+        int n = (int)smaller(s->cols - k, Q_TILE_COLS), chunk_cols = type == ASH_Q8_0 ? 32 : 64;
+        n = (n + chunk_cols - 1) / chunk_cols * chunk_cols;
+        for (int v = 0; v < vectors; v++) {
+            const uint8_t *tile = slab_of_panel(type, w, panel + v / ROW_VECTORS, s) + k / Q_TILE_COLS * q_tile_bytes(type);
+            read_scales(type, tile, v % ROW_VECTORS, &b->scales[v]);
+            unpack_codes(type, tile + q_header_bytes(type), n, v % ROW_VECTORS, flip, b->codes[v]);
+        }
+        for (int64_t t = 0, left = blocks; t < tokens; left--) {
+            int64_t count = (tokens - t + left - 1) / left; /* even shares */
+            block_table[kind_of(type)][vectors - 1][count - 1](b, n / q_scale_cols(type), x + t * x_stride + k, x_stride,
+                                                               parts + t * part_stride + k / q_scale_cols(type), part_stride,
+                                                               sums + t * BLOCK_VECTORS * VR);
+            t += count;
+        }
+    }
+    for (int64_t t = 0; t < tokens; t++)
+        for (int v = 0; v < vectors; v++)
+            store_rows(vf_load(sums + (t * BLOCK_VECTORS + v) * VR),
+                       y + t * y_token_stride + v / ROW_VECTORS * y_panel_stride + v % ROW_VECTORS * VR, s->add);
+}
+
+INLINE void many_tokens(const ash_dtype type, const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x,
+                        const slab *s, float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)
+{
+    block_scratch *b = scratch;
+    float *sums = (float *)(void *)(b + 1);
+    x_part *parts = (x_part *)(void *)(sums + MANY_TOKENS * BLOCK_VECTORS * VR);
+    int64_t part_stride = ash_pad_cols(s->cols) / q_scale_cols(type);
+    int64_t most = smaller(PART_BYTES / (part_stride * (int64_t)sizeof *parts), MANY_X_BYTES / s->cols);
+    most = smaller(most, MANY_TOKENS);
+    for (int64_t t0 = 0, passes = (x->tokens + most - 1) / most; t0 < x->tokens; passes--) {
+        int64_t count = (x->tokens - t0 + passes - 1) / passes;
+        for (int64_t t = 0; t < count; t++)
+            prepare_parts(type, x->q8_scale + (t0 + t) * (x->stride / 32) + s->k / 32,
+                          x->q8_sum + (t0 + t) * (x->stride / 16) + s->k / 16, part_stride, parts + t * part_stride);
+        for (int64_t i = 0; i < panel_count; i += BLOCK_PANELS)
+            many_panels(type, w, panel_first + i, (int)smaller(panel_count - i, BLOCK_PANELS), x->q8 + t0 * x->stride + s->k,
+                        x->stride, count, s, parts, part_stride, b, sums, y + t0 * y_token_stride + i * y_panel_stride,
+                        y_token_stride, y_panel_stride);
+        t0 += count;
+    }
+}
+_Static_assert(sizeof(block_scratch) + MANY_TOKENS * BLOCK_VECTORS * VR * sizeof(float) + PART_BYTES <= ASH_SCRATCH_BYTES, "scratch");
+_Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTES, "scratch");
+
+INLINE void matmul_q8(const ash_dtype type, const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x,
+                      float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)
+{
+    for (slab s = { 0 }; s.k < w->cols; s.k += SLAB_COLS) {
+        s.cols = smaller(w->cols - s.k, SLAB_COLS);
+        s.add = s.k > 0;
+        if (x->tokens <= FEW_TOKENS)
+            few_tokens(type, w, panel_first, panel_count, x, &s, y, y_token_stride, y_panel_stride, scratch);
+        else
+            many_tokens(type, w, panel_first, panel_count, x, &s, y, y_token_stride, y_panel_stride, scratch);
+    }
+}
+
+/* The kernels of a level: ash_matmul_q8_<type>_<level>. The prototypes are those of kernels/registry.def. */
+#define MATMUL_Q8(type, name, level)                                                                                 \
+    void ash_matmul_q8_##name##_##level(const ash_matrix *w, int64_t panel_first, int64_t panel_count,               \
+                                        const ash_acts *x, float *y, int64_t y_token_stride, int64_t y_panel_stride, \
+                                        void *scratch)                                                               \
+    {                                                                                                                \
+        matmul_q8(type, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride, scratch);                 \
+    }
+#define MATMUL_Q8_ALL(level)             \
+    MATMUL_Q8(ASH_Q4_0, q4_0, level)     \
+    MATMUL_Q8(ASH_Q4_1, q4_1, level)     \
+    MATMUL_Q8(ASH_Q5_0, q5_0, level)     \
+    MATMUL_Q8(ASH_Q5_1, q5_1, level)     \
+    MATMUL_Q8(ASH_Q8_0, q8_0, level)     \
+    MATMUL_Q8(ASH_Q4_K, q4_k, level)     \
+    MATMUL_Q8(ASH_Q5_K, q5_k, level)     \
+    MATMUL_Q8(ASH_Q6_K, q6_k, level)
+
+#endif

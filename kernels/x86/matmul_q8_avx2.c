@@ -1,0 +1,5 @@
+#include "kernels/x86/tiles_vec_avx2.h"
+
+#include "kernels/x86/matmul_q8.h"
+
+MATMUL_Q8_ALL(avx2)
