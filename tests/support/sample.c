@@ -208,7 +208,8 @@ void test_sample_write(const char *path)
     for (uint32_t i = 0; i < SAMPLE_COUNT; i++)
         test_put_random(w, i, test_sample_names[i]);
     static const char kv[] = "key-values, key-values, key-values, key-values, key-values, key-values";
-    static const char meta[] = "{\"architecture\":\"llama\",\"features\":{\"5\":\"folded norms\"}}";
+    static const char meta[] = "{\"architecture\":\"llama\",\"features\":{\"5\":\"folded norms\"},"
+                               "\"chat_template\":\"template template template template template template\"}";
     assert_ok(ash_writer_add_section(w, ASH_SECTION_TOKENIZER, "tokens", 6, false, &err), &err);
     assert_ok(ash_writer_add_section(w, ASH_SECTION_META, meta, sizeof meta - 1, true, &err), &err);
     assert_ok(ash_writer_add_section(w, ASH_SECTION_GGUF_KV, kv, sizeof kv - 1, true, &err), &err);
