@@ -1,0 +1,2 @@
+/* Attention in AVX2. */
+#include "kernels/x86/attention.h"

@@ -1,0 +1,2 @@
+/* Attention in AVX-512. */
+#include "kernels/x86/attention.h"

@@ -1,0 +1,145 @@
+/* The elementwise operations in vectors of vec.h. elementwise_avx2.c and elementwise_avx512.c include this, each with its
+ * flags. What is left over behind the last whole vector goes to the scalar form, which gives the same bits or better. */
+#include <math.h>
+#include <string.h>
+
+#include "format/halffloat.h"
+#include "kernels/kernels.h"
+#include "kernels/x86/vec.h"
+
+static inline veci magnitude_bits(vec x) { return vi_and(v_bits(x), vi_set(0x7fffffff)); }
+
+/* 16 floats times `inverse`, rounded, to bytes at q; returns their sum. |product| is at most 127 and a rounding. */
+static inline int16_t quantize16(const float *x, vec inverse, int8_t *q)
+{
+#if VEC_LANES == 16
+    __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), inverse));
+    _mm_storeu_si128((void *)q, _mm512_cvtepi32_epi8(code));
+    return (int16_t)_mm512_reduce_add_epi32(code);
+#else
+    __m256i low = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
+    __m256i high = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inverse));
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+    __m128i first = _mm256_castsi256_si128(words), second = _mm256_extracti128_si256(words, 1);
+    _mm_storeu_si128((void *)q, _mm_packs_epi16(first, second));
+    __m128i sum = _mm_madd_epi16(_mm_add_epi16(first, second), _mm_set1_epi16(1));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+    return (int16_t)_mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
+#endif
+}
+
+void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum)
+{
+    for (int64_t k = 0; k < cols; k += 32) {
+        veci body = magnitude_bits(v_load(x + k));
+        for (int i = VEC_LANES; i < 32; i += VEC_LANES)
+            body = vi_max(body, magnitude_bits(v_load(x + k + i)));
+        float max = ash_f32_of_bits(vi_hmax(body));
+        if (!(max >= ASH_Q8_TINY && max <= ASH_Q8_HUGE)) {
+            scale[k / 32] = max < ASH_Q8_TINY ? 0 : ash_f32_of_bits(0x7fc00000);
+            memset(q8 + k, 0, 32);
+            sum[k / 16] = sum[k / 16 + 1] = 0;
+            continue;
+        }
+        scale[k / 32] = max / 127;
+        vec inverse = v_set(127 / max);
+        sum[k / 16] = quantize16(x + k, inverse, q8 + k);
+        sum[k / 16 + 1] = quantize16(x + k + 16, inverse, q8 + k + 16);
+    }
+}
+
+/* ash_e4m3_to_f32(ash_f32_to_e4m3(x)), in floats: from 2^-6 up, bits below the third of the mantissa are rounded away
+ * and 448 is the limit; below, adding 2^14 leaves multiples of 2^-9. */
+static inline vec round_to_e4m3(vec x)
+{
+    veci bits = v_bits(x), body = vi_and(bits, vi_set(0x7fffffff)), sign = vi_and(bits, vi_set(0x80000000));
+    veci odd = vi_and(vi_shift_right(body, 20), vi_set(1));
+    veci rounded = vi_and(vi_add(vi_add(body, vi_set(0x7ffff)), odd), vi_set(0xfff00000));
+    rounded = vi_min(rounded, vi_set(0x43e00000));
+    vec big = v_set(0x1p14f);
+    veci tiny = v_bits(v_sub(v_add(v_of_bits(body), big), big));
+    rounded = vi_select_greater(vi_set(0x3c800000), body, tiny, rounded);
+    rounded = vi_select_greater(body, vi_set(0x7f800000), vi_set(0x7fc00000), rounded);
+    return v_of_bits(vi_or(rounded, sign));
+}
+
+void VEC_FN(ash_round_e4m3)(float *x, int64_t n, float scale)
+{
+    vec by = v_set(scale);
+    int64_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES)
+        v_store(x + i, v_mul(round_to_e4m3(v_div(v_load(x + i), by)), by));
+    ash_round_e4m3_scalar(x + i, n - i, scale);
+}
+
+float VEC_FN(ash_max_abs)(const float *x, int64_t n)
+{
+    veci max = vi_set(0);
+    int64_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES)
+        max = vi_max(max, magnitude_bits(v_load(x + i)));
+    uint32_t whole = vi_hmax(max), rest = ash_f32_bits(ash_max_abs_scalar(x + i, n - i));
+    return ash_f32_of_bits(whole > rest ? whole : rest);
+}
+
+void VEC_FN(ash_rms_norm)(const float *x, const float *w, int64_t n, float eps, float *out)
+{
+    vec_double a = v_double_zero(), b = v_double_zero();
+    int64_t i = 0;
+    for (; i + 2 * VEC_LANES <= n; i += 2 * VEC_LANES) {
+        a = v_add_square(a, v_load(x + i));
+        b = v_add_square(b, v_load(x + i + VEC_LANES));
+    }
+    double sum = v_hsum_double(a) + v_hsum_double(b);
+    for (; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    float inverse = (float)(1 / sqrt(sum / (double)n + (double)eps));
+    for (i = 0; i + VEC_LANES <= n; i += VEC_LANES)
+        v_store(out + i, v_mul(v_mul(v_load(x + i), v_set(inverse)), v_load(w + i)));
+    for (; i < n; i++)
+        out[i] = x[i] * inverse * w[i];
+}
+
+void VEC_FN(ash_rope)(float *x, int64_t heads, int64_t head_dim, int64_t rope_dim, const float *cos_sin)
+{
+    for (int64_t h = 0; h < heads; h++) {
+        float *head = x + h * head_dim;
+        int64_t i = 0;
+        for (; i + VEC_LANES <= rope_dim; i += VEC_LANES) {
+            vec ab = v_load(head + i), cs = v_load(cos_sin + i);
+            v_store(head + i, v_sub_add(v_mul(ab, v_evens_twice(cs)), v_mul(v_swap_pairs(ab), v_odds_twice(cs))));
+        }
+        ash_rope_scalar(head + i, 1, head_dim, rope_dim - i, cos_sin + i);
+    }
+}
+
+/* silu through t = e^-|gate|, which neither overflows nor loses the small results: gate / (1 + t), or gate t / (1 + t)
+ * for negative gates. Roundings: t 2^-23, the sum, a product, the quotient, the product with up: 2^-24 each. */
+void VEC_FN(ash_swiglu)(const float *gu, int64_t panels, float *h)
+{
+    vec zero = v_set(0);
+    for (int64_t i = 0; i < panels; i++) {
+        for (int r = 0; r < 16; r += VEC_LANES) {
+            vec gate = v_load(gu + 32 * i + r), up = v_load(gu + 32 * i + 16 + r);
+            vec t = v_exp(v_of_bits(vi_or(v_bits(gate), vi_set(0x80000000))));
+            veci numerator = vi_select_greater(v_bits(zero), v_bits(gate), v_bits(v_mul(gate, t)), v_bits(gate));
+            v_store(h + 16 * i + r, v_mul(v_div(v_of_bits(numerator), v_add(v_set(1), t)), up));
+        }
+    }
+}
+
+void VEC_FN(ash_add)(float *x, const float *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES)
+        v_store(x + i, v_add(v_load(x + i), v_load(y + i)));
+    ash_add_scalar(x + i, y + i, n - i);
+}
+
+void VEC_FN(ash_to_f16)(const float *x, int64_t n, uint16_t *out)
+{
+    int64_t i = 0;
+    for (; i + VEC_LANES <= n; i += VEC_LANES)
+        v_store_half(out + i, v_load(x + i));
+    ash_to_f16_scalar(x + i, n - i, out + i);
+}

@@ -1,0 +1,2 @@
+/* The elementwise operations in AVX2. */
+#include "kernels/x86/elementwise.h"

@@ -1,0 +1,2 @@
+/* The elementwise operations in AVX-512. */
+#include "kernels/x86/elementwise.h"
