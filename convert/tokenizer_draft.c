@@ -1,0 +1,284 @@
+/* The vocabulary under import: texts to ids, the byte-level alphabet, and the hand-over to the section's builder. */
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "convert/tokenizer_internal.h"
+
+/* ---- the byte-level alphabet: every byte as one printable character ---- */
+
+/* Printable Latin-1 stands for itself; the other 68 bytes, in order, are U+0100 and up. */
+static bool printable(unsigned b) { return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae; }
+
+typedef struct alphabet {
+    uint16_t code[256];    /* of a byte */
+    int16_t byte[0x144];   /* of a character, or -1 */
+} alphabet;
+
+static void alphabet_make(alphabet *a)
+{
+    uint16_t next = 0x100;
+    memset(a->byte, 0xff, sizeof a->byte);
+    for (unsigned b = 0; b < 256; b++) {
+        a->code[b] = printable(b) ? (uint16_t)b : next++;
+        a->byte[a->code[b]] = (int16_t)b;
+    }
+}
+
+/* Undoes the alphabet; false when a character is outside it. `out` has room for size bytes. */
+static bool alphabet_decode(const alphabet *a, const char *text, size_t size, uint8_t *out, uint32_t *out_size)
+{
+    const uint8_t *p = (const uint8_t *)text;
+    uint32_t n = 0;
+    for (size_t i = 0; i < size;) {
+        unsigned code = p[i++];
+        if (code >= 0x80) { /* all of the alphabet beyond ASCII takes two bytes */
+            if (code < 0xc2 || code > 0xc5 || i == size || (p[i] & 0xc0) != 0x80)
+                return false;
+            code = (code & 0x1f) << 6 | (p[i++] & 0x3fu);
+        }
+        if (code >= 0x144 || a->byte[code] < 0)
+            return false;
+        out[n++] = (uint8_t)a->byte[code];
+    }
+    *out_size = n;
+    return true;
+}
+
+/* ---- the draft ---- */
+
+ash_status ash_draft_init(ash_draft *d, uint64_t token_count, uint64_t added_max, ash_error *err)
+{
+    memset(d, 0, sizeof *d);
+    d->bos = d->eos = d->pad = d->unk = -1;
+    if (token_count == 0 || token_count > ASH_VOCAB_TOKENS_MAX || added_max > ASH_VOCAB_ADDED_MAX)
+        return ash_fail(err, ASH_E_LIMIT, "a vocabulary of %llu tokens with %llu added ones; allowed are 1 to %u, and %u",
+                        (unsigned long long)token_count, (unsigned long long)added_max, ASH_VOCAB_TOKENS_MAX, ASH_VOCAB_ADDED_MAX);
+    size_t slots = 16;
+    while (slots < 2 * token_count)
+        slots *= 2;
+    d->token_count = (uint32_t)token_count;
+    d->added_room = (uint32_t)added_max;
+    d->map_mask = (uint32_t)(slots - 1);
+    d->tokens = calloc(token_count, sizeof *d->tokens);
+    d->map = malloc(slots * sizeof *d->map);
+    d->added = malloc((added_max + 1) * sizeof *d->added);
+    d->owned = malloc((ASH_VOCAB_STEPS_MAX + 1) * sizeof *d->owned);
+    if (!d->tokens || !d->map || !d->added || !d->owned) {
+        ash_draft_free(d);
+        return ash_fail(err, ASH_E_MEMORY, "no memory for a vocabulary of %llu tokens", (unsigned long long)token_count);
+    }
+    memset(d->map, 0xff, slots * sizeof *d->map);
+    return ASH_OK;
+}
+
+void ash_draft_free(ash_draft *d)
+{
+    for (uint32_t i = 0; i < d->owned_count; i++)
+        free(d->owned[i]);
+    free(d->owned);
+    free(d->tokens);
+    free(d->map);
+    free(d->merges);
+    free(d->added);
+    memset(d, 0, sizeof *d);
+}
+
+/* The slot of a text: its own, or the empty one where it belongs. The map is at most half full. */
+static uint32_t slot_of(const ash_draft *d, const char *text, size_t size)
+{
+    uint32_t at = (uint32_t)XXH3_64bits(text, size) & d->map_mask;
+    for (; d->map[at] != ASH_VOCAB_NONE; at = (at + 1) & d->map_mask) {
+        const ash_draft_token *t = &d->tokens[d->map[at]];
+        if (t->size == size && memcmp(t->text, text, size) == 0)
+            break;
+    }
+    return at;
+}
+
+int32_t ash_draft_find(const ash_draft *d, const char *text, size_t size)
+{
+    uint32_t id = d->map[slot_of(d, text, size)];
+    return id == ASH_VOCAB_NONE ? -1 : (int32_t)id;
+}
+
+ash_status ash_draft_token_add(ash_draft *d, uint32_t id, ash_draft_token token, bool replace, ash_error *err)
+{
+    if (id >= d->token_count)
+        return ash_fail(err, ASH_E_FORMAT, "token \"%.*s\" has id %u in a vocabulary of %u", token.size < 60 ? (int)token.size : 60,
+                        token.text, id, d->token_count);
+    if (d->tokens[id].text)
+        return ash_fail(err, ASH_E_FORMAT, "tokens \"%.*s\" and \"%.*s\" have the same id %u",
+                        d->tokens[id].size < 60 ? (int)d->tokens[id].size : 60, d->tokens[id].text,
+                        token.size < 60 ? (int)token.size : 60, token.text, id);
+    uint32_t at = slot_of(d, token.text, token.size), other = d->map[at];
+    if (other != ASH_VOCAB_NONE && !replace)
+        return ash_fail(err, ASH_E_FORMAT, "token \"%.*s\" has the ids %u and %u", token.size < 60 ? (int)token.size : 60, token.text,
+                        other, id);
+    if (other != ASH_VOCAB_NONE)
+        d->tokens[other].model = false; /* the merges can only mean one of the two */
+    d->tokens[id] = token;
+    d->map[at] = id;
+    return ASH_OK;
+}
+
+static ash_status model_token(const ash_draft *d, const char *text, size_t size, const char *what, uint32_t *id, ash_error *err)
+{
+    int32_t found = ash_draft_find(d, text, size);
+    if (found < 0 || !d->tokens[found].model)
+        return ash_fail(err, ASH_E_FORMAT, "merge %u: its %s \"%.*s\" is not in the vocabulary", d->merge_count, what,
+                        size < 60 ? (int)size : 60, text);
+    *id = (uint32_t)found;
+    return ASH_OK;
+}
+
+ash_status ash_draft_merge(ash_draft *d, const char *left, size_t left_size, const char *right, size_t right_size, ash_error *err)
+{
+    if (d->merge_count == d->merge_room) {
+        uint32_t room = d->merge_room ? 2 * d->merge_room : 1u << 14;
+        ash_vocab_source_merge *merges = room > ASH_VOCAB_MERGES_MAX ? NULL : realloc(d->merges, room * sizeof *merges);
+        if (!merges)
+            return ash_fail(err, room > ASH_VOCAB_MERGES_MAX ? ASH_E_LIMIT : ASH_E_MEMORY, "no room for more than %u merges", d->merge_count);
+        d->merges = merges;
+        d->merge_room = room;
+    }
+    ash_vocab_source_merge m;
+    ASH_TRY(model_token(d, left, left_size, "left side", &m.left, err));
+    ASH_TRY(model_token(d, right, right_size, "right side", &m.right, err));
+    char small[256], *joined = small;
+    if (left_size + right_size > sizeof small && !(joined = malloc(left_size + right_size)))
+        return ash_fail(err, ASH_E_MEMORY, "no memory for a merge of %zu bytes", left_size + right_size);
+    memcpy(joined, left, left_size);
+    memcpy(joined + left_size, right, right_size);
+    ash_status status = model_token(d, joined, left_size + right_size, "result", &m.result, err);
+    if (joined != small)
+        free(joined);
+    if (status == ASH_OK)
+        d->merges[d->merge_count++] = m;
+    return status;
+}
+
+ash_status ash_draft_added(ash_draft *d, uint32_t id, uint32_t flags, ash_error *err)
+{
+    ash_draft_token *t = &d->tokens[id];
+    if (t->added)
+        return ash_fail(err, ASH_E_FORMAT, "the added token \"%.*s\" is listed twice", t->size < 60 ? (int)t->size : 60, t->text);
+    if (d->added_count == d->added_room)
+        return ash_fail(err, ASH_E_LIMIT, "more than %u added tokens", d->added_room);
+    t->added = true;
+    t->special = (flags & ASH_ADDED_SPECIAL) != 0;
+    d->added[d->added_count++] = (ash_vocab_source_added){ id, flags, (const uint8_t *)t->text, t->size };
+    return ASH_OK;
+}
+
+ash_status ash_draft_step(ash_draft *d, uint16_t kind, uint16_t behaviour, uint32_t flags, char *text, size_t size, ash_error *err)
+{
+    if (d->step_count == ASH_VOCAB_STEPS_MAX || size > ASH_VOCAB_PATTERN_MAX) {
+        free(text);
+        return ash_fail(err, ASH_E_LIMIT, "more than %u steps before the model, or an expression of more than %u bytes",
+                        ASH_VOCAB_STEPS_MAX, ASH_VOCAB_PATTERN_MAX);
+    }
+    if (text)
+        d->owned[d->owned_count++] = text;
+    d->steps[d->step_count++] = (ash_vocab_source_step){ kind, behaviour, flags, text, (uint32_t)size };
+    return ASH_OK;
+}
+
+ash_status ash_draft_split(ash_draft *d, const char *expression, bool literal, uint16_t behaviour, bool invert, ash_error *err)
+{
+    uint32_t flags = (literal ? ASH_STEP_LITERAL : 0) | (invert ? ASH_STEP_INVERT : 0);
+    size_t size = strlen(expression);
+    char *text = NULL;
+    if (literal) {
+        text = strdup(expression);
+        if (!text)
+            return ash_fail(err, ASH_E_MEMORY, "no memory for a text of %zu bytes", size);
+    } else {
+        ASH_TRY(ash_expression_translate(expression, size, &text, &size, err));
+    }
+    return ash_draft_step(d, ASH_STEP_SPLIT, behaviour, flags, text, size, err);
+}
+
+/* ---- to the section ---- */
+
+static ash_status byte_tokens(const ash_draft *d, const alphabet *a, ash_vocab_source *s, ash_error *err)
+{
+    bool missing = false;
+    for (unsigned b = 0; b < 256; b++) {
+        unsigned code = a->code[b];
+        char text[2] = { (char)code };
+        size_t size = 1;
+        if (code >= 0x80) {
+            text[0] = (char)(0xc0 | code >> 6);
+            text[1] = (char)(0x80 | (code & 0x3f));
+            size = 2;
+        }
+        int32_t id = ash_draft_find(d, text, size);
+        s->byte_ids[b] = id >= 0 && d->tokens[id].model ? id : -1;
+        missing |= s->byte_ids[b] < 0;
+    }
+    if (missing && d->fuse_unk && d->unk >= 0)
+        return ash_fail(err, ASH_E_UNSUPPORTED, "model.fuse_unk with a vocabulary that lacks single bytes is not supported");
+    return ASH_OK;
+}
+
+ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err)
+{
+    alphabet a;
+    alphabet_make(&a);
+    ash_vocab_source s = {
+        .model = ASH_VOCAB_BYTE_BPE, .flags = d->flags, .decoder = ASH_DECODER_BYTES,
+        .bos = d->bos, .eos = d->eos, .pad = d->pad, .unk = d->unk,
+        .token_count = d->token_count, .merge_count = d->merge_count, .added_count = d->added_count, .step_count = d->step_count,
+        .merges = d->merges, .added = d->added, .steps = d->steps, .last_duplicate = d->last_duplicate,
+    };
+    ASH_TRY(byte_tokens(d, &a, &s, err));
+    uint64_t bytes = 1;
+    for (uint32_t i = 0; i < d->token_count; i++)
+        bytes += d->tokens[i].size;
+    ash_vocab_source_token *tokens = calloc(d->token_count, sizeof *tokens);
+    uint8_t *raw = malloc(bytes);
+    if (!tokens || !raw) {
+        free(tokens);
+        free(raw);
+        return ash_fail(err, ASH_E_MEMORY, "no memory for a vocabulary of %u tokens", d->token_count);
+    }
+    uint8_t *at = raw;
+    for (uint32_t i = 0; i < d->token_count; i++) {
+        const ash_draft_token *t = &d->tokens[i];
+        uint32_t size = 0;
+        tokens[i] = (ash_vocab_source_token){ (const uint8_t *)t->text, t->size, 0, t->text ? t->type : ASH_TOKEN_UNUSED, 0 };
+        if (t->added)
+            tokens[i].flags = ASH_TOKEN_ADDED | (t->special ? ASH_TOKEN_SPECIAL : 0);
+        bool decodes = t->text && alphabet_decode(&a, t->text, t->size, at, &size);
+        bool same = decodes && size == t->size && memcmp(at, t->text, size) == 0;
+        if (t->model && !t->special && (t->added ? same : decodes))
+            tokens[i].flags |= ASH_TOKEN_MODEL;
+        if (decodes && !t->added) {
+            tokens[i].bytes = at;
+            tokens[i].size = size;
+            at += size;
+        }
+    }
+    s.tokens = tokens;
+    ash_status status = ash_vocab_build(&s, &out->section, &out->size, err);
+    free(tokens);
+    free(raw);
+    if (status != ASH_OK)
+        return status;
+    out->count = d->token_count;
+    out->bos = d->bos;
+    out->eos = d->eos;
+    out->pad = d->pad;
+    out->add_bos = (d->flags & ASH_VOCAB_ADD_BOS) != 0 && d->bos >= 0;
+    return ASH_OK;
+}
+
+int32_t ash_vocab_find(const void *section, size_t size, const char *text, size_t bytes)
+{
+    ash_vocab v;
+    ash_error err;
+    return ash_vocab_open(section, size, &v, &err) == ASH_OK ? ash_vocab_search(&v, text, bytes, 0) : -1;
+}

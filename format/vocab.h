@@ -1,0 +1,279 @@
+/* The TOKN section: a tokenizer that is ready to use where it is mapped. No JSON, no hashing at open.
+ *
+ * Little-endian. The section starts with ash_vocab_header; all offsets are bytes from the section's start, multiples
+ * of 8 for arrays. The arrays do not overlap and lie in the order of the header's fields:
+ *
+ *   header | tokens[token_count] | slots[slot_count] | merges[merge_slot_count] | added[added_count] | steps[step_count] | pool
+ *
+ * Strings are (offset into the pool, length); they may share bytes and carry no terminator.
+ *
+ * Token bytes. A token of the model is stored as the raw bytes that it stands for: the byte-level alphabet (printable
+ * stand-ins for bytes, as tokenizer.json and GGUF write them) is undone by the converter. Added tokens, and spellings
+ * that are outside the alphabet, keep their UTF-8 text.
+ *
+ * Finding a token by its bytes. h = XXH3_64bits(bytes, seed 0). Slot h & (slot_count - 1), then the next one (wrapping), at most
+ * slot_probes slots; a slot with id ASH_VOCAB_NONE ends the search. A slot matches when its tag is h >> 32 and the
+ * token's bytes are equal. An added token may share its bytes with a token of the model: both have slots, so a search
+ * that wants a certain flag goes on when the flag is missing.
+ *
+ * Finding a merge. key = left << 32 | right; x = key * 0x9e3779b97f4a7c15; x ^= x >> 32; x *= 0xd6e8feb86659fd93;
+ * slot x >> (64 - log2 merge_slot_count), then the next one (wrapping), at most merge_probes slots; a slot with left
+ * ASH_VOCAB_NONE ends the search. Lower ranks merge first; of equal ranks the leftmost.
+ *
+ * What is checked when: ash_vocab_open checks the header, the arrays' bounds, the single-byte ids, the added tokens and the
+ * steps: time that does not grow with the vocabulary. Token records and slots (megabytes, most of them never touched) are checked
+ * where they are looked up: a string outside the pool is empty, an id outside the vocabulary is no match. Searches end after slot_probes and
+ * merge_probes steps, both at most ASH_VOCAB_PROBES_MAX, so a full or cyclic table costs a bounded time.
+ */
+#ifndef ASHLAR_FORMAT_VOCAB_H
+#define ASHLAR_FORMAT_VOCAB_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/container.h"
+#include "format/status.h"
+
+#define ASH_VOCAB_MAGIC ASH_FOURCC('T', 'O', 'K', 'N')
+#define ASH_VOCAB_VERSION 0
+#define ASH_VOCAB_NONE UINT32_MAX
+#define ASH_VOCAB_TOKENS_MAX (1u << 24)
+#define ASH_VOCAB_MERGES_MAX (1u << 26)
+#define ASH_VOCAB_ADDED_MAX (1u << 20)
+#define ASH_VOCAB_STEPS_MAX 32u
+#define ASH_VOCAB_PROBES_MAX 1024u
+#define ASH_VOCAB_PATTERN_MAX 65536u /* bytes of one expression */
+
+typedef enum ash_vocab_model {
+    ASH_VOCAB_BYTE_BPE = 1, /* byte-level BPE */
+    ASH_VOCAB_SPM_BPE = 2,  /* reserved: SentencePiece BPE, scores in the token records */
+    ASH_VOCAB_UNIGRAM = 3,  /* reserved: scores in the token records */
+} ash_vocab_model;
+
+enum { /* ash_vocab_header.flags; unknown bits are refused */
+    ASH_VOCAB_IGNORE_MERGES = 1u << 0, /* a piece that is a token is that token (every such token has WHOLE) */
+    ASH_VOCAB_ADD_BOS = 1u << 1,       /* the model wants bos in front of a text */
+    ASH_VOCAB_ADD_EOS = 1u << 2,       /* the source's tokenizer ends a text with eos; recorded, not applied to prompts */
+    ASH_VOCAB_GAPS_BLOCK = 1u << 3,    /* a byte without a token separates its neighbours; else they become adjacent */
+};
+#define ASH_VOCAB_FLAGS_KNOWN 15u
+
+enum { /* ash_vocab_token.flags */
+    ASH_TOKEN_MODEL = 1u << 0,   /* in the model's vocabulary and usable by it: its bytes are raw bytes */
+    ASH_TOKEN_WHOLE = 1u << 1,   /* a piece of text with exactly these bytes encodes to this token alone */
+    ASH_TOKEN_ADDED = 1u << 2,   /* in the list of added tokens */
+    ASH_TOKEN_SPECIAL = 1u << 3, /* a control token: not shown, parsed only on request */
+};
+typedef enum ash_token_type { /* as GGUF numbers them */
+    ASH_TOKEN_NORMAL = 1, ASH_TOKEN_UNKNOWN = 2, ASH_TOKEN_CONTROL = 3, ASH_TOKEN_USER = 4, ASH_TOKEN_UNUSED = 5,
+    ASH_TOKEN_BYTE = 6,
+} ash_token_type;
+
+typedef struct ash_vocab_token {
+    uint32_t offset; /* into the pool */
+    uint32_t bytes;  /* 0: an id that nothing uses */
+    uint16_t flags;
+    uint16_t type;   /* ash_token_type */
+    float score;     /* 0 for byte-level BPE */
+} ash_vocab_token;
+static_assert(sizeof(ash_vocab_token) == 16, "token record");
+
+typedef struct ash_vocab_slot {
+    uint32_t tag; /* upper half of the hash */
+    uint32_t id;  /* ASH_VOCAB_NONE: empty */
+} ash_vocab_slot;
+static_assert(sizeof(ash_vocab_slot) == 8, "token slot");
+
+typedef struct ash_vocab_merge {
+    uint32_t left, right; /* left = ASH_VOCAB_NONE: empty */
+    uint32_t rank, result;
+} ash_vocab_merge;
+static_assert(sizeof(ash_vocab_merge) == 16, "merge slot");
+
+enum { /* ash_vocab_added.flags */
+    ASH_ADDED_SPECIAL = 1u << 0,
+    ASH_ADDED_LSTRIP = 1u << 1,      /* takes the white space before it */
+    ASH_ADDED_RSTRIP = 1u << 2,      /* and after it */
+    ASH_ADDED_SINGLE_WORD = 1u << 3, /* only where no word character touches it */
+    ASH_ADDED_NORMALIZED = 1u << 4,  /* looked for in normalized text */
+};
+#define ASH_ADDED_FLAGS_KNOWN 31u
+/* The text to look for. The first added_raw_count records are without NORMALIZED, the others with; each group is
+ * sorted by its bytes (memcmp order, a prefix before what it is a prefix of) without duplicates. Never empty. */
+typedef struct ash_vocab_added {
+    uint32_t id;
+    uint32_t flags;
+    uint32_t offset, bytes;
+} ash_vocab_added;
+static_assert(sizeof(ash_vocab_added) == 16, "added token");
+
+/* What happens to text before the model sees it, in order: normalizers, then the pre-tokenizer's steps. */
+typedef enum ash_vocab_step_kind {
+    ASH_STEP_SPLIT = 1,        /* cut each piece at the matches of `text` */
+    ASH_STEP_PREFIX_SPACE = 2, /* a space in front of each piece that does not begin with one */
+    ASH_STEP_NFC = 16,
+    ASH_STEP_NFD = 17,
+    ASH_STEP_NFKC = 18,
+    ASH_STEP_NFKD = 19, /* 20 and up: reserved for normalizers with parameters (Prepend, Replace) */
+} ash_vocab_step_kind;
+static inline bool ash_step_normalizes(uint16_t kind) { return kind >= ASH_STEP_NFC && kind <= ASH_STEP_NFKD; }
+
+typedef enum ash_split_behaviour {
+    ASH_SPLIT_ISOLATED = 0, /* each match, and what lies between, is a piece */
+    ASH_SPLIT_REMOVED = 1,
+    ASH_SPLIT_MERGED_WITH_PREVIOUS = 2, /* a match ends the piece before it; the second of adjacent matches stands alone */
+    ASH_SPLIT_MERGED_WITH_NEXT = 3,
+    ASH_SPLIT_CONTIGUOUS = 4, /* adjacent matches form one piece */
+} ash_split_behaviour;
+enum { /* ash_vocab_step.flags */
+    ASH_STEP_INVERT = 1u << 0,  /* what does not match is the match */
+    ASH_STEP_LITERAL = 1u << 1, /* `text` is searched for as it is */
+};
+#define ASH_STEP_FLAGS_KNOWN 3u
+
+/* `text` of a SPLIT is a PCRE2 expression for the options UTF, UCP and MULTILINE with LF as the newline. */
+typedef struct ash_vocab_step {
+    uint16_t kind;      /* ash_vocab_step_kind; an unknown one is refused */
+    uint16_t behaviour; /* ash_split_behaviour of a SPLIT, else 0 */
+    uint32_t flags;
+    uint32_t text_offset, text_bytes;     /* into the pool */
+    uint32_t second_offset, second_bytes; /* reserved for steps with two strings; 0 */
+    uint64_t reserved;
+} ash_vocab_step;
+static_assert(sizeof(ash_vocab_step) == 32, "step");
+
+typedef enum ash_vocab_decoder {
+    ASH_DECODER_BYTES = 1, /* the text of ids is their tokens' bytes, one after another */
+} ash_vocab_decoder;       /* 2 and up: reserved (SentencePiece) */
+
+typedef struct ash_vocab_header {
+    uint32_t magic;
+    uint16_t version;
+    uint16_t header_bytes;  /* sizeof this struct */
+    uint32_t model;         /* ash_vocab_model */
+    uint32_t flags;
+    uint32_t decoder;       /* ash_vocab_decoder */
+    uint32_t longest_bytes; /* of the longest token with WHOLE: a longer piece needs no search */
+    int32_t bos, eos, pad, unk; /* -1: none; else below token_count */
+    uint64_t section_bytes; /* of the whole section */
+    uint32_t token_count;   /* at least 1, at most ASH_VOCAB_TOKENS_MAX */
+    uint32_t slot_count;    /* a power of two, at least twice the tokens that it holds when well-formed */
+    uint32_t slot_probes;   /* the longest search that succeeds, in slots */
+    uint32_t merge_count;
+    uint32_t merge_slot_count; /* a power of two from 2 on; at least 4/3 of merge_count when well-formed */
+    uint32_t merge_probes;
+    uint32_t added_count;
+    uint32_t added_raw_count; /* of them without NORMALIZED: the first ones */
+    uint32_t step_count;
+    uint32_t reserved0;
+    uint64_t tokens;        /* offsets from here on */
+    uint64_t slots;
+    uint64_t merges;
+    uint64_t added;
+    uint64_t steps;
+    uint64_t pool;
+    uint64_t pool_bytes;    /* at most 4 GiB - 1 */
+    uint64_t reserved1[14];
+    int32_t byte_ids[256];  /* the token of a single byte, or -1: such a byte of the text is dropped (unk where there is one) */
+} ash_vocab_header;
+static_assert(sizeof(ash_vocab_header) == 1280, "vocabulary header");
+static_assert(__builtin_offsetof(ash_vocab_header, tokens) == 88, "vocabulary header, offsets");
+
+/* ---- reading: a checked view of a section in memory ---- */
+
+typedef struct ash_vocab {
+    const ash_vocab_header *header;
+    const ash_vocab_token *tokens;
+    const ash_vocab_slot *slots;
+    const ash_vocab_merge *merges;
+    const ash_vocab_added *added;
+    const ash_vocab_step *steps;
+    const uint8_t *pool;
+    uint32_t merge_shift; /* 64 - log2 of merge_slot_count */
+} ash_vocab;
+
+/* `section` is borrowed and 8-byte aligned. Checks what the head of this file says. */
+ash_status ash_vocab_open(const void *section, size_t size, ash_vocab *out, ash_error *err);
+
+/* The token with these bytes that has all of `flags`, or -1. Of several the one with ADDED, then the lowest id. */
+int32_t ash_vocab_search(const ash_vocab *v, const void *bytes, size_t size, uint16_t flags);
+
+/* A token's bytes, inside the pool in any case; *size 0 for an unknown id. */
+static inline const uint8_t *ash_vocab_bytes(const ash_vocab *v, uint32_t id, size_t *size)
+{
+    *size = 0;
+    if (id >= v->header->token_count)
+        return v->pool;
+    const ash_vocab_token *t = &v->tokens[id];
+    if (t->offset > v->header->pool_bytes || t->bytes > v->header->pool_bytes - t->offset)
+        return v->pool;
+    *size = t->bytes;
+    return v->pool + t->offset;
+}
+
+static inline uint64_t ash_vocab_merge_hash(uint32_t left, uint32_t right)
+{
+    uint64_t x = ((uint64_t)left << 32 | right) * UINT64_C(0x9e3779b97f4a7c15);
+    x ^= x >> 32;
+    return x * UINT64_C(0xd6e8feb86659fd93);
+}
+
+/* The merge of two tokens, or NULL. Its result is a valid id. */
+static inline const ash_vocab_merge *ash_vocab_find_merge(const ash_vocab *v, uint32_t left, uint32_t right)
+{
+    uint32_t mask = v->header->merge_slot_count - 1;
+    uint32_t at = (uint32_t)(ash_vocab_merge_hash(left, right) >> v->merge_shift);
+    for (uint32_t probes = v->header->merge_probes; probes != 0; probes--) {
+        const ash_vocab_merge *m = &v->merges[at];
+        if (m->left == left && m->right == right)
+            return m->result < v->header->token_count ? m : NULL;
+        if (m->left == ASH_VOCAB_NONE)
+            return NULL;
+        at = (at + 1) & mask;
+    }
+    return NULL;
+}
+
+/* ---- building ---- */
+
+typedef struct ash_vocab_source_token {
+    const uint8_t *bytes; /* raw bytes (MODEL) or text */
+    uint32_t size;
+    uint16_t flags;       /* without WHOLE, which the builder finds out */
+    uint16_t type;
+    float score;
+} ash_vocab_source_token;
+
+typedef struct ash_vocab_source_merge { uint32_t left, right, result; } ash_vocab_source_merge;
+
+typedef struct ash_vocab_source_added {
+    uint32_t id, flags;
+    const uint8_t *bytes; /* what to look for */
+    uint32_t size;
+} ash_vocab_source_added;
+
+typedef struct ash_vocab_source_step {
+    uint16_t kind, behaviour;
+    uint32_t flags;
+    const char *text;
+    uint32_t size;
+} ash_vocab_source_step;
+
+typedef struct ash_vocab_source {
+    uint32_t model, flags, decoder;
+    int32_t bos, eos, pad, unk;
+    int32_t byte_ids[256];
+    uint32_t token_count, merge_count, added_count, step_count;
+    const ash_vocab_source_token *tokens; /* index = id */
+    const ash_vocab_source_merge *merges; /* index = rank */
+    const ash_vocab_source_added *added;  /* any order */
+    const ash_vocab_source_step *steps;
+    bool last_duplicate; /* of merges with the same pair the last counts, else the first */
+} ash_vocab_source;
+
+/* Lays out a section. The same source gives the same bytes. *out is freed with free(). */
+ash_status ash_vocab_build(const ash_vocab_source *source, uint8_t **out, size_t *size, ash_error *err);
+
+#endif
