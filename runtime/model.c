@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "format/checked.h"
+#include "format/directory.h"
 #include "runtime/api.h"
 
 #define ROLES ASH_ROLE_COUNT
@@ -84,25 +85,11 @@ static ash_status fill_directory(directory *d, ash_error *err)
     return ASH_OK;
 }
 
-static const char *role_name(uint32_t role)
-{
-    static const char *const names[ROLES] = {
-        [ASH_ROLE_EMBED] = "embedding", [ASH_ROLE_OUTPUT] = "output matrix", [ASH_ROLE_OUTPUT_NORM] = "output norm",
-        [ASH_ROLE_ROPE_FREQS] = "rotation divisors", [ASH_ROLE_ATTN_NORM] = "attention norm", [ASH_ROLE_Q] = "q matrix",
-        [ASH_ROLE_K] = "k matrix", [ASH_ROLE_V] = "v matrix", [ASH_ROLE_O] = "attention output matrix",
-        [ASH_ROLE_Q_BIAS] = "q bias", [ASH_ROLE_K_BIAS] = "k bias", [ASH_ROLE_V_BIAS] = "v bias",
-        [ASH_ROLE_O_BIAS] = "attention output bias", [ASH_ROLE_Q_NORM] = "q norm", [ASH_ROLE_K_NORM] = "k norm",
-        [ASH_ROLE_FFN_NORM] = "feed-forward norm", [ASH_ROLE_GATE] = "gate matrix", [ASH_ROLE_UP] = "up matrix",
-        [ASH_ROLE_DOWN] = "down matrix", [ASH_ROLE_QKV] = "fused qkv matrix", [ASH_ROLE_GATE_UP] = "fused gate and up matrix",
-    };
-    return role < ROLES && names[role] ? names[role] : "tensor";
-}
-
 static ash_status missing(uint32_t layer, uint32_t role, ash_error *err)
 {
     if (layer == ASH_NO_LAYER)
-        return ash_fail(err, ASH_E_FORMAT, "the model has no %s: " DAMAGED, role_name(role));
-    return ash_fail(err, ASH_E_FORMAT, "layer %u has no %s: " DAMAGED, layer, role_name(role));
+        return ash_fail(err, ASH_E_FORMAT, "the model has no %s: " DAMAGED, ash_role_name(role));
+    return ash_fail(err, ASH_E_FORMAT, "layer %u has no %s: " DAMAGED, layer, ash_role_name(role));
 }
 
 /* A norm or bias; *out stays NULL when an optional one is absent. */
@@ -158,13 +145,13 @@ static ash_status find_view(directory *d, uint32_t layer, uint32_t role, uint32_
     uint64_t panels = ash_div_up(out->tensor->dims[1], ASH_PANEL_ROWS), wanted = ash_div_up(rows, ASH_PANEL_ROWS);
     if (m->row_count != rows || out->tensor->dims[0] != cols)
         return ash_fail(err, ASH_E_FORMAT, "%s holds a %s of %llu x %llu where the model's sizes ask for %llu x %llu: " DAMAGED,
-                        ash_file_tensor_name(file, out->tensor), role_name(role), (unsigned long long)m->row_count,
+                        ash_file_tensor_name(file, out->tensor), ash_role_name(role), (unsigned long long)m->row_count,
                         (unsigned long long)out->tensor->dims[0], (unsigned long long)rows, (unsigned long long)cols);
     if (m->row_first % ASH_PANEL_ROWS != 0 || (m->panel_step != 1 && m->panel_step != 2) ||
         m->row_first / ASH_PANEL_ROWS >= panels ||
         (wanted - 1) * m->panel_step >= panels - m->row_first / ASH_PANEL_ROWS)
         return ash_fail(err, ASH_E_FORMAT, "%s: its %s lies outside of it: " DAMAGED, ash_file_tensor_name(file, out->tensor),
-                        role_name(role));
+                        ash_role_name(role));
     return ASH_OK;
 }
 
