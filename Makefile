@@ -10,7 +10,17 @@
 #
 # Objects are keyed by their flags: each flavour has its own folder under build/.
 
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+# V=1 prints whole command lines.
+ifeq ($(V),1)
+say = @:
+run :=
+else
+say = @printf '  %-5s %s\n' $(1) $@
+run := @
+endif
 B ?= build
 PREFIX ?= /usr/local
 # Shared models and vocabularies for the tests; tests that need them are counted as skipped where it is absent.
@@ -97,28 +107,36 @@ samples: $(SAMPLE_BIN)
 
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(foreach l,avx2 avx512 vnni,$(if $(filter %_$(l),$*),$(FLAGS_$(l)))) -MMD -MP -c $< -o $@
+	$(call say,CC)
+	$(run)$(CC) $(ALL_CFLAGS) $(foreach l,avx2 avx512 vnni,$(if $(filter %_$(l),$*),$(FLAGS_$(l)))) -MMD -MP -c $< -o $@
 
 $(LIB): $(call obj,$(LIB_SRC))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(run)$(AR) rcs $@ $^
 $(TOOLS): $(call obj,$(TOOL_SRC))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(run)$(AR) rcs $@ $^
 $(SUPPORT): $(call obj,$(SUPPORT_SRC))
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)
+	$(run)$(AR) rcs $@ $^
 # The shared library exports the public header's symbols and nothing else.
 $(SO): $(call obj,$(LIB_SRC))
-	$(CC) -shared -Wl,-soname,libashlar.so.0 $(ALL_LDFLAGS) $^ $(PKG_LIBS) -lm -o $@
+	$(call say,LD)
+	$(run)$(CC) -shared -Wl,-soname,libashlar.so.0 $(ALL_LDFLAGS) $^ $(PKG_LIBS) -lm -o $@
 $(ASHLAR): $(call obj,$(COMMAND_SRC)) $(TOOLS) $(LIB)
-	$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) $(EDIT_LIBS) -lm -o $@
+	$(call say,LD)
+	$(run)$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) $(EDIT_LIBS) -lm -o $@
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(SUPPORT) $(TOOLS) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $^ -lcmocka $(PKG_LIBS) -lm -o $@
+	$(call say,LD)
+	$(run)$(CC) $(ALL_LDFLAGS) $^ -lcmocka $(PKG_LIBS) -lm -o $@
 $(B)/samples/%: $(B)/obj/samples/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -lm -o $@
+	$(call say,LD)
+	$(run)$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -lm -o $@
 
 # ---- the demo's model, also used by the tests ----
 MODELS := build/models
