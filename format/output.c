@@ -259,10 +259,18 @@ static ash_status move_into_place(ash_output *o, ash_error *err)
         return ASH_OK;
     }
     int failed = renameat2(AT_FDCWD, o->temporary, AT_FDCWD, o->path, RENAME_NOREPLACE);
-    if (failed && (errno == EINVAL || errno == ENOSYS)) { /* file systems without the flag: a hard link never replaces */
-        failed = link(o->temporary, o->path);
-        if (!failed)
-            unlink(o->temporary);
+    if (failed && (errno == EINVAL || errno == ENOSYS)) {
+        /* File systems without the flag, which often lack hard links, too: claim the name, then replace our own claim. */
+        int claim = open(o->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (claim >= 0) {
+            close(claim);
+            failed = rename(o->temporary, o->path);
+            if (failed) {
+                int code = errno;
+                unlink(o->path);
+                errno = code;
+            }
+        }
     }
     if (failed && errno == EEXIST)
         return ash_fail(err, ASH_E_IO, "%s: was created by somebody else meanwhile; use --force to replace it", o->path);
