@@ -28,7 +28,8 @@ typedef struct ash_convert_options {
 } ash_convert_options;
 
 typedef struct ash_convert_result {
-    uint64_t source_bytes, output_bytes; /* output_bytes: exact, also for a dry run without the sections after the data */
+    uint64_t source_bytes; /* read and kept */
+    uint64_t output_bytes; /* of the file; of a dry run: up to the end of the data, without the sections behind it */
     uint32_t tensors, members, raw_tensors;
     struct { uint32_t tensors; uint64_t bytes, elements; } by_type[ASH_DTYPE_COUNT];
 } ash_convert_result;
@@ -45,6 +46,7 @@ typedef struct ash_export_options {
 
 /* An .ashlar that came from a GGUF back to a GGUF: the same tensor bytes, order, metadata and alignment.
  * A file that came from Hugging Face is ASH_E_UNSUPPORTED in this version. */
-ash_status ash_export_gguf(const char *ashlar_path, const char *output, const ash_export_options *options, ash_error *err);
+ash_status ash_export_gguf(const char *ashlar_path, const char *output, const ash_export_options *options,
+                           ash_error *err);
 
 #endif

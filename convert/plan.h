@@ -1,0 +1,74 @@
+/* What becomes which tensor: the architecture's matrices fused, permuted and typed, their scales, and the rest as it
+ * is. Pure decision: reads directories and FP8 scales, writes nothing. The tensors are in the order of the file, which
+ * is the order of execution. */
+#ifndef ASHLAR_CONVERT_PLAN_H
+#define ASHLAR_CONVERT_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "convert/import.h"
+#include "convert/source.h"
+#include "format/container.h"
+#include "format/status.h"
+
+typedef struct ash_plan_member {
+    const ash_source_tensor *source;
+    ash_member_record record; /* all but the name */
+    /* Where FP8 becomes another type: weight = e4m3 * scale, one float, one a source row, or one a 128 x 128 block. */
+    ash_scale_kind scale_kind;
+    float *scale;
+} ash_plan_member;
+
+typedef struct ash_plan_tensor {
+    char *name;
+    ash_tensor_record record; /* dims and what follows from them; no name, offset or hash */
+    uint32_t member_first, member_count;
+} ash_plan_tensor;
+
+typedef struct ash_plan {
+    ash_plan_tensor *tensors;
+    ash_plan_member *members;
+    uint32_t tensor_count, member_count;
+    size_t tensor_room, member_room;
+    uint32_t raw_count;      /* tensors outside the architecture */
+    uint64_t source_bytes;   /* that will be read */
+    uint64_t output_bytes;   /* of the file up to the end of its data */
+} ash_plan;
+
+typedef void ash_note_fn(void *context, const char *line);
+
+/* Decides, and checks shapes and types against `import`; sets the flags of import->h that follow from the tensors
+ * (tied_output, qkv_bias, qk_norm). type: of all matrices, or ASH_TYPE_KEEP. `note` may be NULL. */
+ash_status ash_plan_build(const ash_source *source, ash_import *import, uint32_t type, ash_note_fn *note, void *context,
+                          ash_plan *out, ash_error *err);
+void ash_plan_free(ash_plan *plan); /* zeroed is fine */
+
+/* The row of a member's source that is its row `row` in canonical order. */
+uint64_t ash_source_row(const ash_member_record *m, uint64_t row);
+
+/* ---- shared by plan.c and plan_scale.c ---- */
+
+typedef struct ash_planner {
+    const ash_source *source;
+    ash_import *import;
+    ash_plan *plan;
+    uint32_t type;
+    bool *claimed;            /* by source index */
+    uint32_t scales_dropped;  /* FP8 scales that went into re-encoded weights */
+    ash_error *err;
+} ash_planner;
+
+/* Appends a tensor with dims and type; its geometry is computed. Members follow. */
+ash_status ash_plan_tensor_add(ash_planner *p, const char *name, const ash_tensor_record *record);
+/* Appends a member to the tensor added last, with the fields that follow from `source` filled in, and claims it. */
+ash_status ash_plan_member_add(ash_planner *p, const ash_source_tensor *source, const ash_plan_member *member);
+/* For an FP8 matrix: finds its scales and checks them. Kept FP8: adds them as tensors called "<label>.scale" and
+ * "<label>.input_scale" and links them in *member; re-encoded: loads the weight's scale into *member. */
+ash_status ash_plan_scales(ash_planner *p, const ash_source_tensor *weight, const char *label, uint32_t layer,
+                           bool keep, ash_plan_member *member);
+/* The scales of K and V caches of one layer, where there are any. */
+ash_status ash_plan_cache_scales(ash_planner *p, uint32_t layer);
+
+#endif

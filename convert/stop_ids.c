@@ -1,0 +1,177 @@
+/* Chat template and special ids: where a model says how a conversation is framed and which token ends it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "convert/import.h"
+
+#define JSON_LIMIT ((size_t)64 << 20) /* tokenizer_config.json repeats every added token */
+#define TEMPLATE_LIMIT ((size_t)1 << 20)
+
+/* The file of a folder, NULL with ASH_OK where it is absent. */
+static ash_status read_optional(const char *folder, const char *name, cJSON **out, ash_error *err)
+{
+    *out = NULL;
+    char *path = ash_path_join(folder, name);
+    if (!path)
+        return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", folder);
+    ash_status status = ash_path_exists(path) ? ash_json_read_file(path, JSON_LIMIT, out, err) : ASH_OK;
+    free(path);
+    return status;
+}
+
+/* ---- chat template ---- */
+
+/* A string, or a list of {name, template} of which "default" counts. */
+static const char *template_in(const cJSON *object)
+{
+    const cJSON *value = ash_json_get(object, "chat_template"), *item;
+    if (cJSON_IsString(value))
+        return value->valuestring;
+    cJSON_ArrayForEach(item, value) {
+        const char *name = ash_json_string(item, "name");
+        if (name && strcmp(name, "default") == 0)
+            return ash_json_string(item, "template");
+    }
+    return NULL;
+}
+
+ash_status ash_import_hf_template(const char *folder, char **out, ash_error *err)
+{
+    *out = NULL;
+    char *path = ash_path_join(folder, "chat_template.jinja");
+    if (!path)
+        return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", folder);
+    ash_status status = ASH_OK;
+    if (ash_path_exists(path)) {
+        size_t size;
+        status = ash_read_whole(path, TEMPLATE_LIMIT, out, &size, err);
+        if (status == ASH_OK && strlen(*out) != size) {
+            free(*out);
+            *out = NULL;
+            status = ash_fail(err, ASH_E_FORMAT, "%s: has a NUL inside", path);
+        }
+    }
+    free(path);
+    static const char *const names[] = { "tokenizer_config.json", "chat_template.json" };
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == ASH_OK && !*out; i++) {
+        cJSON *json;
+        status = read_optional(folder, names[i], &json, err);
+        const char *text = status == ASH_OK ? template_in(json) : NULL;
+        if (text && *text && !(*out = strdup(text)))
+            status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", folder);
+        cJSON_Delete(json);
+    }
+    return status;
+}
+
+/* ---- stop ids ---- */
+
+/* An id outside the vocabulary can never come up: it is left out (some files write -1 for "none"). */
+static ash_status add_stop(ash_meta *meta, uint64_t id, ash_error *err)
+{
+    if (id >= meta->h.vocab)
+        return ASH_OK;
+    uint32_t at = 0;
+    while (at < meta->stop_count && meta->stop[at] < (int32_t)id)
+        at++;
+    if (at < meta->stop_count && meta->stop[at] == (int32_t)id)
+        return ASH_OK;
+    if (meta->stop_count == ASH_STOP_MAX)
+        return ash_fail(err, ASH_E_LIMIT, "more than %d ids end the text", ASH_STOP_MAX);
+    memmove(&meta->stop[at + 1], &meta->stop[at], (meta->stop_count - at) * sizeof *meta->stop);
+    meta->stop[at] = (int32_t)id;
+    meta->stop_count++;
+    return ASH_OK;
+}
+
+/* eos_token_id: a number, a list of numbers, or null. */
+static ash_status add_eos(const cJSON *object, ash_meta *meta, ash_error *err)
+{
+    const cJSON *value = ash_json_get(object, "eos_token_id");
+    uint64_t id;
+    if (!value || cJSON_IsNull(value))
+        return ASH_OK;
+    const cJSON *item = cJSON_IsArray(value) ? value->child : value;
+    for (; item; item = cJSON_IsArray(value) ? item->next : NULL) {
+        if (cJSON_IsNumber(item) && item->valuedouble < 0)
+            continue;
+        if (!ash_json_u64(item, &id))
+            return ash_fail(err, ASH_E_FORMAT, "eos_token_id must be a token id or a list of them");
+        ASH_TRY(add_stop(meta, id, err));
+    }
+    return ASH_OK;
+}
+
+static void take_id(const cJSON *object, const char *key, int32_t *out)
+{
+    uint64_t id;
+    const cJSON *item = ash_json_get(object, key);
+    if (*out < 0 && item && ash_json_u64(item, &id) && id <= INT32_MAX) /* against the vocabulary: at the end */
+        *out = (int32_t)id;
+}
+
+static ash_status from_folder(const char *folder, ash_meta *meta, ash_error *err)
+{
+    static const char *const names[] = { "config.json", "generation_config.json" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        cJSON *json;
+        ASH_TRY(read_optional(folder, names[i], &json, err));
+        ash_status status = add_eos(json, meta, err);
+        take_id(json, "bos_token_id", &meta->bos);
+        take_id(json, "pad_token_id", &meta->pad);
+        cJSON_Delete(json);
+        if (status != ASH_OK)
+            return ash_fail_in(err, names[i]);
+    }
+    return ASH_OK;
+}
+
+static ash_status from_gguf(const ash_source *source, ash_meta *meta, ash_error *err)
+{
+    static const char *const keys[] = { "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                        "tokenizer.ggml.eom_token_id" };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        uint64_t id;
+        if (ash_gguf_get_u64(source->gguf, keys[i], &id))
+            ASH_TRY(add_stop(meta, id, err));
+    }
+    return ASH_OK;
+}
+
+/* What ends an assistant's turn in the two framings that the runtime knows: ChatML and Llama 3. */
+static ash_status from_template(const char *template, const ash_vocab_import *vocab, ash_meta *meta, ash_error *err)
+{
+    static const char *const ends[] = { "<|im_end|>", "<|eot_id|>" };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        if (!template || !vocab->section || !strstr(template, ends[i]))
+            continue;
+        int32_t id = ash_vocab_find(vocab->section, vocab->size, ends[i], strlen(ends[i]));
+        if (id >= 0)
+            ASH_TRY(add_stop(meta, (uint64_t)id, err));
+    }
+    return ASH_OK;
+}
+
+ash_status ash_import_special_ids(const ash_source *source, const ash_import *import, const ash_vocab_import *vocab,
+                                  ash_meta *meta, ash_error *err)
+{
+    bool known = vocab->section != NULL;
+    meta->bos = known ? vocab->bos : -1;
+    meta->pad = known ? vocab->pad : -1;
+    meta->add_bos = known && vocab->add_bos;
+    meta->stop_count = 0;
+    if (source->kind == ASH_SOURCE_GGUF)
+        ASH_TRY(from_gguf(source, meta, err));
+    else
+        ASH_TRY(from_folder(source->folder, meta, err));
+    ASH_TRY(from_template(import->chat_template, vocab, meta, err));
+    if (meta->stop_count == 0 && known && vocab->eos >= 0)
+        ASH_TRY(add_stop(meta, (uint64_t)vocab->eos, err));
+    if (meta->bos >= (int64_t)meta->h.vocab)
+        meta->bos = -1, meta->add_bos = false;
+    if (meta->pad >= (int64_t)meta->h.vocab)
+        meta->pad = -1;
+    return ASH_OK;
+}

@@ -1,0 +1,395 @@
+#include "convert/stream.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/checked.h"
+#include "format/tile.h"
+#include "kernels/kernels.h"
+#include "quant/encode.h"
+
+/* What a job takes in or gives out, unless one panel of the matrix is more. Large enough that a read or write call
+ * costs nothing beside its bytes, small enough for many in flight. */
+#define JOB_BYTES (UINT64_C(4) << 20)
+#define JOB_ROWS 8192 /* bounds the table of row pointers */
+#define WORKERS_MAX 6
+
+/* Panels, or bytes of a LINEAR tensor: [first, first + count). */
+typedef struct job {
+    uint32_t tensor;
+    uint64_t first, count;
+} job;
+
+typedef struct slot {
+    job work;
+    bool done;
+    ash_status status;
+    ash_error err;
+    uint8_t *in, *out;
+    uint8_t **rows;      /* JOB_ROWS pointers into `in` */
+    float *decoded;      /* one row */
+    size_t out_bytes;
+    uint64_t read_bytes; /* of source data */
+} slot;
+
+typedef struct stream {
+    const ash_source *source;
+    const ash_plan *plan;
+    uint64_t in_room, out_room, decoded_room; /* bytes, bytes, floats: the largest that a job needs */
+    slot *slots;
+    uint32_t slot_count;
+    /* Under the lock: the next job to hand out, how many were handed out and how many written. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    job next;
+    uint64_t taken, written;
+    bool stop;
+} stream;
+
+/* ---- cutting a tensor into jobs ---- */
+
+static const ash_member_record *record_of(const stream *s, const ash_plan_tensor *t, uint32_t member)
+{
+    return &s->plan->members[t->member_first + member].record;
+}
+
+/* Bytes of a row of the member in its source. */
+static uint64_t source_row_bytes(const ash_plan_member *m)
+{
+    uint64_t bytes = 0;
+    (void)ash_row_bytes(m->source->dtype, m->source->dims[0], &bytes); /* the reader has checked it */
+    return bytes;
+}
+
+static bool linear(const ash_plan_tensor *t) { return t->record.layout == ASH_LAYOUT_LINEAR; }
+
+/* A LINEAR tensor whose rows (or elements) move is done in one piece: biases, norms and row scales of q and k. */
+static bool in_one_piece(const stream *s, const ash_plan_tensor *t)
+{
+    return linear(t) && record_of(s, t, 0)->row_order != ASH_ROWS_SAME;
+}
+
+static uint64_t job_units(const stream *s, const ash_plan_tensor *t)
+{
+    if (linear(t))
+        return in_one_piece(s, t) ? t->record.size : JOB_BYTES;
+    uint64_t panel = t->record.panel_bytes;
+    for (uint32_t i = 0; i < t->member_count; i++) {
+        uint64_t rows = ASH_PANEL_ROWS * source_row_bytes(&s->plan->members[t->member_first + i]);
+        panel = rows > panel ? rows : panel;
+    }
+    uint64_t panels = JOB_BYTES / panel;
+    if (panels > JOB_ROWS / ASH_PANEL_ROWS)
+        panels = JOB_ROWS / ASH_PANEL_ROWS;
+    return panels ? panels : 1;
+}
+
+static uint64_t total_units(const ash_plan_tensor *t)
+{
+    return linear(t) ? t->record.size : t->record.padded_dims[1] / ASH_PANEL_ROWS;
+}
+
+static void measure_rooms(stream *s)
+{
+    for (uint32_t i = 0; i < s->plan->tensor_count; i++) {
+        const ash_plan_tensor *t = &s->plan->tensors[i];
+        uint64_t units = job_units(s, t), total = total_units(t), in = 0;
+        units = units < total ? units : total;
+        uint64_t out = linear(t) ? units : units * t->record.panel_bytes;
+        for (uint32_t m = 0; m < t->member_count; m++) {
+            const ash_plan_member *member = &s->plan->members[t->member_first + m];
+            uint64_t row = source_row_bytes(member);
+            in = row * ASH_PANEL_ROWS > in ? row * ASH_PANEL_ROWS : in;
+            if (!linear(t) && member->record.source_dtype != t->record.dtype && t->record.dims[0] > s->decoded_room)
+                s->decoded_room = t->record.dims[0];
+        }
+        in = linear(t) ? units : in * units;
+        s->in_room = in > s->in_room ? in : s->in_room;
+        s->out_room = out > s->out_room ? out : s->out_room;
+    }
+}
+
+/* The next job in the order of the file; false at the end. */
+static bool next_job(stream *s, job *out)
+{
+    if (s->next.tensor == s->plan->tensor_count)
+        return false;
+    const ash_plan_tensor *t = &s->plan->tensors[s->next.tensor];
+    uint64_t left = total_units(t) - s->next.first, units = job_units(s, t);
+    *out = s->next;
+    out->count = units < left ? units : left;
+    if (out->count == left)
+        s->next = (job){ .tensor = s->next.tensor + 1 };
+    else
+        s->next.first += out->count;
+    return true;
+}
+
+/* ---- reading rows ---- */
+
+/* Source rows [first, first + count) of a member, whole. */
+static ash_status read_run(const stream *s, slot *w, const ash_plan_member *m, uint64_t row_bytes, uint64_t first,
+                           uint64_t count, uint8_t *to)
+{
+    w->read_bytes += count * row_bytes;
+    return ash_source_read(s->source, m->source, first * row_bytes, to, (size_t)(count * row_bytes), &w->err);
+}
+
+/* Rows [first, last) of a member, in canonical order, into `buffer`; rows[i] gets row first + i. Reads what it needs
+ * and no more: a head's rotated rows lie in two runs of the source, one for each half of the pairs. */
+static ash_status read_rows(const stream *s, slot *w, const ash_plan_member *m, uint64_t first, uint64_t last,
+                            uint8_t *buffer, uint8_t **rows)
+{
+    uint64_t bytes = source_row_bytes(m);
+    const ash_member_record *r = &m->record;
+    if (r->row_order == ASH_ROWS_SAME) {
+        for (uint64_t i = 0; i < last - first; i++)
+            rows[i] = buffer + i * bytes;
+        return read_run(s, w, m, bytes, first, last - first, buffer);
+    }
+    uint64_t half = r->row_order_rope / 2;
+    for (uint64_t row = first; row < last;) {
+        uint64_t head = row / r->row_order_head * r->row_order_head, a = row - head;
+        uint64_t b = last - head < r->row_order_head ? last - head : r->row_order_head;
+        uint64_t turned = b < r->row_order_rope ? b : r->row_order_rope; /* heads and panels are even: so are a and b */
+        if (a < turned) {
+            uint64_t pairs = (turned - a) / 2;
+            uint8_t *low = buffer, *high = buffer + pairs * bytes;
+            ASH_TRY(read_run(s, w, m, bytes, head + a / 2, pairs, low));
+            ASH_TRY(read_run(s, w, m, bytes, head + half + a / 2, pairs, high));
+            for (uint64_t i = 0; i < pairs; i++) {
+                *rows++ = low + i * bytes;
+                *rows++ = high + i * bytes;
+            }
+            buffer += 2 * pairs * bytes;
+            a = turned;
+        }
+        if (a < b) {
+            ASH_TRY(read_run(s, w, m, bytes, head + a, b - a, buffer));
+            for (; a < b; a++, buffer += bytes)
+                *rows++ = buffer;
+        }
+        row = head + b;
+    }
+    return ASH_OK;
+}
+
+/* ---- another type ---- */
+
+static void apply_scale(const ash_plan_member *m, uint64_t source_row, float *x, uint64_t cols)
+{
+    bool blocks = m->scale_kind == ASH_SCALE_BLOCK128;
+    const float *scale = blocks ? m->scale + source_row / 128 * ash_div_up(cols, 128)
+                                : m->scale + (m->scale_kind == ASH_SCALE_ROW ? source_row : 0);
+    for (uint64_t k = 0; k < cols; k++)
+        x[k] *= scale[blocks ? k / 128 : 0];
+}
+
+static ash_status recode(slot *w, const ash_plan_member *m, uint32_t type, uint64_t row, const uint8_t *in,
+                         uint64_t cols, uint8_t *out)
+{
+    ash_decode_row(m->source->dtype, in, (int64_t)cols, w->decoded);
+    if (m->scale)
+        apply_scale(m, ash_source_row(&m->record, row), w->decoded, cols);
+    if (ash_encode_row((ash_dtype)type, w->decoded, (int64_t)cols, out, &w->err) == ASH_OK)
+        return ASH_OK;
+    return ash_fail_in(&w->err, m->source->name);
+}
+
+/* ---- one job ---- */
+
+static ash_status run_linear(const stream *s, slot *w, const ash_plan_tensor *t)
+{
+    const ash_plan_member *m = &s->plan->members[t->member_first];
+    w->out_bytes = (size_t)w->work.count;
+    w->read_bytes += w->work.count;
+    if (!in_one_piece(s, t))
+        return ash_source_read(s->source, m->source, w->work.first, w->out, w->out_bytes, &w->err);
+    ASH_TRY(ash_source_read(s->source, m->source, 0, w->in, w->out_bytes, &w->err));
+    uint64_t rows = t->record.dim_count == 1 ? t->record.dims[0] : t->record.dims[1], bytes = t->record.size / rows;
+    for (uint64_t i = 0; i < rows; i++)
+        memcpy(w->out + i * bytes, w->in + ash_source_row(&m->record, i) * bytes, bytes);
+    return ASH_OK;
+}
+
+/* The panels of `m` that lie in the job's range of panels: [*first, *last) of the member's own. */
+static void panels_of(const ash_member_record *m, const job *work, uint64_t *first, uint64_t *last)
+{
+    uint64_t start = m->row_first / ASH_PANEL_ROWS, step = m->panel_step;
+    uint64_t count = ash_div_up(m->row_count, ASH_PANEL_ROWS);
+    uint64_t end = work->first + work->count;
+    *first = work->first <= start ? 0 : ash_div_up(work->first - start, step);
+    *last = end <= start ? 0 : ash_div_up(end - start, step);
+    *last = *last < count ? *last : count;
+    *first = *first < *last ? *first : *last;
+}
+
+static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t, const ash_plan_member *m, uint8_t **in)
+{
+    const ash_member_record *r = &m->record;
+    uint64_t first, last, cols = t->record.dims[0], encoded = 0;
+    panels_of(r, &w->work, &first, &last);
+    if (first == last)
+        return ASH_OK;
+    uint64_t row = first * ASH_PANEL_ROWS, row_end = last * ASH_PANEL_ROWS;
+    row_end = row_end < r->row_count ? row_end : r->row_count;
+    ASH_TRY(read_rows(s, w, m, row, row_end, *in, w->rows));
+    *in += (row_end - row) * source_row_bytes(m);
+    bool other = r->source_dtype != t->record.dtype;
+    (void)ash_row_bytes(t->record.dtype, cols, &encoded); /* the plan has checked it */
+    uint8_t *panel_rows = NULL;
+    if (other && !(panel_rows = malloc(ASH_PANEL_ROWS * encoded)))
+        return ash_fail(&w->err, ASH_E_MEMORY, "%s: out of memory", m->source->name);
+    ash_status status = ASH_OK;
+    for (uint64_t p = first; p < last && status == ASH_OK; p++) {
+        const uint8_t *rows[ASH_PANEL_ROWS] = { NULL };
+        uint64_t base = (p - first) * ASH_PANEL_ROWS;
+        for (uint64_t i = 0; i < ASH_PANEL_ROWS && row + base + i < row_end && status == ASH_OK; i++) {
+            rows[i] = w->rows[base + i];
+            if (other) {
+                uint8_t *to = panel_rows + i * encoded;
+                status = recode(w, m, t->record.dtype, row + base + i, rows[i], cols, to);
+                rows[i] = to;
+            }
+        }
+        uint64_t at = r->row_first / ASH_PANEL_ROWS + p * r->panel_step - w->work.first;
+        if (status == ASH_OK)
+            ash_tile_pack(t->record.dtype, cols, rows, w->out + at * t->record.panel_bytes);
+    }
+    free(panel_rows);
+    return status;
+}
+
+static void run(const stream *s, slot *w)
+{
+    const ash_plan_tensor *t = &s->plan->tensors[w->work.tensor];
+    w->read_bytes = 0;
+    if (linear(t)) {
+        w->status = run_linear(s, w, t);
+        return;
+    }
+    w->out_bytes = (size_t)(w->work.count * t->record.panel_bytes);
+    uint8_t *in = w->in;
+    w->status = ASH_OK;
+    for (uint32_t i = 0; i < t->member_count && w->status == ASH_OK; i++)
+        w->status = run_member(s, w, t, &s->plan->members[t->member_first + i], &in);
+}
+
+/* ---- threads ---- */
+
+static void *worker(void *context)
+{
+    stream *s = context;
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        while (!s->stop && s->taken - s->written == s->slot_count)
+            pthread_cond_wait(&s->changed, &s->lock);
+        slot *w = &s->slots[s->taken % s->slot_count];
+        if (s->stop || !next_job(s, &w->work))
+            break;
+        s->taken++;
+        pthread_mutex_unlock(&s->lock);
+        run(s, w);
+        pthread_mutex_lock(&s->lock);
+        w->done = true;
+        pthread_cond_broadcast(&s->changed);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* The next slot in order, finished; NULL when all jobs are written. */
+static slot *wait_next(stream *s, bool alone)
+{
+    slot *w = &s->slots[s->written % s->slot_count];
+    if (alone) {
+        if (!next_job(s, &w->work))
+            return NULL;
+        run(s, w);
+        return w;
+    }
+    pthread_mutex_lock(&s->lock);
+    while (!w->done && !(s->taken == s->written && s->next.tensor == s->plan->tensor_count))
+        pthread_cond_wait(&s->changed, &s->lock);
+    bool there = w->done;
+    pthread_mutex_unlock(&s->lock);
+    return there ? w : NULL;
+}
+
+static void release(stream *s, slot *w)
+{
+    pthread_mutex_lock(&s->lock);
+    w->done = false;
+    s->written++;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static ash_status write_all(stream *s, ash_writer *writer, bool alone, ash_stream_progress_fn progress, void *context,
+                            ash_error *err)
+{
+    uint64_t done = 0;
+    for (slot *w; (w = wait_next(s, alone)); release(s, w)) {
+        if (w->status != ASH_OK) {
+            *err = w->err;
+            return w->status;
+        }
+        ASH_TRY(ash_writer_put(writer, w->work.tensor, w->out, w->out_bytes, err));
+        done += w->read_bytes;
+        if (progress && progress(context, done, s->plan->source_bytes) != 0)
+            return ash_fail(err, ASH_E_CANCELLED, "cancelled");
+    }
+    return ASH_OK;
+}
+
+static bool allocate(stream *s)
+{
+    s->slots = calloc(s->slot_count, sizeof *s->slots);
+    for (uint32_t i = 0; s->slots && i < s->slot_count; i++) {
+        slot *w = &s->slots[i];
+        w->in = malloc(s->in_room);
+        w->out = malloc(s->out_room);
+        w->rows = malloc(JOB_ROWS * sizeof *w->rows);
+        w->decoded = malloc((s->decoded_room ? s->decoded_room : 1) * sizeof *w->decoded);
+        if (!w->in || !w->out || !w->rows || !w->decoded)
+            return false;
+    }
+    return s->slots != NULL;
+}
+
+static void release_all(stream *s)
+{
+    for (uint32_t i = 0; s->slots && i < s->slot_count; i++) {
+        free(s->slots[i].in);
+        free(s->slots[i].out);
+        free(s->slots[i].rows);
+        free(s->slots[i].decoded);
+    }
+    free(s->slots);
+}
+
+ash_status ash_stream(const ash_source *source, const ash_plan *plan, ash_writer *writer, uint32_t threads,
+                      ash_stream_progress_fn progress, void *context, ash_error *err)
+{
+    bool alone = threads == 1;
+    uint32_t workers = threads > WORKERS_MAX ? WORKERS_MAX : threads, started = 0;
+    stream s = { .source = source, .plan = plan, .slot_count = alone ? 1 : workers + 2,
+                 .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+    measure_rooms(&s);
+    pthread_t ids[WORKERS_MAX];
+    ash_status status = allocate(&s) ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", source->path);
+    while (status == ASH_OK && !alone && started < workers && pthread_create(&ids[started], NULL, worker, &s) == 0)
+        started++;
+    if (status == ASH_OK)
+        status = write_all(&s, writer, started == 0, progress, context, err);
+    pthread_mutex_lock(&s.lock);
+    s.stop = true;
+    pthread_cond_broadcast(&s.changed);
+    pthread_mutex_unlock(&s.lock);
+    for (uint32_t i = 0; i < started; i++)
+        pthread_join(ids[i], NULL);
+    release_all(&s);
+    return status;
+}
