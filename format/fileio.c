@@ -142,7 +142,7 @@ ash_status ash_read_whole(const char *path, size_t limit, char **out, size_t *si
     ASH_TRY(open_regular(path, &fd, &bytes, err));
     if (bytes > limit || bytes >= SIZE_MAX) {
         close(fd);
-        return ash_fail(err, ASH_E_LIMIT, "%s: has %" PRIu64 " bytes; at most %zu are accepted here", path, bytes, limit);
+        return ash_fail(err, ASH_E_LIMIT, "%s: has %" PRIu64 " bytes; at most %zu are accepted", path, bytes, limit);
     }
     char *text = malloc((size_t)bytes + 1);
     if (!text) {
@@ -156,7 +156,8 @@ ash_status ash_read_whole(const char *path, size_t limit, char **out, size_t *si
         free(text);
         errno = code;
         return code ? ash_fail_errno(err, "%s: cannot read", path)
-                    : ash_fail(err, ASH_E_FORMAT, "%s: ends at byte %zu of %" PRIu64 "; it is being changed", path, got, bytes);
+                    : ash_fail(err, ASH_E_FORMAT, "%s: ends at byte %zu of %" PRIu64 "; it is being changed", path, got,
+                               bytes);
     }
     text[got] = 0;
     *out = text;

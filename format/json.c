@@ -44,8 +44,10 @@ static ash_status refuse(const scan *s, size_t at, const char *what)
  * U+10FFFF (Unicode 15, table 3-7). */
 static size_t utf8_length(const unsigned char *p, size_t left)
 {
-    size_t n = p[0] >= 0xc2 && p[0] <= 0xdf ? 2 : p[0] >= 0xe0 && p[0] <= 0xef ? 3 : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4 : 0;
-    if (n == 0 || left < n)
+    if (p[0] < 0xc2 || p[0] > 0xf4)
+        return 0;
+    size_t n = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    if (left < n)
         return 0;
     unsigned low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
     unsigned high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
@@ -135,8 +137,8 @@ static ash_status scan_number(scan *s)
         return refuse(s, start, "a malformed number");
     if (at - start > 63) /* cJSON copies a number into 64 bytes and would cut it */
         return refuse(s, start, "a number of more than 63 characters");
-    /* Exact are plain integers up to 2^53. A number of at most 15 digits with a point or an exponent can not be mistaken
-     * for an integer either: doubles tell all 15-digit decimals apart. */
+    /* Exact: plain integers up to 2^53. A number of at most 15 digits with a point or an exponent cannot be taken for
+     * an integer that it is not either: doubles tell all 15-digit decimals apart. */
     bool exact = whole + fraction <= 15;
     if (plain && !exact && whole == 16) {
         uint64_t value = 0;

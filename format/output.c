@@ -19,7 +19,7 @@
 /* How much is written before the kernel is told to start writing it back, so that the disk works while we compute and
  * the final fsync finds little left to do. */
 #define WRITEBACK_BYTES ((uint64_t)32 << 20)
-/* File names may have 255 bytes; the temporary name adds a dot before and ".XXXXXX" after what it keeps of the target's. */
+/* File names may have 255 bytes; the temporary one is a dot, what it keeps of the target's name, and ".XXXXXX". */
 #define NAME_KEPT 200
 #define LIVE_MAX 64
 
@@ -104,7 +104,7 @@ static ash_status check_target(const char *path, bool replace, ash_error *err)
 }
 
 /* Creates the temporary file and enters it into live[], with signals held back so that a handler of this thread never
- * runs between the two. Mode 0666: the kernel applies the umask (and a folder's default ACL), which mkstemp would not. */
+ * runs between the two. Mode 0666: the kernel applies the umask or the folder's default ACL, unlike mkstemp. */
 static int create_temporary(ash_output *o)
 {
     static const char digits[] = "abcdefghijklmnopqrstuvwxyz0123456789";
@@ -153,7 +153,8 @@ ash_status ash_output_create(const char *path, bool replace, ash_output **out, a
     o->path = strdup(path);
     o->buffer = malloc(BUFFER_BYTES);
     int folder = (int)folder_length(path);
-    if (!o->path || !o->buffer || asprintf(&o->temporary, "%.*s.%.*s.XXXXXX", folder, path, NAME_KEPT, path + folder) < 0) {
+    if (!o->path || !o->buffer
+        || asprintf(&o->temporary, "%.*s.%.*s.XXXXXX", folder, path, NAME_KEPT, path + folder) < 0) {
         o->temporary = NULL; /* asprintf leaves it undefined */
         output_free(o);
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", path);
@@ -244,8 +245,8 @@ uint64_t ash_output_position(const ash_output *o) { return o->written + o->used;
 ash_status ash_output_rewrite(ash_output *o, uint64_t offset, const void *bytes, size_t size, ash_error *err)
 {
     if (!ash_inside(offset, size, ash_output_position(o)))
-        return ash_fail(err, ASH_E_ARGUMENT, "%s: cannot rewrite %zu bytes at byte %" PRIu64 " of %" PRIu64, o->path, size,
-                        offset, ash_output_position(o));
+        return ash_fail(err, ASH_E_ARGUMENT, "%s: cannot rewrite %zu bytes at byte %" PRIu64 " of %" PRIu64, o->path,
+                        size, offset, ash_output_position(o));
     ASH_TRY(flush(o, err));
     return write_at(o, offset, bytes, size, err);
 }
@@ -260,7 +261,7 @@ static ash_status move_into_place(ash_output *o, ash_error *err)
     }
     int failed = renameat2(AT_FDCWD, o->temporary, AT_FDCWD, o->path, RENAME_NOREPLACE);
     if (failed && (errno == EINVAL || errno == ENOSYS)) {
-        /* File systems without the flag, which often lack hard links, too: claim the name, then replace our own claim. */
+        /* File systems without the flag, which often lack hard links, too: claim the name, then replace the claim. */
         int claim = open(o->path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (claim >= 0) {
             close(claim);
@@ -273,7 +274,7 @@ static ash_status move_into_place(ash_output *o, ash_error *err)
         }
     }
     if (failed && errno == EEXIST)
-        return ash_fail(err, ASH_E_IO, "%s: was created by somebody else meanwhile; use --force to replace it", o->path);
+        return ash_fail(err, ASH_E_IO, "%s: was created by others meanwhile; use --force to replace it", o->path);
     if (failed)
         return ash_fail_errno(err, "%s: cannot rename the finished file to this name", o->path);
     return ASH_OK;

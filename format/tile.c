@@ -45,7 +45,7 @@ bool ash_tiled_bytes(uint32_t dtype, uint64_t rows, uint64_t cols, uint64_t *out
     return ash_panel_bytes(dtype, cols, &panel) && ash_mul(ash_div_up(rows, ASH_PANEL_ROWS), panel, out);
 }
 
-/* ---- plain elements: a lane's share of a chunk is a piece of 32 bytes (F32), 16 (F16, BF16) or 2 x 8 (F8_E4M3) ---- */
+/* ---- plain elements: a lane's share of a chunk is 32 bytes (F32), 16 (F16, BF16) or 2 x 8 (F8_E4M3) ---- */
 
 /* Row bytes in a chunk. F32: 64; F16, BF16, F8_E4M3: 32. */
 static size_t chunk_row_bytes(uint32_t dtype) { return dtype == ASH_F32 ? 64 : 32; }
@@ -99,7 +99,8 @@ static inline void pack_plain(uint32_t dtype, uint64_t cols, const uint8_t *cons
     }
 }
 
-static inline void unpack_plain(uint32_t dtype, uint64_t cols, const uint8_t *panel, uint8_t *const rows[ASH_PANEL_ROWS])
+static inline void unpack_plain(uint32_t dtype, uint64_t cols, const uint8_t *panel,
+                                uint8_t *const rows[ASH_PANEL_ROWS])
 {
     const ash_tile_layout *l = &layouts[dtype];
     size_t row_step = chunk_row_bytes(dtype), chunk_bytes = l->chunk_bytes;

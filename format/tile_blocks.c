@@ -109,7 +109,8 @@ static inline void codes_to_blocks(uint32_t dtype, uint32_t cols, uint8_t *row, 
                 uint64_t first = in.q[2 * b][h], second = in.q[2 * b + 1][h];
                 or64(block + f->qs + 8 * h, (first & LOW) | (second & LOW) << 4);
                 if (f->high_bits)
-                    or32(block + f->high, gather(first >> 4 & ONES) << 8 * h | gather(second >> 4 & ONES) << (16 + 8 * h));
+                    or32(block + f->high,
+                         (gather(first >> 4 & ONES) | gather(second >> 4 & ONES) << 16) << 8 * h);
             }
         }
     } else if (dtype == ASH_Q6_K) {
@@ -134,7 +135,7 @@ static inline void codes_to_blocks(uint32_t dtype, uint32_t cols, uint8_t *row, 
 }
 
 /* ---- codes <-> lanes of a chunk ----
- * Column b of a lane's eight is byte b of q, column b + 4 byte b + 4: the lower and the upper 32 bits meet in one word. */
+ * Column b of a lane's eight is byte b of q, column b + 4 byte b + 4: the two halves of q meet in one word. */
 static inline void codes_to_lanes(uint32_t high_bits, codes in, uint8_t *chunk, uint32_t r)
 {
     for (uint32_t h = 0; h < 2; h++) {

@@ -32,7 +32,8 @@ body() { # file, kernel: its instructions up to the end of the program
 
 # Instructions that narrow loads or data movement between lanes and bytes would need. LDS, permutes and DPP move data
 # between lanes; v_perm, v_align, bit-field extracts and sub-dword selects rearrange bytes within one.
-FORBIDDEN='ds_|buffer_|scratch_|flat_|v_perm|permlane|_dpp|_sdwa|v_alignb|v_bfe|v_bfi|readlane|writelane|v_mov_b16|_d16|v_pack'
+FORBIDDEN='ds_|buffer_|scratch_|flat_|v_perm|permlane|_dpp|_sdwa|v_alignb|v_bfe|v_bfi|readlane|writelane|_d16|v_pack'
+FORBIDDEN="$FORBIDDEN|v_mov_b16"
 
 check() { # kernel body file, b128 loads, wmma name, wmmas, masks: prints what is wrong
     local n
@@ -57,7 +58,8 @@ shifts() { # kernel body file, shifts
 # FP8: the four registers of one load are the B operands of two WMMAs, unchanged.
 fp8_operands() { # kernel body file
     local used pair
-    used=$(sed -n 's/.*v_wmma_f32_16x16x16_fp8_fp8 v\[[0-9:]*\], v\[[0-9:]*\], v\[\([0-9:]*\)\].*/\1/p' "$1" | tr '\n' ' ')
+    used=$(sed -n 's/.*v_wmma_f32_16x16x16_fp8_fp8 v\[[0-9:]*\], v\[[0-9:]*\], v\[\([0-9:]*\)\].*/\1/p' "$1" |
+        tr '\n' ' ')
     for pair in $(sed -n 's/.*global_load_b128 v\[\([0-9]*\):[0-9]*\].*/\1/p' "$1"); do
         [ "$used" = "$pair:$((pair + 1)) $((pair + 2)):$((pair + 3)) " ] && return
     done

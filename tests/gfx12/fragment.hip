@@ -13,8 +13,8 @@ typedef float v8f __attribute__((ext_vector_type(8)));
 #define KERNEL extern "C" __attribute__((global)) __attribute__((amdgpu_flat_work_group_size(32, 32)))
 #define NIBBLES 0x0f0f0f0f
 
-/* Q4_K: `tile` is one tile of 256 + 4 * 512 bytes; `chunk` picks 64 columns. `x`: 4 steps of an int8 A operand, 32 bytes a
- * lane. `out`: 32 lanes x 8 sums, then 32 lanes x 16 bytes of the row's header. */
+/* Q4_K: `tile`: one tile of 256 + 4 * 512 bytes; `chunk` picks 64 columns. `x`: 4 steps of an int8 A operand, 32 bytes
+ * a lane. `out`: 32 lanes x 8 sums, then 32 lanes x 16 bytes of the row's header. */
 KERNEL void q4_k_fragment(const char *tile, int chunk, const char *x, int *out)
 {
     int lane = (int)__builtin_amdgcn_workitem_id_x();

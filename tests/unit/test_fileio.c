@@ -142,7 +142,9 @@ static void maps_and_whole_files(void **state)
 static void paths(void **state)
 {
     (void)state;
-    static const char *const cases[][3] = { { "a", "b", "a/b" }, { "a/", "b", "a/b" }, { "", "b", "b" }, { "/", "b", "/b" } };
+    static const char *const cases[][3] = {
+        { "a", "b", "a/b" }, { "a/", "b", "a/b" }, { "", "b", "b" }, { "/", "b", "/b" }
+    };
     for (size_t i = 0; i < 4; i++) {
         char *path = in(cases[i][0], cases[i][1]);
         assert_string_equal(path, cases[i][2]);
@@ -469,7 +471,8 @@ static void checked_arithmetic(void **state)
     assert_false(ash_round_up(UINT64_MAX, 4096, &out));
     assert_false(ash_round_up(5, 0, &out));
     assert_true(ash_inside(0, 0, 0) && ash_inside(5, 5, 10) && ash_inside(10, 0, 10));
-    assert_false(ash_inside(11, 0, 10) || ash_inside(5, 6, 10) || ash_inside(UINT64_MAX, 2, 10) || ash_inside(2, UINT64_MAX, 10));
+    assert_false(ash_inside(11, 0, 10) || ash_inside(5, 6, 10));
+    assert_false(ash_inside(UINT64_MAX, 2, 10) || ash_inside(2, UINT64_MAX, 10));
     assert_int_equal(ash_div_up(0, 3), 0);
     assert_int_equal(ash_div_up(7, 3), 3);
     assert_true(ash_div_up(UINT64_MAX, 2) == UINT64_C(1) << 63);

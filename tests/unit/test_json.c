@@ -107,7 +107,7 @@ static void integers_are_exact_up_to_2_to_the_53(void **state)
         uint64_t value = 0;
         bool integer = ash_json_u64(ash_json_get(item, "a"), &value);
         if (integer != cases[i].integer || (integer && value != cases[i].value))
-            fail_msg("%s: %s, %llu", cases[i].text, integer ? "taken as an integer" : "refused", (unsigned long long)value);
+            fail_msg("%s: %s, %.0f", cases[i].text, integer ? "taken as an integer" : "refused", (double)value);
     }
     cJSON_Delete(json);
 }

@@ -10,7 +10,8 @@
 
 /* Element types take any K; blocks of 32 multiples of 32; K-quants multiples of 64 (a chunk) where the source block's
  * rest is empty. */
-static const uint64_t plain_cols[] = { 1, 7, 15, 16, 17, 31, 32, 33, 64, 96, 100, 255, 256, 257, 320, 576, 640, 896, 2048 };
+static const uint64_t plain_cols[] = { 1,   7,   15,  16,  17,  31,  32,  33,  64, 96,
+                                       100, 255, 256, 257, 320, 576, 640, 896, 2048 };
 static const uint64_t small_cols[] = { 32, 64, 96, 160, 224, 256, 288, 320, 576, 640, 896, 2048 };
 static const uint64_t k_cols[] = { 64, 128, 192, 256, 320, 576, 640, 896, 2048 };
 
@@ -56,7 +57,8 @@ static uint64_t code_bit(uint32_t dtype, uint32_t r, uint64_t k, uint32_t bit)
         return 8 * (tile + header + 512 * chunk + 16 * (r + 16 * half) + 8 * step + in % 8) + bit;
     }
     uint32_t header = dtype == ASH_Q6_K ? 288 : dtype == ASH_Q4_1 || dtype == ASH_Q5_1 ? 512 : 256;
-    uint32_t chunk_bytes = dtype == ASH_Q6_K ? 768 : dtype == ASH_Q5_0 || dtype == ASH_Q5_1 || dtype == ASH_Q5_K ? 640 : 512;
+    bool five = dtype == ASH_Q5_0 || dtype == ASH_Q5_1 || dtype == ASH_Q5_K;
+    uint32_t chunk_bytes = dtype == ASH_Q6_K ? 768 : five ? 640 : 512;
     uint64_t chunk = tile + header + in / 64 * chunk_bytes;
     uint32_t s = in % 64 / 16, lane = r + 16 * (in % 16 / 8), j = in % 8 / 4, b = in % 4;
     if (bit < 4)
@@ -146,7 +148,7 @@ static uint8_t scale_mask(uint32_t dtype, uint32_t i, uint32_t n)
 typedef struct matrix {
     uint32_t dtype, rows;
     uint64_t cols, row_bytes, panel_bytes;
-    uint8_t *source[ASH_PANEL_ROWS]; /* NULL from `rows` on; each an allocation of its own, so that ASan sees an overrun */
+    uint8_t *source[ASH_PANEL_ROWS]; /* NULL from `rows` on; each allocated alone: ASan sees an overrun */
     uint8_t *panel;
 } matrix;
 
@@ -244,8 +246,8 @@ static void every_bit_lies_where_the_header_says(void **state)
                     uint64_t to = code_bit(dtype, r, k, bit);
                     assert_true(to / 8 < m.panel_bytes);
                     if (bit_at(m.panel, to) != bit_at(m.source[r], source_bit(dtype, k, bit)))
-                        fail_msg("%s, K = %d: row %u, column %d, bit %u is misplaced", ash_dtype_name(dtype), (int)cols, r,
-                                 (int)k, bit);
+                        fail_msg("%s, K = %d: row %u, column %d, bit %u is misplaced", ash_dtype_name(dtype), (int)cols,
+                                 r, (int)k, bit);
                     rest[to / 8] &= (uint8_t)~(1u << to % 8);
                 }
                 uint64_t from, to;
@@ -269,8 +271,8 @@ static void every_bit_lies_where_the_header_says(void **state)
 static void one_element_by_hand(void **state)
 {
     (void)state;
-    /* Q4_K, row 3, column 90 of the second block (K = 512): tile 1 at 2304; chunk 1 (columns 64 ..) at 256 + 512; inside
-     * the chunk column 26: step 1; 26 % 16 = 10, the upper half: lane 3 + 16 = 19, the lane's column 2: low nibble, byte 2.
+    /* Q4_K, row 3, column 90 of the second block (K = 512): tile 1 at 2304; chunk 1 (columns 64 ..) at 256 + 512; in it
+     * column 26: step 1; 26 % 16 = 10, the upper half: lane 3 + 16 = 19, of its eight column 2: low nibble, byte 2.
      * In the source: block at 144, qs at + 16, group 64 .. 127 at + 32, element 26 of its first half: low nibble. */
     uint8_t row[288] = { 0 }, panel[2 * 2304];
     const uint8_t *rows[ASH_PANEL_ROWS] = { [3] = row };
@@ -320,8 +322,8 @@ static void any_flipped_padding_bit_is_noticed(void **state)
                 for (uint64_t at = 0; at < bits; at += step) {
                     m.panel[at / 8] ^= (uint8_t)(1u << at % 8);
                     if (ash_tile_padding_zero(dtype, cols, rows, m.panel) != bit_at(data, at))
-                        fail_msg("%s, K = %d, %u rows: flipping bit %d is %s", ash_dtype_name(dtype), (int)cols, rows, (int)at,
-                                 bit_at(data, at) ? "taken for padding" : "not noticed");
+                        fail_msg("%s, K = %d, %u rows: flipping bit %d is %s", ash_dtype_name(dtype), (int)cols, rows,
+                                 (int)at, bit_at(data, at) ? "taken for padding" : "not noticed");
                     m.panel[at / 8] ^= (uint8_t)(1u << at % 8);
                 }
                 free(data);
