@@ -1,0 +1,292 @@
+/* MATMUL_F32 for every type, in two forms.
+ *
+ * Few tokens, types of floats: a panel is read as it lies, 8 columns of 2 (1) rows a vector, times the same 8 columns of
+ * x; 8 sums a row stay apart until the panel ends.
+ * Otherwise: 256 columns are turned once into floats with rows in lanes, and multiplied with blocks of tokens whose sums
+ * stay in registers for these columns and in scratch between them.
+ */
+#ifndef ASHLAR_KERNELS_X86_MATMUL_F32_H
+#define ASHLAR_KERNELS_X86_MATMUL_F32_H
+
+#include "kernels/x86/tiles_float.h"
+
+#define NOINLINE static __attribute__((noinline))
+#define PREFETCH_BYTES 3072 /* ahead of what is being read */
+
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* ---- few tokens ---- */
+
+#if ROW_VECTORS == 1
+#define FEW_TOKENS 4
+#define PART_VECTORS 16 /* sums in registers, with those of all tokens */
+#else
+#define FEW_TOKENS 2
+#define PART_VECTORS 8
+#endif
+#define PART_COLS 128 /* columns of a part: a block of F8_E4M3 scales */
+
+/* Units [u0, u0 + U) of up to 128 columns: sums[t][row][8]. */
+INLINE void few_part(const ash_dtype type, const int T, const int U, const uint8_t *chunks, int cols, int u0, int nan,
+                     const float *scales, const float *x, int64_t x_stride, float sums[][16][8])
+{
+    const int chunk_cols = float_chunk_cols(type), chunk_bytes = 16 * chunk_cols * element_bytes(type);
+    vf total[PART_VECTORS];
+#pragma GCC unroll 16
+    for (int i = 0; i < 2 * U * T; i++)
+        total[i] = type == ASH_F8_E4M3 ? vf_zero() : vf_load(sums[i % T][FLOAT_ROWS * (2 * u0 + i / T)]);
+    for (int k = 0; k < cols; k += chunk_cols, chunks += chunk_bytes) {
+#pragma GCC unroll 4
+        for (int k8 = 0; k8 < chunk_cols / 8; k8++) {
+            vf xk[FEW_TOKENS];
+#pragma GCC unroll 4
+            for (int t = 0; t < T; t++)
+                xk[t] = vf_spread_cols(x + t * x_stride + k + 8 * k8);
+#pragma GCC unroll 4
+            for (int u = 0; u < U; u++) {
+                vf w[2];
+                load_floats(type, chunks, k8, u0 + u, nan, w);
+#pragma GCC unroll 4
+                for (int t = 0; t < T; t++) {
+                    total[2 * u * T + t] = vf_fma(w[0], xk[t], total[2 * u * T + t]);
+                    total[(2 * u + 1) * T + t] = vf_fma(w[1], xk[t], total[(2 * u + 1) * T + t]);
+                }
+            }
+        }
+        if (u0 == 0)
+#pragma GCC unroll 1
+            for (int i = 0; i < chunk_bytes; i += 64)
+                _mm_prefetch((const char *)chunks + PREFETCH_BYTES + i, _MM_HINT_T0);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < 2 * U * T; i++) {
+        int row = FLOAT_ROWS * (2 * u0 + i / T);
+        float *to = sums[i % T][row];
+        vf_store(to, type == ASH_F8_E4M3 ? vf_fma(total[i], vf_row_scales(scales + row), vf_load(to)) : total[i]);
+    }
+}
+
+/* y[r] = the 8 sums of row r */
+static inline void fold_rows(float sums[16][8], float *y)
+{
+    for (int r = 0; r < 16; r += 4) {
+        __m256 a = _mm256_hadd_ps(_mm256_loadu_ps(sums[r]), _mm256_loadu_ps(sums[r + 1]));
+        __m256 b = _mm256_hadd_ps(_mm256_loadu_ps(sums[r + 2]), _mm256_loadu_ps(sums[r + 3]));
+        __m256 c = _mm256_hadd_ps(a, b);
+        _mm_storeu_ps(y + r, _mm_add_ps(_mm256_castps256_ps128(c), _mm256_extractf128_ps(c, 1)));
+    }
+}
+
+INLINE void few_tokens(const ash_dtype type, const int T, const ash_matrix *w, int64_t panel_first, int64_t panel_count,
+                       const ash_acts *x, float *y, int64_t y_token_stride, int64_t y_panel_stride)
+{
+    enum { ALL = UNITS, FIT = PART_VECTORS / 2 };
+    const int U = FIT / T < ALL ? FIT / T : ALL;
+    const int padded = float_chunk_cols(type);
+    for (int64_t i = 0; i < panel_count; i++) {
+        const uint8_t *chunks = w->data + (panel_first + i) * w->panel_bytes;
+        float sums[FEW_TOKENS][16][8], scales[16];
+        memset(sums, 0, sizeof sums);
+        for (int64_t k = 0; k < w->cols; k += PART_COLS, chunks += 16 * PART_COLS * element_bytes(type)) {
+            int cols = (int)smaller(w->cols - k, PART_COLS);
+            if (type == ASH_F8_E4M3) {
+                f8_scales(w, panel_first + i, k, scales);
+                if (__builtin_expect(any_f8_nan(chunks, (cols + padded - 1) / padded * padded * 16), 0)) {
+                    for (int u = 0; u < UNITS; u += U)
+                        few_part(type, T, U, chunks, cols, u, 1, scales, x->f32 + k, x->stride, sums);
+                    continue;
+                }
+            }
+            for (int u = 0; u < UNITS; u += U)
+                few_part(type, T, U, chunks, cols, u, 0, scales, x->f32 + k, x->stride, sums);
+        }
+        for (int t = 0; t < T; t++)
+            fold_rows(sums[t], y + t * y_token_stride + i * y_panel_stride);
+    }
+}
+
+/* ---- more tokens ---- */
+
+/* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens: 24 sums, 2 weights and an activation
+ * of 32 registers, or 12 of 16. */
+#if ROW_VECTORS == 1
+#define BLOCK_TOKENS 12
+#else
+#define BLOCK_TOKENS 6
+#endif
+#define BLOCK_VECTORS 2
+#define BLOCK_PANELS (BLOCK_VECTORS / ROW_VECTORS)
+#define BLOCK_COLS Q_TILE_COLS
+
+typedef struct block_scratch {
+    float weights[BLOCK_VECTORS][BLOCK_COLS * VR];
+    uint8_t codes[BLOCK_COLS * VB / 4];
+    tile_scales scales;
+} block_scratch;
+#define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
+#define MANY_X_BYTES (1024 * 1024) /* of the activations of one pass, so that they stay in the second-level cache */
+_Static_assert(sizeof(block_scratch) + MANY_TOKENS * BLOCK_VECTORS * VR * sizeof(float) <= ASH_SCRATCH_BYTES, "scratch");
+
+/* `cols` columns, a multiple of 16; sums[t][v][VR]. */
+typedef void block_fn(const block_scratch *b, int cols, const float *x, int64_t x_stride, float *sums);
+
+/* One to three tokens take C sums each for columns C apart, so that enough additions are under way. C depends on the
+ * tokens alone, so a panel's result does not depend on its neighbour. */
+INLINE void block(const int V, const int T, const block_scratch *b, int cols, const float *x, int64_t x_stride, float *sums)
+{
+    enum { CAP = BLOCK_VECTORS * BLOCK_TOKENS };
+    const int C = T == 1 ? 4 : T <= 3 ? 2 : 1;
+    vf total[CAP];
+#pragma GCC unroll 24
+    for (int i = 0; i < V * T * C; i++)
+        total[i] = i < V * T ? vf_load(sums + (i / V * BLOCK_VECTORS + i % V) * VR) : vf_zero();
+    const float *w0 = b->weights[0], *w1 = b->weights[V - 1];
+    for (int k = 0; k < cols; k += 4, x += 4, w0 += 4 * VR, w1 += 4 * VR) {
+#pragma GCC unroll 4
+        for (int c = 0; c < 4; c++) {
+            vf a = vf_load(w0 + c * VR), d = V > 1 ? vf_load(w1 + c * VR) : a;
+#pragma GCC unroll 12
+            for (int t = 0; t < T; t++) {
+                const int i = V * (c % C * T + t);
+                vf xt = vf_set(x[t * x_stride + c]);
+                total[i] = vf_fma(a, xt, total[i]);
+                if (V > 1)
+                    total[i + 1] = vf_fma(d, xt, total[i + 1]);
+            }
+        }
+    }
+#pragma GCC unroll 24
+    for (int i = 0; i < V * T; i++) {
+        vf sum = total[i];
+#pragma GCC unroll 4
+        for (int c = 1; c < C; c++)
+            sum = vf_add(sum, total[c * V * T + i]);
+        vf_store(sums + (i / V * BLOCK_VECTORS + i % V) * VR, sum);
+    }
+}
+
+#define BLOCK(V, T)                                                                                                      \
+    NOINLINE void block_##V##_##T(const block_scratch *b, int cols, const float *x, int64_t x_stride, float *sums)       \
+    {                                                                                                                    \
+        block(V, T, b, cols, x, x_stride, sums);                                                                         \
+    }
+#if ROW_VECTORS == 1
+#define EACH_TOKENS(M, V) M(V, 1) M(V, 2) M(V, 3) M(V, 4) M(V, 5) M(V, 6) M(V, 7) M(V, 8) M(V, 9) M(V, 10) M(V, 11) M(V, 12)
+#else
+#define EACH_TOKENS(M, V) M(V, 1) M(V, 2) M(V, 3) M(V, 4) M(V, 5) M(V, 6)
+#endif
+#define BLOCK_NAME(V, T) block_##V##_##T,
+EACH_TOKENS(BLOCK, 2)
+#if ROW_VECTORS == 1
+EACH_TOKENS(BLOCK, 1)
+#endif
+static block_fn *const block_table[BLOCK_VECTORS][BLOCK_TOKENS] = {
+#if ROW_VECTORS == 1
+    { EACH_TOKENS(BLOCK_NAME, 1) },
+#else
+    { NULL }, /* a panel is both vectors */
+#endif
+    { EACH_TOKENS(BLOCK_NAME, 2) },
+};
+
+/* Up to 256 columns from k of one row vector, which starts at a tile. Returns the columns, whole chunks. */
+INLINE int turn(const ash_dtype type, const ash_matrix *w, int64_t panel, int64_t k, int row_vector, block_scratch *b, float *out)
+{
+    int cols = (int)smaller(w->cols - k, BLOCK_COLS);
+    const int chunk_cols = is_float_type(type) ? float_chunk_cols(type) : type == ASH_Q8_0 ? 32 : 64;
+    cols = (cols + chunk_cols - 1) / chunk_cols * chunk_cols;
+    const uint8_t *data = w->data + panel * w->panel_bytes;
+    if (!is_float_type(type)) {
+        turn_codes(type, data + k / Q_TILE_COLS * q_tile_bytes(type), cols, row_vector, &b->scales, b->codes, out);
+    } else if (type == ASH_F8_E4M3) {
+        for (int i = 0; i < cols; i += 128) { /* the columns of a block's scale */
+            float scales[16];
+            f8_scales(w, panel, k + i, scales);
+            turn_floats(type, data + 16 * (k + i), (int)smaller(cols - i, 128), row_vector,
+                        vf_to_sigma(vf_load(scales + VR * row_vector)), out + VR * i);
+        }
+    } else {
+        turn_floats(type, data + 16 * k * element_bytes(type), cols, row_vector, vf_zero(), out);
+    }
+    return cols;
+}
+
+/* Up to BLOCK_PANELS panels; x: of the first of `tokens` tokens. */
+INLINE void many_panels(const ash_dtype type, const ash_matrix *w, int64_t panel, int panels, const float *x, int64_t x_stride,
+                        int64_t tokens, block_scratch *b, float *sums, float *y, int64_t y_token_stride, int64_t y_panel_stride)
+{
+    const int vectors = panels * ROW_VECTORS;
+    memset(sums, 0, (size_t)tokens * BLOCK_VECTORS * VR * sizeof *sums);
+    int64_t blocks = (tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
+    for (int64_t k = 0; k < w->cols; k += BLOCK_COLS) {
+        int cols = 0;
+        for (int v = 0; v < vectors; v++)
+            cols = turn(type, w, panel + v / ROW_VECTORS, k, v % ROW_VECTORS, b, b->weights[v]);
+        for (int64_t t = 0, left = blocks; t < tokens; left--) {
+            int64_t count = (tokens - t + left - 1) / left; /* even shares */
+            block_table[vectors - 1][count - 1](b, cols, x + t * x_stride + k, x_stride, sums + t * BLOCK_VECTORS * VR);
+            t += count;
+        }
+    }
+    for (int64_t t = 0; t < tokens; t++)
+        for (int v = 0; v < vectors; v++)
+            vf_store(y + t * y_token_stride + v / ROW_VECTORS * y_panel_stride + v % ROW_VECTORS * VR,
+                     vf_from_sigma(vf_load(sums + (t * BLOCK_VECTORS + v) * VR)));
+}
+
+INLINE void many_tokens(const ash_dtype type, const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x,
+                        float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)
+{
+    block_scratch *b = scratch;
+    float *sums = (float *)(void *)(b + 1);
+    int64_t most = smaller(MANY_TOKENS, MANY_X_BYTES / (4 * w->cols));
+    most = most > 8 * BLOCK_TOKENS ? most : 8 * BLOCK_TOKENS;
+    for (int64_t t0 = 0, passes = (x->tokens + most - 1) / most; t0 < x->tokens; passes--) {
+        int64_t count = (x->tokens - t0 + passes - 1) / passes;
+        for (int64_t i = 0; i < panel_count; i += BLOCK_PANELS)
+            many_panels(type, w, panel_first + i, (int)smaller(panel_count - i, BLOCK_PANELS), x->f32 + t0 * x->stride, x->stride,
+                        count, b, sums, y + t0 * y_token_stride + i * y_panel_stride, y_token_stride, y_panel_stride);
+        t0 += count;
+    }
+}
+
+INLINE void matmul_f32(const ash_dtype type, const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x,
+                       float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)
+{
+    if (is_float_type(type) && x->tokens <= FEW_TOKENS) {
+        switch (x->tokens) {
+        case 1: few_tokens(type, 1, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
+        case 2: few_tokens(type, 2, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
+#if FEW_TOKENS == 4
+        case 3: few_tokens(type, 3, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
+        case 4: few_tokens(type, 4, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
+#endif
+        }
+    } else {
+        many_tokens(type, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride, scratch);
+    }
+}
+
+/* The kernels of a level: ash_matmul_f32_<type>_<level>. */
+#define MATMUL_F32(type, name, level)                                                                                 \
+    void ash_matmul_f32_##name##_##level(const ash_matrix *w, int64_t panel_first, int64_t panel_count,               \
+                                         const ash_acts *x, float *y, int64_t y_token_stride, int64_t y_panel_stride, \
+                                         void *scratch)                                                               \
+    {                                                                                                                 \
+        matmul_f32(type, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride, scratch);                 \
+    }
+#define MATMUL_F32_ALL(level)                 \
+    MATMUL_F32(ASH_F32, f32, level)           \
+    MATMUL_F32(ASH_F16, f16, level)           \
+    MATMUL_F32(ASH_BF16, bf16, level)         \
+    MATMUL_F32(ASH_F8_E4M3, f8_e4m3, level)   \
+    MATMUL_F32(ASH_Q4_0, q4_0, level)         \
+    MATMUL_F32(ASH_Q4_1, q4_1, level)         \
+    MATMUL_F32(ASH_Q5_0, q5_0, level)         \
+    MATMUL_F32(ASH_Q5_1, q5_1, level)         \
+    MATMUL_F32(ASH_Q8_0, q8_0, level)         \
+    MATMUL_F32(ASH_Q4_K, q4_k, level)         \
+    MATMUL_F32(ASH_Q5_K, q5_k, level)         \
+    MATMUL_F32(ASH_Q6_K, q6_k, level)
+
+#endif
