@@ -92,9 +92,6 @@ ASHLAR_API void ashlar_segments_free(ashlar_segment *segments, size_t count);
 /* The same, straight to token ids; *ids is freed with ashlar_free. */
 ASHLAR_API int ashlar_chat_tokens(const ashlar_model *model, const char *role, const char *text, int first, int reply,
                                   int32_t **ids, size_t *count, ashlar_error *err);
-/* The ids that the template puts after an assistant's answer (its end-of-turn token and what follows): to be fed before the
- * next message when the answer was generated rather than given as text. *ids is freed with ashlar_free. */
-ASHLAR_API int ashlar_chat_end_tokens(const ashlar_model *model, int32_t **ids, size_t *count, ashlar_error *err);
 
 /* ---- session ---- */
 

@@ -78,7 +78,7 @@ static bool feed_message(chat *c, const char *role, const char *text, bool first
     return fine;
 }
 
-/* What the template puts after an answer: the end-of-turn token, and a newline where there is one. */
+/* The end-of-turn token after an answer; what a template puts between messages comes with the next one. */
 static bool close_answer(chat *c)
 {
     if (!c->answer_open)
@@ -86,7 +86,7 @@ static bool close_answer(chat *c)
     int32_t *ids;
     size_t count;
     ashlar_error err;
-    if (ashlar_chat_end_tokens(c->e.model, &ids, &count, &err) != ASHLAR_OK) {
+    if (ashlar_chat_tokens(c->e.model, "assistant", NULL, 0, 0, &ids, &count, &err) != ASHLAR_OK) {
         fail_public(&err);
         return false;
     }
