@@ -1,8 +1,8 @@
 /* Opens and verifies hostile .ashlar files, behind correct checksums.
  *
  * The first byte of the input is flags; the rest is, with EDITS, a list of changes to a good file that is built here
- * (u16 place, u8 count, count bytes: the place counts in bytes from a region's begin, its upper bits choose the region),
- * and otherwise the file itself. META and GGKV are read too. */
+ * (u16 place, u8 count, count bytes: the place counts in bytes from a region's begin, its upper bits choose the
+ * region), and otherwise the file itself. META and GGKV are read too. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -5,8 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Computes every hash of the file anew, as far as its offsets lie inside: tensors (where `tensors`), data chunks, sections,
- * root, header. */
+/* Computes every hash of the file anew, as far as its offsets lie inside: tensors (where `tensors`), data chunks,
+ * sections, root, header. */
 void test_container_rehash(uint8_t *file, size_t size, int tensors);
 /* Sets version-0 magic, sizes and file_bytes, so that a fuzzer's bytes pass the first gate. */
 void test_container_dress(uint8_t *file, size_t size);

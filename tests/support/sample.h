@@ -12,7 +12,8 @@
 ash_tensor_record test_tensor(uint32_t role, uint32_t layer, uint32_t dtype, uint32_t layout, uint32_t dim_count,
                               const uint64_t *dims);
 /* A member that is rows [first, first + count) of a tensor with `cols` columns; two-dimensional in its source. */
-ash_member_record test_member(uint32_t role, uint32_t dtype, uint64_t cols, uint64_t first, uint64_t count, uint32_t step);
+ash_member_record test_member(uint32_t role, uint32_t dtype, uint64_t cols, uint64_t first, uint64_t count,
+                              uint32_t step);
 /* A tensor with one member of the same name, type and shape. Returns its index. */
 uint32_t test_add(ash_writer *w, const char *name, const ash_tensor_record *t);
 /* Random source blocks of the tensor, tiled where its layout is tiled, into the file; what is put depends on `name`. */
@@ -35,7 +36,7 @@ extern const char *const test_sample_names[SAMPLE_COUNT];
 void test_sample_write(const char *path);
 /* The file's bytes, malloc'd; the caller frees. */
 uint8_t *test_sample_bytes(size_t *size);
-/* A file of one F32 [4] vector and one Q4_0 [2 x 32] matrix, without further sections: for tests that try every byte. */
+/* A file of one F32 [4] vector and one Q4_0 [2 x 32] matrix, without further sections: for tests of every byte. */
 void test_tiny_write(const char *path);
 
 #endif

@@ -1,5 +1,5 @@
-/* FORMAT.md keeps its word: its example file opens, verifies and holds the values that it says, the writer makes the same
- * bytes, its tables give the offsets of the structs, and its worked element lies where it says. */
+/* FORMAT.md keeps its word: its example file opens, verifies and holds the values that it says, the writer makes the
+ * same bytes, its tables give the offsets of the structs, and its worked element lies where it says. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
