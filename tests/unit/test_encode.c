@@ -168,6 +168,10 @@ static void tiny_values(void **state)
         assert_ok(ash_encode_row(ASH_Q4_0, x, 32, &q4, &err), &err);
         assert_int_equal(q8.d & 0x7fff, 0);
         assert_int_equal(q4.d & 0x7fff, 0);
+        for (int i = 0; t < 2 && i < 32; i++) { /* the codes of zero */
+            assert_int_equal(q8.qs[i], 0);
+            assert_int_equal(q4.qs[i % 16], 0x88);
+        }
     }
 }
 

@@ -287,14 +287,14 @@ static void kept_pairs(void **state)
 }
 
 /* Headers are read in growing steps: one of 6 MiB needs several, with a boundary inside a string, an array and the
- * tensor directory. */
+ * tensor directory. Tensors of 20 bytes need padding between them. */
 static void large_header(void **state)
 {
     (void)state;
     ash_error err;
     char *path = test_path("large.gguf"), name[32];
     ash_gguf_writer *w = create(path, 3, 32);
-    const uint64_t count = 100000, dims[4] = { 8, 1, 1, 1 };
+    const uint64_t count = 100000, dims[4] = { 5, 1, 1, 1 };
     ash_gguf_string *strings = calloc(count, sizeof *strings);
     assert_non_null(strings);
     for (uint64_t i = 0; i < count; i++)
@@ -308,14 +308,14 @@ static void large_header(void **state)
         assert_ok(ash_gguf_writer_tensor(w, name, ASH_F32, 1, dims, &err), &err);
     }
     for (uint32_t i = 0; i < 30000; i++) {
-        float row[8] = { (float)i };
+        float row[5] = { (float)i };
         assert_ok(ash_gguf_writer_put(w, row, sizeof row, &err), &err);
     }
     assert_ok(ash_gguf_writer_finish(w, &err), &err);
     ash_gguf *g = open_file(path);
     assert_int_equal(ash_gguf_tensor_count(g), 30000);
     assert_string_equal(ash_gguf_tensor_at(g, 29999)->name, "tensor.29999");
-    float row[8];
+    float row[5];
     assert_ok(ash_gguf_read(g, ash_gguf_tensor_at(g, 29999), 0, row, sizeof row, &err), &err);
     assert_true(row[0] == 29999.0f);
     uint64_t value;

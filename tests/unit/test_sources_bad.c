@@ -373,6 +373,8 @@ static void gguf_parts(void **state)
 
     write_part("s-00002-of-00003.gguf", 2, 3, 3); /* two parts with one number */
     expect_gguf_file(two, ASH_E_FORMAT, "says it is part 3 of 3, its name says 2 of 3; rename it or fetch it again");
+    write_part("s-00002-of-00003.gguf", 1, 4, 4);
+    expect_gguf_file(two, ASH_E_FORMAT, "says it is part 2 of 4, its name says 2 of 3; rename it or fetch it again");
     write_part("s-00002-of-00003.gguf", 0, 3, 3); /* t0 again, under the second part's name */
     assert_int_equal(ash_gguf_open(one, &g, &err), ASH_E_FORMAT);
     write_part("s-00002-of-00003.gguf", 1, 3, 3);
