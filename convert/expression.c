@@ -2,7 +2,9 @@
  * something else there is rewritten here, and what has no equivalent is refused by name:
  *
  *   \s \S     Unicode White_Space; PCRE2's \s also has U+180E
- *   \w \b     Alphabetic, marks, decimal digits, connectors; PCRE2's has every L and N
+ *   \w \b     Alphabetic, marks, decimal digits, connectors; PCRE2's \w has every L and N. For \b also the fractions
+ *             and superscript digits of Latin-1
+ *   \p{L}     with the characters that later versions of Unicode added (unicode_later.c)
  *   \h        a hexadecimal digit (PCRE2: horizontal space);  \v  U+000B (PCRE2: vertical space)
  *   \p{Han}   the script (PCRE2: the script's extensions);  \p{^L}, \p{Letter}: names PCRE2 does not know
  *   (?m: )    the dot matches newlines, (?s: ) in PCRE2
@@ -21,8 +23,6 @@
 
 #define SPACE_SET "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 #define WORD_SET "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
-#define BOUNDARY "(?:(?<=[" WORD_SET "])(?![" WORD_SET "])|(?<![" WORD_SET "])(?=[" WORD_SET "]))"
-#define NO_BOUNDARY "(?:(?<=[" WORD_SET "])(?=[" WORD_SET "])|(?<![" WORD_SET "])(?![" WORD_SET "]))"
 
 typedef struct translation {
     const char *in;
@@ -55,6 +55,34 @@ static void put(translation *t, const char *text, size_t size)
 
 static void puts_to(translation *t, const char *text) { put(t, text, strlen(text)); }
 
+/* What later versions of Unicode added to a category. */
+static void put_later(translation *t, const char *category)
+{
+    char ranges[ASH_LATER_MAX];
+    put(t, ranges, ash_later_ranges(category, ranges, sizeof ranges));
+}
+
+static void put_word(translation *t, const char *before, const char *extra, const char *after)
+{
+    puts_to(t, before);
+    puts_to(t, WORD_SET);
+    put_later(t, "L");
+    put_later(t, "M");
+    put_later(t, "Nd");
+    puts_to(t, extra);
+    puts_to(t, after);
+}
+
+/* \b: a word character on exactly one side; \B: on both or on none. */
+static void put_boundary(translation *t, bool boundary)
+{
+    static const char *const extra = "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
+    put_word(t, "(?:(?<=[", extra, "])");
+    put_word(t, boundary ? "(?![" : "(?=[", extra, "])|");
+    put_word(t, "(?<![", extra, "])");
+    put_word(t, boundary ? "(?=[" : "(?![", extra, "]))");
+}
+
 static ash_status refuse(translation *t, const char *what)
 {
     return ash_fail(t->err, ASH_E_UNSUPPORTED, "the expression's %s at byte %zu has no equivalent here", what, t->at);
@@ -86,7 +114,7 @@ static bool compiles(const char *expression, size_t size, int *code, size_t *whe
 }
 
 /* After \p or \P; t->at is at the brace or the single letter. */
-static ash_status property(translation *t, bool negated)
+static ash_status property(translation *t, bool negated, bool in_class)
 {
     char name[48];
     size_t n = 0;
@@ -109,23 +137,29 @@ static ash_status property(translation *t, bool negated)
         return refuse(t, "property name");
     t->at++;
     name[n] = '\0';
-    char text[80];
-    const char *sign = negated ? "P" : "p";
-    snprintf(text, sizeof text, "\\%s{%s}", sign, name);
+    /* The short name of a general category; any other name is a script where there is such a script. */
+    char text[80], later[ASH_LATER_MAX];
+    const char *sign = negated ? "P" : "p", *category = NULL;
     for (size_t i = 0; i < sizeof categories / sizeof *categories; i++)
         if (strcmp(name, categories[i][0]) == 0)
-            snprintf(text, sizeof text, "\\%s{%s}", sign, categories[i][1]);
-    if (n > 2) {
-        char script[80];
-        int code;
-        size_t where;
-        int length = snprintf(script, sizeof script, "\\%s{sc:%s}", sign, name);
-        if (compiles(script, (size_t)length, &code, &where))
-            memcpy(text, script, sizeof text);
-    } else {
+            category = categories[i][1];
+    if (n <= 2) {
         name[0] = (char)toupper((unsigned char)name[0]);
-        snprintf(text, sizeof text, "\\%s{%s}", sign, name);
+        category = name;
     }
+    size_t more = category ? ash_later_ranges(category, later, sizeof later) : 0;
+    if (category && more != 0 && !(negated && in_class)) { /* a negated one cannot take ranges away inside a class */
+        puts_to(t, in_class ? "" : negated ? "[^" : "[");
+        snprintf(text, sizeof text, "\\p{%s}", category);
+        puts_to(t, text);
+        put(t, later, more);
+        puts_to(t, in_class ? "" : "]");
+        return ASH_OK;
+    }
+    int code, length = snprintf(text, sizeof text, "\\%s{sc:%s}", sign, name);
+    size_t where;
+    if (category || !compiles(text, (size_t)length, &code, &where))
+        snprintf(text, sizeof text, "\\%s{%s}", sign, category ? category : name);
     puts_to(t, text);
     return ASH_OK;
 }
@@ -162,11 +196,11 @@ static ash_status escape(translation *t, bool in_class)
     switch (c) {
     case 's': puts_to(t, in_class ? SPACE_SET : "[" SPACE_SET "]"); return ASH_OK;
     case 'S': puts_to(t, in_class ? "\\P{White_Space}" : "[^" SPACE_SET "]"); return ASH_OK;
-    case 'w': puts_to(t, in_class ? WORD_SET : "[" WORD_SET "]"); return ASH_OK;
+    case 'w': put_word(t, in_class ? "" : "[", "", in_class ? "" : "]"); return ASH_OK;
     case 'W':
         if (in_class)
             return refuse(t, "\\W inside a class");
-        puts_to(t, "[^" WORD_SET "]");
+        put_word(t, "[^", "", "]");
         return ASH_OK;
     case 'h': puts_to(t, in_class ? "0-9A-Fa-f" : "[0-9A-Fa-f]"); return ASH_OK;
     case 'H':
@@ -175,20 +209,32 @@ static ash_status escape(translation *t, bool in_class)
         puts_to(t, "[^0-9A-Fa-f]");
         return ASH_OK;
     case 'v': puts_to(t, "\\x0b"); return ASH_OK;
-    case 'b': puts_to(t, in_class ? "\\x08" : BOUNDARY); return ASH_OK;
+    case 'b':
+        if (in_class)
+            puts_to(t, "\\x08");
+        else
+            put_boundary(t, true);
+        return ASH_OK;
     case 'B':
         if (in_class)
             return refuse(t, "\\B inside a class");
-        puts_to(t, NO_BOUNDARY);
+        put_boundary(t, false);
         return ASH_OK;
-    case 'p': case 'P': return property(t, c == 'P');
+    case 'd': case 'D':
+        if (c == 'D' && in_class)
+            break;
+        puts_to(t, in_class ? "\\p{Nd}" : c == 'D' ? "[^\\p{Nd}" : "[\\p{Nd}");
+        put_later(t, "Nd");
+        puts_to(t, in_class ? "" : "]");
+        return ASH_OK;
+    case 'p': case 'P': return property(t, c == 'P', in_class);
     case 'x': case 'u': return code_point(t, c);
     case 'A': case 'z': case 'Z': case 'G': case 'R': case 'X': case 'K':
         if (in_class)
             return refuse(t, "anchor inside a class");
         break;
     default:
-        if (isalpha((unsigned char)c) && !strchr("dDntrfae", c)) {
+        if (isalpha((unsigned char)c) && !strchr("Dntrfae", c)) {
             char what[8] = { '\\', c };
             return refuse(t, what);
         }

@@ -64,4 +64,9 @@ ash_status ash_draft_pretokenizer(ash_draft *d, const char *name, size_t size, a
 /* Oniguruma's syntax and classes to PCRE2's (expression.c). *out is freed with free(). The result compiles. */
 ash_status ash_expression_translate(const char *text, size_t size, char **out, size_t *out_size, ash_error *err);
 
+/* Ranges, for a class, of the characters that Unicode 15 and 16 added to a category ("L", "Nd"); returns the length, and
+ * 0 where there are none. ASH_LATER_MAX bytes are room enough for any category (unicode_later.c). */
+#define ASH_LATER_MAX 4096
+size_t ash_later_ranges(const char *category, char *out, size_t room);
+
 #endif

@@ -124,8 +124,9 @@ static bool stands_alone(const uint8_t *text, size_t size, size_t start, size_t 
 
 typedef ash_status between_fn(encoding *e, const uint8_t *text, size_t size, ash_error *err);
 
-/* Gives what lies between added tokens to `between` and the tokens to the output. Matches do not overlap: one that is
- * not wanted here (special, or part of a word) is passed over as a whole, as the reference does. */
+/* Gives what lies between added tokens to `between` and the tokens to the output. As in the reference, a match that is
+ * not wanted here (special, or part of a word) is passed over as a whole, and the search goes on behind the match itself:
+ * a token of white space is found even where the token before it has taken that white space. */
 static ash_status added_tokens(encoding *e, const group *g, const uint8_t *text, size_t size, between_fn *between, ash_error *err)
 {
     const ash_vocab *v = &e->t->vocab;
@@ -156,7 +157,6 @@ static ash_status added_tokens(encoding *e, const group *g, const uint8_t *text,
         if (a->flags & ASH_ADDED_RSTRIP)
             while ((step = ash_utf8_char(text + end, size - end, &code)) != 0 && ash_is_space(code))
                 end += step;
-        at = end;
         if (start > done)
             ASH_TRY(between(e, text + done, start - done, err));
         ASH_TRY(ash_ids_reserve(&e->ids, 1, err));
