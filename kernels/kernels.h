@@ -104,7 +104,11 @@ typedef void ash_to_f16_fn(const float *x, int64_t n, uint16_t *out);
  * Query head g of token t: q[t * q_stride + g * head_dim ..]; its result goes to out[t * out_stride + g * head_dim ..].
  * k, v: f16 [positions][head_dim], rows kv_stride halves apart; the row of position p is p % kv_rows.
  * A query at position p sees positions max(0, p - window + 1) .. p (window 0: from 0).
- * out = softmax(scale * q k) v with float sums. Any blocking: within 2^-10 relative of the largest |v| seen. */
+ * head_dim: even, at most 256; vector forms take multiples of 16. Rows of no such position are never read.
+ * out = softmax(scale * q k) v with float sums, in any blocking. With V the largest |v| and S the largest
+ * scale * sum |q k| that a query sees among n positions, forms differ from scalar by at most
+ *   V (2^-20 + 4 (head_dim + 8) 2^-24 S + n 2^-23):
+ * a score errs by (head_dim + 8) 2^-24 of its terms and its weight by as much relative, in the sum and in the product. */
 typedef struct ash_attention {
     const float *q;
     int64_t q_stride;

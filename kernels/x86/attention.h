@@ -6,6 +6,8 @@
  *   S = Q K'        one row of 64 scores a query
  *   m' = max(m, S)  P = e^(S - m')   l = l e^(m - m') + sum P
  *   O = O e^(m - m') + P V
+ * Where the queries are few (decode), transposing K would cost more than it saves: there a score is a dot product along
+ * head_dim of K as it lies, and the sums of a vector's worth of keys fold together.
  * The scratch is bounded whatever the context: 64 x 256 floats each for K' and V, 128 x 256 each for Q and O, 128 x 64
  * for S: 416 KiB. Rows outside the queries' range are never read: the cache need not be initialized.
  */
@@ -26,6 +28,10 @@
 #define TILE_ROWS 4 /* 4 x 2 sums, 2 vectors of B and a broadcast: 11 of 16; 3 vectors do not divide 64 columns */
 #define TILE_VECS 2
 #endif
+
+/* Up to so many queries, a block of K is read as it lies. Folding costs 30 shuffles a query and 16 keys, transposing 256
+ * at head_dim 64, so that they meet at 8. */
+#define FEW_QUERIES 8
 
 typedef struct attention_scratch {
     float k[MAX_HEAD_DIM * KEYS]; /* [head_dim][KEYS] */
@@ -156,45 +162,127 @@ static inline void transpose(const uint16_t *const *rows, int64_t at, float *out
 #endif
 }
 
-/* K and V of positions start .. start + count - 1 as floats; columns of K' and rows of V from count on are zero, up to
- * the next whole vector of keys (K') and not at all (V, which is read `count` rows deep). */
-static void load_keys(const ash_attention *a, int64_t start, int count, attention_scratch *s)
+/* Lane i of the result is the sum of x[i]'s lanes; x has VEC_LANES vectors. */
+static inline vec fold(const vec *x)
+{
+    vec four[VEC_LANES / 4]; /* in each 128-bit lane, the sums of that lane of rows 4 i .. 4 i + 3 */
+#if VEC_LANES == 16
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        const vec *r = x + 4 * i;
+        __m512d a = _mm512_castps_pd(v_add(_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpackhi_ps(r[0], r[1])));
+        __m512d b = _mm512_castps_pd(v_add(_mm512_unpacklo_ps(r[2], r[3]), _mm512_unpackhi_ps(r[2], r[3])));
+        four[i] = v_add(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
+    }
+    vec low = v_add(_mm512_shuffle_f32x4(four[0], four[1], 0x88), _mm512_shuffle_f32x4(four[0], four[1], 0xdd));
+    vec high = v_add(_mm512_shuffle_f32x4(four[2], four[3], 0x88), _mm512_shuffle_f32x4(four[2], four[3], 0xdd));
+    return v_add(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+#else
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const vec *r = x + 4 * i;
+        vec a = v_add(_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1]));
+        vec b = v_add(_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3]));
+        four[i] = v_add(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
+    }
+    return v_add(_mm256_permute2f128_ps(four[0], four[1], 0x20), _mm256_permute2f128_ps(four[0], four[1], 0x31));
+#endif
+}
+
+/* Scores of a tile of queries against VEC_LANES rows of K as they lie. */
+static inline __attribute__((always_inline)) void
+scores_in_place(int rows, int64_t dim, const float *q, const uint16_t *const *keys, float *score)
+{
+    vec sums[TILE_ROWS][VEC_LANES];
+    for (int i = 0; i < VEC_LANES; i++) {
+        vec sum[TILE_ROWS];
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++)
+            sum[r] = v_set(0);
+        for (int64_t d = 0; d < dim; d += VEC_LANES) {
+            vec k = v_load_half(keys[i] + d);
+#pragma GCC unroll 6
+            for (int r = 0; r < rows; r++)
+                sum[r] = v_fma(v_load(q + r * dim + d), k, sum[r]);
+        }
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++)
+            sums[r][i] = sum[r];
+    }
+    for (int r = 0; r < rows; r++)
+        v_store(score + r * KEYS, fold(sums[r]));
+}
+
+#define SCORES_CASE(n) case n: scores_in_place(n, dim, q, keys, score); break;
+
+static __attribute__((noinline)) void
+few_scores(int rows, int64_t dim, const float *q, const uint16_t *const *keys, float *score)
+{
+    switch (rows) {
+        SCORES_CASE(1)
+        SCORES_CASE(2)
+        SCORES_CASE(3)
+        SCORES_CASE(4)
+#if TILE_ROWS == 6
+        SCORES_CASE(5)
+        SCORES_CASE(6)
+#endif
+    default: break;
+    }
+}
+
+/* A block of keys: positions start .. start + count - 1. */
+typedef struct key_block {
+    int64_t start;
+    int count;
+    bool few;                   /* K is read as it lies */
+    const uint16_t *rows[KEYS]; /* of K; a row of zeros from `count` on */
+} key_block;
+
+/* Finds the rows of K, through the ring, and takes V, and K' where the queries are many, into the scratch. V is then
+ * read `count` rows deep. */
+static void load_keys(const ash_attention *a, key_block *block, attention_scratch *s)
 {
     static const uint16_t zeros[MAX_HEAD_DIM];
-    const uint16_t *rows[KEYS];
-    int64_t row = start % a->kv_rows, dim = a->head_dim;
+    int64_t row = block->start % a->kv_rows, dim = a->head_dim;
     for (int i = 0; i < KEYS; i++)
-        rows[i] = zeros;
-    for (int i = 0; i < count; i++) {
-        rows[i] = a->k + row * a->kv_stride;
+        block->rows[i] = zeros;
+    for (int i = 0; i < block->count; i++) {
+        block->rows[i] = a->k + row * a->kv_stride;
         const uint16_t *v = a->v + row * a->kv_stride;
         for (int64_t d = 0; d < dim; d += VEC_LANES)
             v_store(s->v + i * dim + d, v_load_half(v + d));
         row = row + 1 == a->kv_rows ? 0 : row + 1;
     }
-    for (int i = 0; i < KEYS; i += VEC_LANES)
+    for (int i = 0; i < block->count && !block->few; i += VEC_LANES)
         for (int64_t d = 0; d < dim; d += VEC_LANES)
-            transpose(rows + i, d, s->k + d * KEYS + i);
+            transpose(block->rows + i, d, s->k + d * KEYS + i);
 }
 
-/* Scores at positions that the query does not see become -infinity. */
-static void mask(const attention_scratch *s, int query, int64_t start, float *score)
+/* Scores of the first `cols` keys (a multiple of 16) become -infinity where the query does not see them: before `first`
+ * and from `end` on, both relative to the block. */
+static void mask(float *score, int cols, int64_t first, int64_t end)
 {
-    for (int i = 0; i < KEYS; i++)
-        if (start + i < s->first[query] || start + i > s->last[query])
-            score[i] = -__builtin_inff();
+    int low = first < 0 ? 0 : first > KEYS ? KEYS : (int)first, high = end < 0 ? 0 : end > KEYS ? KEYS : (int)end;
+    static const int32_t counting[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+    veci infinity = vi_set(0xff800000), lanes = vi_load(counting);
+    for (int i = 0; i < cols; i += VEC_LANES) {
+        veci key = vi_add(lanes, vi_set((uint32_t)i)), x = v_bits(v_load(score + i));
+        x = vi_select_greater(vi_set((uint32_t)low), key, infinity, x);
+        v_store(score + i, v_of_bits(vi_select_greater(vi_set((uint32_t)high), key, x, infinity)));
+    }
 }
 
 /* One query's scores to weights; its maximum, sum and decay. The maximum starts at -FLT_MAX, not at -infinity: so a
  * query that sees nothing of this block yet gets weights of 0, and no difference of infinities. */
-static void softmax(attention_scratch *s, int query, float *score)
+static void softmax(attention_scratch *s, int query, float *score, int cols)
 {
     vec max = v_load(score);
-    for (int i = VEC_LANES; i < KEYS; i += VEC_LANES)
+    for (int i = VEC_LANES; i < cols; i += VEC_LANES)
         max = v_max(max, v_load(score + i));
     float old = s->max[query], peak = v_hmax(max), now = peak > old ? peak : old;
     vec total = v_set(0), shift = v_set(now);
-    for (int i = 0; i < KEYS; i += VEC_LANES) {
+    for (int i = 0; i < cols; i += VEC_LANES) {
         vec weight = v_exp(v_sub(v_load(score + i), shift));
         total = v_add(total, weight);
         v_store(score + i, weight);
@@ -210,21 +298,24 @@ static void softmax(attention_scratch *s, int query, float *score)
     s->max[query] = now;
 }
 
-/* Positions start .. start + count - 1 for the queries begin .. end - 1, those of one tile. */
-static void one_tile(const ash_attention *a, attention_scratch *s, int begin, int rows, int64_t start, int count)
+/* A block of keys for the queries begin .. begin + rows - 1, those of one tile. */
+static void one_tile(const ash_attention *a, attention_scratch *s, int begin, int rows, const key_block *block)
 {
-    int64_t dim = a->head_dim, last = start + count - 1;
-    int cols = (count + 15) / 16 * 16; /* no scores of keys that nobody sees */
+    int64_t dim = a->head_dim, end = s->last[begin + rows - 1] + 1 - block->start; /* keys that the last query sees */
+    int count = end < block->count ? (int)end : block->count, cols = (count + 15) / 16 * 16;
+    const float *q = s->q + begin * dim;
     float *score = s->s + begin * KEYS;
-    product(rows, cols, dim, s->q + begin * dim, dim, s->k, KEYS, score, KEYS, NULL);
+    if (block->few)
+        for (int i = 0; i < cols; i += VEC_LANES)
+            few_scores(rows, dim, q, block->rows + i, score + i);
+    else
+        product(rows, cols, dim, q, dim, s->k, KEYS, score, KEYS, NULL);
     for (int r = 0; r < rows; r++) {
         int query = begin + r;
-        float *row = score + r * KEYS;
-        for (int i = cols; i < KEYS; i += VEC_LANES)
-            v_store(row + i, v_set(-__builtin_inff()));
-        if (s->first[query] > start || s->last[query] < last || count < KEYS)
-            mask(s, query, start, row);
-        softmax(s, query, row);
+        int64_t first = s->first[query] - block->start, seen_end = s->last[query] + 1 - block->start;
+        if (first > 0 || seen_end < cols)
+            mask(score + r * KEYS, cols, first, seen_end);
+        softmax(s, query, score + r * KEYS, cols);
     }
     product(rows, dim, count, score, KEYS, s->v, dim, s->o + begin * dim, dim, s->decay + begin);
 }
@@ -248,11 +339,12 @@ static void query_block(const ash_attention *a, attention_scratch *s, int64_t be
     int64_t last = s->last[count - 1]; /* first[] and last[] ascend */
     for (int64_t start = s->first[0]; start <= last; start += KEYS) {
         int keys = last - start < KEYS ? (int)(last - start) + 1 : KEYS;
-        load_keys(a, start, keys, s);
+        key_block block = { .start = start, .count = keys, .few = count <= FEW_QUERIES };
+        load_keys(a, &block, s);
         for (int i = 0; i < count; i += TILE_ROWS) {
             int rows = count - i < TILE_ROWS ? count - i : TILE_ROWS;
             if (s->last[i + rows - 1] >= start && s->first[i] < start + keys)
-                one_tile(a, s, i, rows, start, keys);
+                one_tile(a, s, i, rows, &block);
         }
     }
     for (int i = 0; i < count; i++) {

@@ -16,6 +16,7 @@ typedef __m512i veci;
 static inline vec v_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void v_store(float *p, vec x) { _mm512_storeu_ps(p, x); }
 static inline vec v_set(float x) { return _mm512_set1_ps(x); }
+static inline veci vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 static inline veci vi_set(uint32_t x) { return _mm512_set1_epi32((int)x); }
 static inline vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 static inline vec v_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
@@ -75,6 +76,7 @@ typedef __m256i veci;
 static inline vec v_load(const float *p) { return _mm256_loadu_ps(p); }
 static inline void v_store(float *p, vec x) { _mm256_storeu_ps(p, x); }
 static inline vec v_set(float x) { return _mm256_set1_ps(x); }
+static inline veci vi_load(const int32_t *p) { return _mm256_loadu_si256((const void *)p); }
 static inline veci vi_set(uint32_t x) { return _mm256_set1_epi32((int)x); }
 static inline vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 static inline vec v_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }

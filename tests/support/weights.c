@@ -143,7 +143,7 @@ test_matrix weights_make(ash_dtype dtype, int64_t rows, int64_t cols, weight_kin
                          test_rng *rng)
 {
     const ash_dtype_info *info = ash_dtype_find(dtype);
-    uint64_t panel_bytes, row_bytes;
+    uint64_t panel_bytes = 0, row_bytes = 0;
     int64_t panels = (rows + 15) / 16;
     assert_true(ash_panel_bytes(dtype, (uint64_t)cols, &panel_bytes) && ash_row_bytes(dtype, (uint64_t)cols, &row_bytes));
     test_matrix m = { .w = { .dtype = dtype, .rows = rows, .cols = cols, .panel_bytes = (int64_t)panel_bytes } };

@@ -461,8 +461,7 @@ static void one_attention(const ash_kernel *k, const attention_shape *s, int kin
         for (int64_t g = 0; g < s->group; g++) {
             double v_max, score_max, allowed;
             attention_sizes(&c.a, t, g, &v_max, &score_max);
-            /* kernels.h: scores err by (head_dim + 8) 2^-24 of their terms, a weight by as much (relative), twice since
-             * sum and product both have it; n summands round. */
+            /* the bound of kernels.h */
             int64_t seen = s->pos + t + 1;
             allowed = v_max * (0x1p-20 + 4 * (double)(s->head_dim + 8) * 0x1p-24 * score_max + (double)seen * 0x1p-23);
             for (int64_t d = 0; d < s->head_dim; d++) {
