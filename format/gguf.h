@@ -3,6 +3,9 @@
  * Hostile bytes: counts are checked against the bytes that are left before anything is allocated; lengths, dimensions
  * and offsets with checked arithmetic; alignment is a power of two in [8, 2^20]; tensors neither overlap nor leave
  * the file; keys and names are unique; array nesting is refused. Metadata is held in memory byte for byte.
+ * Tensors of a file lie one after another, each aligned, without gaps (ggml refuses others too); their order in the
+ * directory may differ from their order in the data. Padding behind the last one may be missing; bytes behind it are
+ * not looked at.
  */
 #ifndef ASHLAR_FORMAT_GGUF_H
 #define ASHLAR_FORMAT_GGUF_H
@@ -57,7 +60,7 @@ uint64_t ash_gguf_alignment(const ash_gguf *g); /* general.alignment or 32 */
 uint64_t ash_gguf_kv_count(const ash_gguf *g);  /* of the first part */
 const ash_gguf_kv *ash_gguf_kv_at(const ash_gguf *g, uint64_t index);
 const ash_gguf_kv *ash_gguf_find(const ash_gguf *g, const char *key); /* NULL when absent */
-uint32_t ash_gguf_tensor_count(const ash_gguf *g); /* of all parts, in file order */
+uint32_t ash_gguf_tensor_count(const ash_gguf *g); /* of all parts, each in the order of its data */
 const ash_gguf_tensor *ash_gguf_tensor_at(const ash_gguf *g, uint32_t index);
 uint32_t ash_gguf_file_count(const ash_gguf *g);
 const ash_input *ash_gguf_file(const ash_gguf *g, uint32_t index);

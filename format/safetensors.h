@@ -2,7 +2,8 @@
  *
  * The header is hostile: at most 100 MB, offsets exact up to 2^53, every tensor inside the data, sizes equal to
  * shape times dtype, no overlap, no gap, no duplicate name, dtype known by name. An index names files inside its own
- * folder only, every tensor of weight_map in the shard that it names, and every tensor of a shard in weight_map.
+ * folder only (names that end in .safetensors, without separators; links are followed); every
+ * tensor of weight_map is in the shard that it names, and every tensor of a shard in weight_map.
  */
 #ifndef ASHLAR_FORMAT_SAFETENSORS_H
 #define ASHLAR_FORMAT_SAFETENSORS_H

@@ -82,8 +82,9 @@ static void write_quantization(FILE *f, make_fp8 kind)
     }
     const char *inputs = kind == MAKE_FP8_STATIC ? "tensor" : "token";
     const char *weights = kind == MAKE_FP8_CHANNEL ? "channel" : "tensor";
-    fprintf(f, ",\n  \"quantization_config\": {\"quant_method\": \"compressed-tensors\", \"format\": \"float-quantized\", "
-               "\"quantization_status\": \"compressed\", \"ignore\": [\"lm_head\"], \"kv_cache_scheme\": null, "
+    fprintf(f, ",\n  \"quantization_config\": {\"quant_method\": \"compressed-tensors\", "
+               "\"format\": \"float-quantized\", \"quantization_status\": \"compressed\", "
+               "\"ignore\": [\"lm_head\"], \"kv_cache_scheme\": null, "
                "\"config_groups\": {\"group_0\": {\"targets\": [\"Linear\"], \"output_activations\": null, "
                "\"input_activations\": {\"num_bits\": 8, \"type\": \"float\", \"symmetric\": true, "
                "\"strategy\": \"%s\", \"dynamic\": %s}, \"weights\": {\"num_bits\": 8, "
@@ -152,7 +153,8 @@ static void write_tokenizer(const char *folder, const make_spec *s)
     make_token(MAKE_BOS, token);
     fprintf(f, "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"%s\","
                "\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}],\"pair\":["
-               "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":0}}],\"special_tokens\":{\"%s\":{\"id\":\"%s\",\"ids\":[%d],"
+               "{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},{\"Sequence\":{\"id\":\"B\",\"type_id\":0}}],"
+               "\"special_tokens\":{\"%s\":{\"id\":\"%s\",\"ids\":[%d],"
                "\"tokens\":[\"%s\"]}}},", token, token, token, MAKE_BOS, token);
     fprintf(f, "\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true,\"trim_offsets\":true,"
                "\"use_regex\":true},"

@@ -98,9 +98,9 @@ static void worked_blocks(void **state)
 }
 
 /* Random rows of any magnitude: every weight within its bound.
- * Q8_0: |x - d q| <= 0.5 d for the float d; the half d is off by at most 2^-11 of itself (d >= 2^-14), times |q| <= 127;
- * computing x (1 / d) costs less than 2^-21 of 127 steps. Q4_0: the same with |q| <= 8, except where the code 16 is cut
- * to 15: there the step is a whole one, and no value is over 8 steps from zero. */
+ * Q8_0: |x - d q| <= 0.5 d for the float d; the half d is off by at most 2^-11 of itself (d >= 2^-14), times
+ * |q| <= 127; computing x (1 / d) costs less than 2^-21 of 127 steps. Q4_0: the same with |q| <= 8, except where the
+ * code 16 is cut to 15: there the step is a whole one, and no value is over 8 steps from zero. */
 static void error_bounds(void **state)
 {
     (void)state;
