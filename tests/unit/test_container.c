@@ -376,6 +376,9 @@ static void test_members_cover_every_row_once(void **state)
     bad.row_first = 32;
     refuse_at_layout(&t, (ash_member_record[]){ gate, bad }, 2, "does not follow");
     refuse_at_layout(&t, &gate, 1, "does not follow");
+    bad = up;
+    bad.row_count = bad.source_dims[1] = 16;
+    refuse_at_layout(&t, (ash_member_record[]){ gate, bad }, 2, "does not follow");
 }
 
 static void test_two_tensors_of_one_name(void **state)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "format/directory.h"
+#include "format/hash.h"
 #include "format/reader.h"
 #include "format/tile.h"
 #include "tests/support/container.h"
@@ -240,7 +241,6 @@ static void test_section_fields(void **state)
     const size_t strs = (size_t)((uint8_t *)section(file, ASH_SECTION_STRINGS) - file);
     const size_t data = (size_t)((uint8_t *)section(file, ASH_SECTION_DATA) - file);
     const size_t meta = (size_t)((uint8_t *)section(file, ASH_SECTION_META) - file);
-    const size_t hash = (size_t)((uint8_t *)section(file, ASH_SECTION_HASHES) - file);
     const ash_section_record tensors = *section(file, ASH_SECTION_TENSORS);
     const change on_tensors[] = {
         FIELD(ash_section_record, offset, tensors.offset + 8, ASH_E_FORMAT, "not aligned"),
@@ -290,16 +290,35 @@ static void test_section_fields(void **state)
     };
     for (size_t i = 0; i < sizeof shrunk / sizeof shrunk[0]; i++) {
         copy = copy_of(file);
-        ash_section_record *s = section(copy, shrunk[i].id);
-        s->raw_size = s->size -= shrunk[i].less;
+        ash_section_record *less = section(copy, shrunk[i].id);
+        less->raw_size = less->size -= shrunk[i].less;
         test_container_rehash(copy, size_of(copy), 0);
         refuse(copy, size_of(copy), shrunk[i].expected, shrunk[i].word);
         free(copy);
     }
-    /* The root is in two places. */
+    /* The last tensor and its member are gone, its bytes are still there. */
     copy = copy_of(file);
-    ((ash_section_record *)(copy + hash))->hash.low ^= 1;
+    ash_section_record *s = section(copy, ASH_SECTION_TENSORS), *m = section(copy, ASH_SECTION_MEMBERS);
+    s->raw_size = s->size -= sizeof(ash_tensor_record);
+    m->raw_size = m->size -= sizeof(ash_member_record);
+    test_container_rehash(copy, size_of(copy), 0);
+    refuse(copy, size_of(copy), ASH_E_FORMAT, "the data section ends at");
+    free(copy);
+    /* Bytes behind a zstd frame. */
+    copy = copy_of(file);
+    s = section(copy, ASH_SECTION_META);
+    s->size += 1;
+    test_container_rehash(copy, size_of(copy), 0);
+    refuse(copy, size_of(copy), ASH_E_FORMAT, "META is not one zstd frame");
+    free(copy);
+    /* The root is in two places; here the header's own hash is right. */
+    copy = copy_of(file);
+    ((ash_section_record *)(copy + data))->hash.low ^= 1;
     refuse(copy, size_of(copy), ASH_E_CHECKSUM, "header");
+    ash_header *h = (ash_header *)copy;
+    h->header_hash = (ash_hash128){ 0, 0 };
+    h->header_hash = ash_hash(h, sizeof *h);
+    refuse(copy, size_of(copy), ASH_E_FORMAT, "HASH does not fit");
     free(copy);
 }
 
