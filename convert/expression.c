@@ -21,7 +21,8 @@
 
 #include "convert/tokenizer_internal.h"
 
-#define SPACE_SET "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
+#define SPACE_SET                                                                                                      \
+    "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 #define WORD_SET "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
 
 typedef struct translation {
@@ -92,15 +93,44 @@ static char peek(const translation *t, size_t ahead) { return t->size - t->at > 
 
 /* Long names of general categories, which PCRE2 knows by their short ones. */
 static const char *const categories[][2] = {
-    { "letter", "L" }, { "uppercaseletter", "Lu" }, { "lowercaseletter", "Ll" }, { "titlecaseletter", "Lt" },
-    { "modifierletter", "Lm" }, { "otherletter", "Lo" }, { "casedletter", "L&" }, { "mark", "M" }, { "nonspacingmark", "Mn" },
-    { "spacingmark", "Mc" }, { "enclosingmark", "Me" }, { "number", "N" }, { "decimalnumber", "Nd" }, { "letternumber", "Nl" },
-    { "othernumber", "No" }, { "punctuation", "P" }, { "connectorpunctuation", "Pc" }, { "dashpunctuation", "Pd" },
-    { "openpunctuation", "Ps" }, { "closepunctuation", "Pe" }, { "initialpunctuation", "Pi" }, { "finalpunctuation", "Pf" },
-    { "otherpunctuation", "Po" }, { "symbol", "S" }, { "mathsymbol", "Sm" }, { "currencysymbol", "Sc" },
-    { "modifiersymbol", "Sk" }, { "othersymbol", "So" }, { "separator", "Z" }, { "spaceseparator", "Zs" },
-    { "lineseparator", "Zl" }, { "paragraphseparator", "Zp" }, { "other", "C" }, { "control", "Cc" }, { "format", "Cf" },
-    { "surrogate", "Cs" }, { "privateuse", "Co" }, { "unassigned", "Cn" },
+    { "letter", "L" },
+    { "uppercaseletter", "Lu" },
+    { "lowercaseletter", "Ll" },
+    { "titlecaseletter", "Lt" },
+    { "modifierletter", "Lm" },
+    { "otherletter", "Lo" },
+    { "casedletter", "L&" },
+    { "mark", "M" },
+    { "nonspacingmark", "Mn" },
+    { "spacingmark", "Mc" },
+    { "enclosingmark", "Me" },
+    { "number", "N" },
+    { "decimalnumber", "Nd" },
+    { "letternumber", "Nl" },
+    { "othernumber", "No" },
+    { "punctuation", "P" },
+    { "connectorpunctuation", "Pc" },
+    { "dashpunctuation", "Pd" },
+    { "openpunctuation", "Ps" },
+    { "closepunctuation", "Pe" },
+    { "initialpunctuation", "Pi" },
+    { "finalpunctuation", "Pf" },
+    { "otherpunctuation", "Po" },
+    { "symbol", "S" },
+    { "mathsymbol", "Sm" },
+    { "currencysymbol", "Sc" },
+    { "modifiersymbol", "Sk" },
+    { "othersymbol", "So" },
+    { "separator", "Z" },
+    { "spaceseparator", "Zs" },
+    { "lineseparator", "Zl" },
+    { "paragraphseparator", "Zp" },
+    { "other", "C" },
+    { "control", "Cc" },
+    { "format", "Cf" },
+    { "surrogate", "Cs" },
+    { "privateuse", "Co" },
+    { "unassigned", "Cn" },
 };
 
 static bool compiles(const char *expression, size_t size, int *code, size_t *where)
@@ -394,11 +424,13 @@ ash_status ash_expression_translate(const char *text, size_t size, char **out, s
     if (status == ASH_OK && t.no_memory)
         status = ash_fail(err, ASH_E_MEMORY, "no memory for an expression of %zu bytes", size);
     if (status == ASH_OK && t.used > ASH_VOCAB_PATTERN_MAX)
-        status = ash_fail(err, ASH_E_LIMIT, "an expression of %zu bytes, at most %u are taken", t.used, ASH_VOCAB_PATTERN_MAX);
+        status = ash_fail(err, ASH_E_LIMIT, "an expression of %zu bytes, at most %u are taken", t.used,
+                          ASH_VOCAB_PATTERN_MAX);
     if (status == ASH_OK && !compiles(t.out, t.used, &code, &where)) {
         PCRE2_UCHAR message[160];
         pcre2_get_error_message(code, message, sizeof message);
-        status = ash_fail(err, ASH_E_FORMAT, "the expression \"%.120s\" does not compile: %s", text, (char *)message);
+        status = ash_fail(err, ASH_E_FORMAT, "the expression \"%.*s\" does not compile: %s",
+                          size < 120 ? (int)size : 120, text, (char *)message);
     }
     if (status != ASH_OK) {
         free(t.out);

@@ -14,7 +14,8 @@ static const struct pretokenizer {
     const char *first, *second; /* splits, one after another; second may be NULL */
     uint32_t flags;
 } table[] = {
-    { "llama-bpe,llama3,llama-v3", CONTRACTIONS WORDS "|\\p{N}{1,3}" REST, NULL, ASH_VOCAB_IGNORE_MERGES | ASH_VOCAB_ADD_BOS },
+    { "llama-bpe,llama3,llama-v3", CONTRACTIONS WORDS "|\\p{N}{1,3}" REST, NULL,
+      ASH_VOCAB_IGNORE_MERGES | ASH_VOCAB_ADD_BOS },
     { "qwen2,deepseek-r1-qwen", CONTRACTIONS WORDS "|\\p{N}" REST, NULL, 0 },
     { "gpt-2", ASH_GPT2_EXPRESSION, NULL, 0 },
     { "smollm", "\\p{N}", ASH_GPT2_EXPRESSION, 0 },
@@ -48,6 +49,7 @@ ash_status ash_draft_pretokenizer(ash_draft *d, const char *name, size_t size, a
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", table[i].names);
     }
-    return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer.ggml.pre names the pre-tokenizer \"%.*s\", which is not known; known are %s",
+    return ash_fail(err, ASH_E_UNSUPPORTED,
+                    "tokenizer.ggml.pre names the pre-tokenizer \"%.*s\", which is not known; known are %s",
                     size < 64 ? (int)size : 64, name, known);
 }

@@ -54,8 +54,9 @@ ash_status ash_draft_init(ash_draft *d, uint64_t token_count, uint64_t added_max
     memset(d, 0, sizeof *d);
     d->bos = d->eos = d->pad = d->unk = -1;
     if (token_count == 0 || token_count > ASH_VOCAB_TOKENS_MAX || added_max > ASH_VOCAB_ADDED_MAX)
-        return ash_fail(err, ASH_E_LIMIT, "a vocabulary of %llu tokens with %llu added ones; allowed are 1 to %u, and %u",
-                        (unsigned long long)token_count, (unsigned long long)added_max, ASH_VOCAB_TOKENS_MAX, ASH_VOCAB_ADDED_MAX);
+        return ash_fail(
+            err, ASH_E_LIMIT, "a vocabulary of %llu tokens with %llu added ones; allowed are 1 to %u, and %u",
+            (unsigned long long)token_count, (unsigned long long)added_max, ASH_VOCAB_TOKENS_MAX, ASH_VOCAB_ADDED_MAX);
     size_t slots = 16;
     while (slots < 2 * token_count)
         slots *= 2;
@@ -68,7 +69,8 @@ ash_status ash_draft_init(ash_draft *d, uint64_t token_count, uint64_t added_max
     d->owned = malloc((ASH_VOCAB_STEPS_MAX + 1) * sizeof *d->owned);
     if (!d->tokens || !d->map || !d->added || !d->owned) {
         ash_draft_free(d);
-        return ash_fail(err, ASH_E_MEMORY, "no memory for a vocabulary of %llu tokens", (unsigned long long)token_count);
+        return ash_fail(err, ASH_E_MEMORY, "no memory for a vocabulary of %llu tokens",
+                        (unsigned long long)token_count);
     }
     memset(d->map, 0xff, slots * sizeof *d->map);
     return ASH_OK;
@@ -107,16 +109,16 @@ int32_t ash_draft_find(const ash_draft *d, const char *text, size_t size)
 ash_status ash_draft_token_add(ash_draft *d, uint32_t id, ash_draft_token token, bool replace, ash_error *err)
 {
     if (id >= d->token_count)
-        return ash_fail(err, ASH_E_FORMAT, "token \"%.*s\" has id %u in a vocabulary of %u", token.size < 60 ? (int)token.size : 60,
-                        token.text, id, d->token_count);
+        return ash_fail(err, ASH_E_FORMAT, "token \"%.*s\" has id %u in a vocabulary of %u",
+                        token.size < 60 ? (int)token.size : 60, token.text, id, d->token_count);
     if (d->tokens[id].text)
         return ash_fail(err, ASH_E_FORMAT, "tokens \"%.*s\" and \"%.*s\" have the same id %u",
                         d->tokens[id].size < 60 ? (int)d->tokens[id].size : 60, d->tokens[id].text,
                         token.size < 60 ? (int)token.size : 60, token.text, id);
     uint32_t at = slot_of(d, token.text, token.size), other = d->map[at];
     if (other != ASH_VOCAB_NONE && !replace)
-        return ash_fail(err, ASH_E_FORMAT, "token \"%.*s\" has the ids %u and %u", token.size < 60 ? (int)token.size : 60, token.text,
-                        other, id);
+        return ash_fail(err, ASH_E_FORMAT, "token \"%.*s\" has the ids %u and %u",
+                        token.size < 60 ? (int)token.size : 60, token.text, other, id);
     if (other != ASH_VOCAB_NONE)
         d->tokens[other].model = false; /* the merges can only mean one of the two */
     d->tokens[id] = token;
@@ -124,7 +126,8 @@ ash_status ash_draft_token_add(ash_draft *d, uint32_t id, ash_draft_token token,
     return ASH_OK;
 }
 
-static ash_status model_token(const ash_draft *d, const char *text, size_t size, const char *what, uint32_t *id, ash_error *err)
+static ash_status model_token(const ash_draft *d, const char *text, size_t size, const char *what, uint32_t *id,
+                              ash_error *err)
 {
     int32_t found = ash_draft_find(d, text, size);
     if (found < 0 || !d->tokens[found].model)
@@ -134,13 +137,15 @@ static ash_status model_token(const ash_draft *d, const char *text, size_t size,
     return ASH_OK;
 }
 
-ash_status ash_draft_merge(ash_draft *d, const char *left, size_t left_size, const char *right, size_t right_size, ash_error *err)
+ash_status ash_draft_merge(ash_draft *d, const char *left, size_t left_size, const char *right, size_t right_size,
+                           ash_error *err)
 {
     if (d->merge_count == d->merge_room) {
         uint32_t room = d->merge_room ? 2 * d->merge_room : 1u << 14;
         ash_vocab_source_merge *merges = room > ASH_VOCAB_MERGES_MAX ? NULL : realloc(d->merges, room * sizeof *merges);
         if (!merges)
-            return ash_fail(err, room > ASH_VOCAB_MERGES_MAX ? ASH_E_LIMIT : ASH_E_MEMORY, "no room for more than %u merges", d->merge_count);
+            return ash_fail(err, room > ASH_VOCAB_MERGES_MAX ? ASH_E_LIMIT : ASH_E_MEMORY,
+                            "no room for more than %u merges", d->merge_count);
         d->merges = merges;
         d->merge_room = room;
     }
@@ -164,7 +169,8 @@ ash_status ash_draft_added(ash_draft *d, uint32_t id, uint32_t flags, ash_error 
 {
     ash_draft_token *t = &d->tokens[id];
     if (t->added)
-        return ash_fail(err, ASH_E_FORMAT, "the added token \"%.*s\" is listed twice", t->size < 60 ? (int)t->size : 60, t->text);
+        return ash_fail(err, ASH_E_FORMAT, "the added token \"%.*s\" is listed twice", t->size < 60 ? (int)t->size : 60,
+                        t->text);
     if (d->added_count == d->added_room)
         return ash_fail(err, ASH_E_LIMIT, "more than %u added tokens", d->added_room);
     t->added = true;
@@ -173,7 +179,8 @@ ash_status ash_draft_added(ash_draft *d, uint32_t id, uint32_t flags, ash_error 
     return ASH_OK;
 }
 
-ash_status ash_draft_step(ash_draft *d, uint16_t kind, uint16_t behaviour, uint32_t flags, char *text, size_t size, ash_error *err)
+ash_status ash_draft_step(ash_draft *d, uint16_t kind, uint16_t behaviour, uint32_t flags, char *text, size_t size,
+                          ash_error *err)
 {
     if (d->step_count == ASH_VOCAB_STEPS_MAX || size > ASH_VOCAB_PATTERN_MAX) {
         free(text);
@@ -186,7 +193,8 @@ ash_status ash_draft_step(ash_draft *d, uint16_t kind, uint16_t behaviour, uint3
     return ASH_OK;
 }
 
-ash_status ash_draft_split(ash_draft *d, const char *expression, bool literal, uint16_t behaviour, bool invert, ash_error *err)
+ash_status ash_draft_split(ash_draft *d, const char *expression, bool literal, uint16_t behaviour, bool invert,
+                           ash_error *err)
 {
     uint32_t flags = (literal ? ASH_STEP_LITERAL : 0) | (invert ? ASH_STEP_INVERT : 0);
     size_t size = strlen(expression);
@@ -220,7 +228,8 @@ static ash_status byte_tokens(const ash_draft *d, const alphabet *a, ash_vocab_s
         missing |= s->byte_ids[b] < 0;
     }
     if (missing && d->fuse_unk && d->unk >= 0)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "model.fuse_unk with a vocabulary that lacks single bytes is not supported");
+        return ash_fail(err, ASH_E_UNSUPPORTED,
+                        "model.fuse_unk with a vocabulary that lacks single bytes is not supported");
     return ASH_OK;
 }
 
@@ -229,10 +238,21 @@ ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err)
     alphabet a;
     alphabet_make(&a);
     ash_vocab_source s = {
-        .model = ASH_VOCAB_BYTE_BPE, .flags = d->flags, .decoder = ASH_DECODER_BYTES,
-        .bos = d->bos, .eos = d->eos, .pad = d->pad, .unk = d->unk,
-        .token_count = d->token_count, .merge_count = d->merge_count, .added_count = d->added_count, .step_count = d->step_count,
-        .merges = d->merges, .added = d->added, .steps = d->steps, .last_duplicate = d->last_duplicate,
+        .model = ASH_VOCAB_BYTE_BPE,
+        .flags = d->flags,
+        .decoder = ASH_DECODER_BYTES,
+        .bos = d->bos,
+        .eos = d->eos,
+        .pad = d->pad,
+        .unk = d->unk,
+        .token_count = d->token_count,
+        .merge_count = d->merge_count,
+        .added_count = d->added_count,
+        .step_count = d->step_count,
+        .merges = d->merges,
+        .added = d->added,
+        .steps = d->steps,
+        .last_duplicate = d->last_duplicate,
     };
     ASH_TRY(byte_tokens(d, &a, &s, err));
     uint64_t bytes = 1;
@@ -249,7 +269,8 @@ ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err)
     for (uint32_t i = 0; i < d->token_count; i++) {
         const ash_draft_token *t = &d->tokens[i];
         uint32_t size = 0;
-        tokens[i] = (ash_vocab_source_token){ (const uint8_t *)t->text, t->size, 0, t->text ? t->type : ASH_TOKEN_UNUSED, 0 };
+        tokens[i] =
+            (ash_vocab_source_token) { (const uint8_t *)t->text, t->size, 0, t->text ? t->type : ASH_TOKEN_UNUSED, 0 };
         if (t->added)
             tokens[i].flags = ASH_TOKEN_ADDED | (t->special ? ASH_TOKEN_SPECIAL : 0);
         bool decodes = t->text && alphabet_decode(&a, t->text, t->size, at, &size);

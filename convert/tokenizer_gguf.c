@@ -6,7 +6,10 @@
 
 #define KEY "tokenizer.ggml."
 
-static bool is(ash_gguf_string s, const char *text) { return s.size == strlen(text) && memcmp(s.text, text, s.size) == 0; }
+static bool is(ash_gguf_string s, const char *text)
+{
+    return s.size == strlen(text) && memcmp(s.text, text, s.size) == 0;
+}
 
 static ash_status check_model(ash_gguf_string model, ash_error *err)
 {
@@ -18,13 +21,17 @@ static ash_status check_model(ash_gguf_string model, ash_error *err)
         return ASH_OK;
     for (size_t i = 0; i < sizeof later / sizeof *later; i++)
         if (is(model, later[i].name))
-            return ash_fail(err, ASH_E_UNSUPPORTED, KEY "model is \"%s\" (%s), which comes with a later version; this one reads "
-                            "byte-level BPE (\"gpt2\")", later[i].name, later[i].kind);
-    return ash_fail(err, ASH_E_UNSUPPORTED, KEY "model \"%.*s\" is not known; this version reads byte-level BPE (\"gpt2\")",
+            return ash_fail(err, ASH_E_UNSUPPORTED,
+                            KEY "model is \"%s\" (%s), which comes with a later version; this one reads "
+                                "byte-level BPE (\"gpt2\")",
+                            later[i].name, later[i].kind);
+    return ash_fail(err, ASH_E_UNSUPPORTED,
+                    KEY "model \"%.*s\" is not known; this version reads byte-level BPE (\"gpt2\")",
                     model.size < 64 ? (int)model.size : 64, model.text);
 }
 
-static ash_status array(const ash_gguf *g, const char *key, ash_gguf_type element, const ash_gguf_kv **out, ash_error *err)
+static ash_status array(const ash_gguf *g, const char *key, ash_gguf_type element, const ash_gguf_kv **out,
+                        ash_error *err)
 {
     *out = ash_gguf_find(g, key);
     if (!*out || (*out)->type != ASH_GGUF_ARRAY || (*out)->element != element)
@@ -43,7 +50,8 @@ static ash_status read_id(const ash_gguf *g, const char *key, uint32_t count, in
     if (id == UINT32_MAX) /* some writers' word for none */
         return ASH_OK;
     if (id >= count)
-        return ash_fail(err, ASH_E_FORMAT, "%s is %llu in a vocabulary of %u tokens", key, (unsigned long long)id, count);
+        return ash_fail(err, ASH_E_FORMAT, "%s is %llu in a vocabulary of %u tokens", key, (unsigned long long)id,
+                        count);
     *out = (int32_t)id;
     return ASH_OK;
 }
@@ -59,17 +67,21 @@ static ash_status read_tokens(ash_draft *d, const ash_gguf_kv *tokens, const ash
         if (type < ASH_TOKEN_NORMAL || type > ASH_TOKEN_BYTE)
             return ash_fail(err, ASH_E_FORMAT, KEY "token_type of token %u is %d; known are 1 to 6", id, type);
         if (text.size > (1u << 20))
-            return ash_fail(err, ASH_E_LIMIT, "token %u has %llu bytes, at most 1 MiB are taken", id, (unsigned long long)text.size);
+            return ash_fail(err, ASH_E_LIMIT, "token %u has %llu bytes, at most 1 MiB are taken", id,
+                            (unsigned long long)text.size);
         if (text.size == 0)
             continue;
         /* The reference lets the last of equal texts win. */
-        ash_draft_token token = { .text = text.text, .size = (uint32_t)text.size, .type = (uint16_t)type, .model = true };
+        ash_draft_token token = {
+            .text = text.text, .size = (uint32_t)text.size, .type = (uint16_t)type, .model = true
+        };
         ASH_TRY(ash_draft_token_add(d, id, token, true, err));
     }
     return ASH_OK;
 }
 
-/* Control and unknown tokens are special, and so is what ends a text whatever its type says; user-defined ones are found in any text. */
+/* Control and unknown tokens are special, and so is what ends a text whatever its type says; user-defined ones are
+ * found in any text. */
 static ash_status read_added(ash_draft *d, int32_t eot, ash_error *err)
 {
     for (uint32_t id = 0; id < d->token_count; id++) {
@@ -98,15 +110,17 @@ static ash_status read_merges(ash_draft *d, const ash_gguf_kv *merges, ash_error
     return ASH_OK;
 }
 
-static ash_status fill(ash_draft *d, const ash_gguf *g, const ash_gguf_kv *tokens, const ash_gguf_kv *types, ash_error *err)
+static ash_status fill(ash_draft *d, const ash_gguf *g, const ash_gguf_kv *tokens, const ash_gguf_kv *types,
+                       ash_error *err)
 {
     const ash_gguf_kv *merges;
     ash_gguf_string pre;
     int32_t eot;
     bool flag;
     if (!ash_gguf_get_string(g, KEY "pre", &pre))
-        return ash_fail(err, ASH_E_UNSUPPORTED, KEY "pre is missing, so the pre-tokenizer is not known; convert the model to "
-                        "GGUF again with a newer converter");
+        return ash_fail(err, ASH_E_UNSUPPORTED,
+                        KEY "pre is missing, so the pre-tokenizer is not known; convert the model to "
+                            "GGUF again with a newer converter");
     ASH_TRY(ash_draft_pretokenizer(d, pre.text, pre.size, err));
     ASH_TRY(array(g, KEY "merges", ASH_GGUF_STRING, &merges, err));
     ASH_TRY(read_tokens(d, tokens, types, err));
@@ -138,9 +152,11 @@ ash_status ash_import_tokenizer_gguf(const ash_gguf *g, ash_vocab_import *out, a
     ASH_TRY(array(g, KEY "tokens", ASH_GGUF_STRING, &tokens, err));
     if (types && (types->type != ASH_GGUF_ARRAY || (types->element != ASH_GGUF_I32 && types->element != ASH_GGUF_U32) ||
                   types->count != tokens->count))
-        return ash_fail(err, ASH_E_FORMAT, KEY "token_type has not one integer for each of the %llu tokens", (unsigned long long)tokens->count);
+        return ash_fail(err, ASH_E_FORMAT, KEY "token_type has not one integer for each of the %llu tokens",
+                        (unsigned long long)tokens->count);
     ash_draft d;
-    ASH_TRY(ash_draft_init(&d, tokens->count, tokens->count < ASH_VOCAB_ADDED_MAX ? tokens->count : ASH_VOCAB_ADDED_MAX, err));
+    ASH_TRY(ash_draft_init(&d, tokens->count, tokens->count < ASH_VOCAB_ADDED_MAX ? tokens->count : ASH_VOCAB_ADDED_MAX,
+                           err));
     ash_status status = fill(&d, g, tokens, types, err);
     if (status == ASH_OK)
         status = ash_draft_finish(&d, out, err);

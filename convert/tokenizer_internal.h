@@ -39,13 +39,16 @@ void ash_draft_free(ash_draft *d);
 ash_status ash_draft_token_add(ash_draft *d, uint32_t id, ash_draft_token token, bool replace, ash_error *err);
 int32_t ash_draft_find(const ash_draft *d, const char *text, size_t size); /* or -1 */
 /* The next rank: two spellings of the model's vocabulary whose concatenation is one as well. */
-ash_status ash_draft_merge(ash_draft *d, const char *left, size_t left_size, const char *right, size_t right_size, ash_error *err);
+ash_status ash_draft_merge(ash_draft *d, const char *left, size_t left_size, const char *right, size_t right_size,
+                           ash_error *err);
 /* A token (its id is known) that is looked for in the text; ash_vocab_added flags. */
 ash_status ash_draft_added(ash_draft *d, uint32_t id, uint32_t flags, ash_error *err);
 /* Takes over `text` (malloc), also on failure. */
-ash_status ash_draft_step(ash_draft *d, uint16_t kind, uint16_t behaviour, uint32_t flags, char *text, size_t size, ash_error *err);
+ash_status ash_draft_step(ash_draft *d, uint16_t kind, uint16_t behaviour, uint32_t flags, char *text, size_t size,
+                          ash_error *err);
 /* A split at an expression in Oniguruma's syntax, as tokenizer.json writes it, or at a literal. */
-ash_status ash_draft_split(ash_draft *d, const char *expression, bool literal, uint16_t behaviour, bool invert, ash_error *err);
+ash_status ash_draft_split(ash_draft *d, const char *expression, bool literal, uint16_t behaviour, bool invert,
+                           ash_error *err);
 /* Undoes the byte-level alphabet, finds the single-byte tokens and builds the section. */
 ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err);
 
@@ -64,8 +67,8 @@ ash_status ash_draft_pretokenizer(ash_draft *d, const char *name, size_t size, a
 /* Oniguruma's syntax and classes to PCRE2's (expression.c). *out is freed with free(). The result compiles. */
 ash_status ash_expression_translate(const char *text, size_t size, char **out, size_t *out_size, ash_error *err);
 
-/* Ranges, for a class, of the characters that Unicode 15 and 16 added to a category ("L", "Nd"); returns the length, and
- * 0 where there are none. ASH_LATER_MAX bytes are room enough for any category (unicode_later.c). */
+/* Ranges, for a class, of the characters that Unicode 15 and 16 added to a category ("L", "Nd"); returns the length,
+ * and 0 where there are none. ASH_LATER_MAX bytes are room enough for any category (unicode_later.c). */
 #define ASH_LATER_MAX 4096
 size_t ash_later_ranges(const char *category, char *out, size_t room);
 

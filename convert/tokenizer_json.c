@@ -30,7 +30,8 @@ static bool has_byte_level(const cJSON *item)
     const char *type = ash_json_string(item, "type");
     if (type && strcmp(type, "ByteLevel") == 0)
         return true;
-    for (const cJSON *i = ash_json_get(item, "pretokenizers") ? ash_json_get(item, "pretokenizers")->child : NULL; i; i = i->next) {
+    for (const cJSON *i = ash_json_get(item, "pretokenizers") ? ash_json_get(item, "pretokenizers")->child : NULL; i;
+         i = i->next) {
         type = ash_json_string(i, "type");
         if (type && strcmp(type, "ByteLevel") == 0)
             return true;
@@ -47,10 +48,13 @@ static ash_status check_model(const cJSON *root, const cJSON *model, ash_error *
     if (!type && !ash_json_get(model, "merges"))
         return ash_fail(err, ASH_E_FORMAT, "model.type is missing");
     if (type && strcmp(type, "BPE") != 0)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "model.type \"%.40s\" comes with a later version; this one reads byte-level BPE", type);
+        return ash_fail(err, ASH_E_UNSUPPORTED,
+                        "model.type \"%.40s\" comes with a later version; this one reads byte-level BPE", type);
     if (!has_byte_level(ash_json_get(root, "pre_tokenizer")))
-        return ash_fail(err, ASH_E_UNSUPPORTED, "%s comes with a later version; this one reads byte-level BPE (a ByteLevel pre_tokenizer)",
-                        flag(model, "byte_fallback") ? "SentencePiece-like BPE (model.byte_fallback)" : "BPE without a ByteLevel pre_tokenizer");
+        return ash_fail(err, ASH_E_UNSUPPORTED,
+                        "%s comes with a later version; this one reads byte-level BPE (a ByteLevel pre_tokenizer)",
+                        flag(model, "byte_fallback") ? "SentencePiece-like BPE (model.byte_fallback)"
+                                                     : "BPE without a ByteLevel pre_tokenizer");
     static const char *const refused[] = { "dropout", "continuing_subword_prefix", "end_of_word_suffix" };
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         if (given(model, refused[i]))
@@ -65,12 +69,14 @@ static ash_status id_of(const cJSON *item, const char *text, uint32_t *out, ash_
     uint64_t id;
     *out = 0;
     if (!ash_json_u64(item, &id) || id >= ASH_VOCAB_TOKENS_MAX)
-        return ash_fail(err, ASH_E_FORMAT, "token \"%.60s\" has no id from 0 to %u", text ? text : "?", ASH_VOCAB_TOKENS_MAX - 1);
+        return ash_fail(err, ASH_E_FORMAT, "token \"%.60s\" has no id from 0 to %u", text ? text : "?",
+                        ASH_VOCAB_TOKENS_MAX - 1);
     *out = (uint32_t)id;
     return ASH_OK;
 }
 
-static ash_status count_ids(const cJSON *vocab, const cJSON *added, uint64_t *count, uint64_t *added_count, ash_error *err)
+static ash_status count_ids(const cJSON *vocab, const cJSON *added, uint64_t *count, uint64_t *added_count,
+                            ash_error *err)
 {
     uint64_t entries = 0;
     uint32_t id;
@@ -84,7 +90,8 @@ static ash_status count_ids(const cJSON *vocab, const cJSON *added, uint64_t *co
         *count = id >= *count ? (uint64_t)id + 1 : *count;
     }
     if (*count > entries + HOLES_MAX)
-        return ash_fail(err, ASH_E_FORMAT, "ids reach %llu for %llu tokens", (unsigned long long)*count - 1, (unsigned long long)entries);
+        return ash_fail(err, ASH_E_FORMAT, "ids reach %llu for %llu tokens", (unsigned long long)*count - 1,
+                        (unsigned long long)entries);
     return ASH_OK;
 }
 
@@ -97,9 +104,11 @@ static ash_status read_added(ash_draft *d, const cJSON *item, ash_error *err)
     ASH_TRY(id_of(ash_json_get(item, "id"), text, &id, err));
     int32_t known = ash_draft_find(d, text, size);
     if (known >= 0 && (uint32_t)known != id)
-        return ash_fail(err, ASH_E_FORMAT, "the added token \"%.60s\" has id %u, and %d in the vocabulary", text, id, known);
+        return ash_fail(err, ASH_E_FORMAT, "the added token \"%.60s\" has id %u, and %d in the vocabulary", text, id,
+                        known);
     if (known < 0)
-        ASH_TRY(ash_draft_token_add(d, id, (ash_draft_token){ .text = text, .size = size, .type = ASH_TOKEN_USER }, false, err));
+        ASH_TRY(ash_draft_token_add(d, id, (ash_draft_token) { .text = text, .size = size, .type = ASH_TOKEN_USER },
+                                    false, err));
     static const struct { const char *key; uint32_t flag; } flags_of[] = {
         { "special", ASH_ADDED_SPECIAL }, { "lstrip", ASH_ADDED_LSTRIP }, { "rstrip", ASH_ADDED_RSTRIP },
         { "single_word", ASH_ADDED_SINGLE_WORD }, { "normalized", ASH_ADDED_NORMALIZED },
@@ -122,7 +131,8 @@ static ash_status read_merge(ash_draft *d, const cJSON *item, ash_error *err)
     const cJSON *left = item ? item->child : NULL, *right = left ? left->next : NULL;
     if (!cJSON_IsArray(item) || !cJSON_IsString(left) || !cJSON_IsString(right) || right->next)
         return ash_fail(err, ASH_E_FORMAT, "merge %u is no pair of strings", d->merge_count);
-    return ash_draft_merge(d, left->valuestring, strlen(left->valuestring), right->valuestring, strlen(right->valuestring), err);
+    return ash_draft_merge(d, left->valuestring, strlen(left->valuestring), right->valuestring,
+                           strlen(right->valuestring), err);
 }
 
 static ash_status read_model(ash_draft *d, const cJSON *model, const cJSON *added, ash_error *err)
@@ -210,7 +220,8 @@ ash_status ash_import_tokenizer_hf(const char *folder, ash_vocab_import *out, as
     if (!path || !config_path)
         status = ash_fail(err, ASH_E_MEMORY, "%s: no memory for a path", folder);
     else if (!ash_path_exists(path))
-        status = ash_fail(err, ASH_E_FORMAT, "%s: has no tokenizer.json; save the tokenizer in the fast format beside the model", folder);
+        status = ash_fail(err, ASH_E_FORMAT,
+                          "%s: has no tokenizer.json; save the tokenizer in the fast format beside the model", folder);
     if (status == ASH_OK)
         status = ash_json_read_file(path, JSON_MAX, &root, err);
     if (status == ASH_OK && ash_path_exists(config_path))

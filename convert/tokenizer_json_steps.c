@@ -51,8 +51,10 @@ ash_status ash_json_normalizer(ash_draft *d, const cJSON *item, ash_error *err)
     for (uint32_t i = 0; i < d->added_count; i++)
         for (uint32_t j = 0; (d->added[i].flags & ASH_ADDED_NORMALIZED) && j < d->added[i].size; j++)
             if (d->added[i].bytes[j] >= 0x80)
-                return ash_fail(err, ASH_E_UNSUPPORTED, "the added token \"%.*s\" is normalized and not ASCII, which this version "
-                                "does not execute", d->added[i].size < 60 ? (int)d->added[i].size : 60, (const char *)d->added[i].bytes);
+                return ash_fail(err, ASH_E_UNSUPPORTED,
+                                "the added token \"%.*s\" is normalized and not ASCII, which this version "
+                                "does not execute",
+                                d->added[i].size < 60 ? (int)d->added[i].size : 60, (const char *)d->added[i].bytes);
     return ASH_OK;
 }
 
@@ -79,7 +81,8 @@ static ash_status split(ash_draft *d, const cJSON *item, ash_error *err)
     ASH_TRY(behaviour_of(item, &behaviour, err));
     if (!regex == !literal)
         return ash_fail(err, ASH_E_FORMAT, "pre_tokenizer Split: pattern is neither Regex nor String");
-    ash_status status = ash_draft_split(d, regex ? regex : literal, literal != NULL, behaviour, cJSON_IsTrue(ash_json_get(item, "invert")), err);
+    ash_status status = ash_draft_split(d, regex ? regex : literal, literal != NULL, behaviour,
+                                        cJSON_IsTrue(ash_json_get(item, "invert")), err);
     return status == ASH_OK ? ASH_OK : ash_fail_in(err, "pre_tokenizer Split");
 }
 
@@ -103,7 +106,8 @@ static ash_status pre_tokenizer(ash_draft *d, const cJSON *item, int depth, ash_
         return ASH_OK;
     }
     if (d->byte_level)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "pre_tokenizer \"%.60s\" after ByteLevel is not supported by this version", type_of(item));
+        return ash_fail(err, ASH_E_UNSUPPORTED,
+                        "pre_tokenizer \"%.60s\" after ByteLevel is not supported by this version", type_of(item));
     if (is(item, "ByteLevel"))
         return byte_level(d, item, err);
     if (is(item, "Split"))
@@ -118,18 +122,23 @@ static ash_status pre_tokenizer(ash_draft *d, const cJSON *item, int depth, ash_
 ash_status ash_json_pre_tokenizer(ash_draft *d, const cJSON *item, ash_error *err)
 {
     ASH_TRY(pre_tokenizer(d, item, 0, err));
-    return d->byte_level ? ASH_OK : ash_fail(err, ASH_E_UNSUPPORTED, "pre_tokenizer without ByteLevel is not supported by this version");
+    return d->byte_level
+               ? ASH_OK
+               : ash_fail(err, ASH_E_UNSUPPORTED, "pre_tokenizer without ByteLevel is not supported by this version");
 }
 
 /* ---- post_processor ---- */
 
-static ash_status template_token(const ash_draft *d, const cJSON *root, const cJSON *piece, int32_t *out, ash_error *err)
+static ash_status template_token(const ash_draft *d, const cJSON *root, const cJSON *piece, int32_t *out,
+                                 ash_error *err)
 {
     const char *name = ash_json_string(ash_json_get(piece, "SpecialToken"), "id");
     const cJSON *ids = name ? ash_json_get(ash_json_get(ash_json_get(root, "special_tokens"), name), "ids") : NULL;
     uint64_t id;
-    if (!cJSON_IsArray(ids) || !ids->child || ids->child->next || !ash_json_u64(ids->child, &id) || id >= d->token_count)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "post_processor TemplateProcessing: \"%.60s\" is not one token", name ? name : "?");
+    if (!cJSON_IsArray(ids) || !ids->child || ids->child->next || !ash_json_u64(ids->child, &id) ||
+        id >= d->token_count)
+        return ash_fail(err, ASH_E_UNSUPPORTED, "post_processor TemplateProcessing: \"%.60s\" is not one token",
+                        name ? name : "?");
     *out = (int32_t)id;
     return ASH_OK;
 }
@@ -156,8 +165,10 @@ static ash_status template(ash_draft *d, const cJSON *item, ash_error *err)
         }
     }
     if (texts != 1 || before > 1 || after > 1)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "post_processor TemplateProcessing with %d tokens before %d texts and %d after is not supported",
-                        before, texts, after);
+        return ash_fail(
+            err, ASH_E_UNSUPPORTED,
+            "post_processor TemplateProcessing with %d tokens before %d texts and %d after is not supported", before,
+            texts, after);
     return ASH_OK;
 }
 
@@ -174,7 +185,10 @@ static ash_status post_processor(ash_draft *d, const cJSON *item, int depth, ash
     return is(item, "TemplateProcessing") ? template(d, item, err) : refused("post_processor", item, err);
 }
 
-ash_status ash_json_post_processor(ash_draft *d, const cJSON *item, ash_error *err) { return post_processor(d, item, 0, err); }
+ash_status ash_json_post_processor(ash_draft *d, const cJSON *item, ash_error *err)
+{
+    return post_processor(d, item, 0, err);
+}
 
 /* ---- decoder ---- */
 

@@ -54,9 +54,11 @@ size_t ash_later_ranges(const char *category, char *out, size_t room)
         if (strncmp(later[i].category, category, n) != 0)
             continue;
         uint32_t first = later[i].first;
-        while (i + 1 < COUNT && later[i + 1].first == later[i].last + 1 && strncmp(later[i + 1].category, category, n) == 0)
+        while (i + 1 < COUNT && later[i + 1].first == later[i].last + 1 &&
+               strncmp(later[i + 1].category, category, n) == 0)
             i++;
-        used += (size_t)snprintf(out + used, room - used, first == later[i].last ? "\\x{%x}" : "\\x{%x}-\\x{%x}", first, later[i].last);
+        used += (size_t)snprintf(out + used, room - used, first == later[i].last ? "\\x{%x}" : "\\x{%x}-\\x{%x}", first,
+                                 later[i].last);
         if (used >= room)
             return 0;
     }

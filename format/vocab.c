@@ -10,13 +10,15 @@
 
 static bool power_of_two(uint32_t x) { return x != 0 && (x & (x - 1)) == 0; }
 
-static ash_status check_array(const ash_vocab_header *h, const char *what, uint64_t offset, uint64_t count, uint64_t each,
-                              ash_error *err)
+static ash_status check_array(const ash_vocab_header *h, const char *what, uint64_t offset, uint64_t count,
+                              uint64_t each, ash_error *err)
 {
     uint64_t bytes;
-    if (offset % 8 != 0 || offset < sizeof *h || !ash_mul(count, each, &bytes) || !ash_inside(offset, bytes, h->section_bytes))
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: the %s (%llu of %llu bytes at %llu) lie outside its %llu bytes",
-                        what, (unsigned long long)count, (unsigned long long)each, (unsigned long long)offset,
+    if (offset % 8 != 0 || offset < sizeof *h || !ash_mul(count, each, &bytes) ||
+        !ash_inside(offset, bytes, h->section_bytes))
+        return ash_fail(err, ASH_E_FORMAT,
+                        "tokenizer section: the %s (%llu of %llu bytes at %llu) lie outside its %llu bytes", what,
+                        (unsigned long long)count, (unsigned long long)each, (unsigned long long)offset,
                         (unsigned long long)h->section_bytes);
     return ASH_OK;
 }
@@ -31,27 +33,35 @@ static ash_status check_header(const ash_vocab_header *h, size_t size, ash_error
     if (h->magic != ASH_VOCAB_MAGIC)
         return ash_fail(err, ASH_E_FORMAT, "tokenizer section: magic is 0x%08x, not TOKN", h->magic);
     if (h->version != ASH_VOCAB_VERSION)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: version %u, this build reads %u; convert the model again",
-                        h->version, ASH_VOCAB_VERSION);
+        return ash_fail(err, ASH_E_UNSUPPORTED,
+                        "tokenizer section: version %u, this build reads %u; convert the model again", h->version,
+                        ASH_VOCAB_VERSION);
     if (h->header_bytes != sizeof *h || h->section_bytes != size)
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: header of %u bytes for %llu bytes of section, expected %zu for %zu",
+        return ash_fail(err, ASH_E_FORMAT,
+                        "tokenizer section: header of %u bytes for %llu bytes of section, expected %zu for %zu",
                         h->header_bytes, (unsigned long long)h->section_bytes, sizeof *h, size);
     if (h->model != ASH_VOCAB_BYTE_BPE)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: kind of model %u; this version runs byte-level BPE (1)", h->model);
+        return ash_fail(err, ASH_E_UNSUPPORTED,
+                        "tokenizer section: kind of model %u; this version runs byte-level BPE (1)", h->model);
     if (h->decoder != ASH_DECODER_BYTES)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: decoder %u; this version has bytes (1)", h->decoder);
+        return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: decoder %u; this version has bytes (1)",
+                        h->decoder);
     if (h->flags & ~ASH_VOCAB_FLAGS_KNOWN)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: unknown flags 0x%x", h->flags & ~ASH_VOCAB_FLAGS_KNOWN);
+        return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: unknown flags 0x%x",
+                        h->flags & ~ASH_VOCAB_FLAGS_KNOWN);
     if (h->token_count == 0 || h->token_count > ASH_VOCAB_TOKENS_MAX)
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: %u tokens, allowed are 1 to %u", h->token_count, ASH_VOCAB_TOKENS_MAX);
+        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: %u tokens, allowed are 1 to %u", h->token_count,
+                        ASH_VOCAB_TOKENS_MAX);
     if (!power_of_two(h->slot_count) || !power_of_two(h->merge_slot_count) || h->merge_slot_count < 2)
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: hash tables of %u and %u slots are no powers of two", h->slot_count,
-                        h->merge_slot_count);
+        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: hash tables of %u and %u slots are no powers of two",
+                        h->slot_count, h->merge_slot_count);
     if (h->slot_probes > ASH_VOCAB_PROBES_MAX || h->merge_probes > ASH_VOCAB_PROBES_MAX)
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: searches of %u and %u slots, allowed are %u", h->slot_probes,
-                        h->merge_probes, ASH_VOCAB_PROBES_MAX);
-    if (h->added_count > ASH_VOCAB_ADDED_MAX || h->added_raw_count > h->added_count || h->step_count > ASH_VOCAB_STEPS_MAX)
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: %u added tokens (%u raw) and %u steps, allowed are %u and %u",
+        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: searches of %u and %u slots, allowed are %u",
+                        h->slot_probes, h->merge_probes, ASH_VOCAB_PROBES_MAX);
+    if (h->added_count > ASH_VOCAB_ADDED_MAX || h->added_raw_count > h->added_count ||
+        h->step_count > ASH_VOCAB_STEPS_MAX)
+        return ash_fail(err, ASH_E_FORMAT,
+                        "tokenizer section: %u added tokens (%u raw) and %u steps, allowed are %u and %u",
                         h->added_count, h->added_raw_count, h->step_count, ASH_VOCAB_ADDED_MAX, ASH_VOCAB_STEPS_MAX);
     if (h->pool_bytes > UINT32_MAX)
         return ash_fail(err, ASH_E_FORMAT, "tokenizer section: string pool of %llu bytes, at most 4 GiB - 1",
@@ -63,8 +73,8 @@ static ash_status check_header(const ash_vocab_header *h, size_t size, ash_error
     ASH_TRY(check_array(h, "steps", h->steps, h->step_count, sizeof(ash_vocab_step), err));
     ASH_TRY(check_array(h, "strings", h->pool, h->pool_bytes, 1, err));
     if (!id_or_none(h, h->bos) || !id_or_none(h, h->eos) || !id_or_none(h, h->pad) || !id_or_none(h, h->unk))
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: bos %d, eos %d, pad %d, unk %d in a vocabulary of %u", h->bos, h->eos,
-                        h->pad, h->unk, h->token_count);
+        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: bos %d, eos %d, pad %d, unk %d in a vocabulary of %u",
+                        h->bos, h->eos, h->pad, h->unk, h->token_count);
     for (int i = 0; i < 256; i++)
         if (!id_or_none(h, h->byte_ids[i]))
             return ash_fail(err, ASH_E_FORMAT, "tokenizer section: byte 0x%02x has token %d in a vocabulary of %u", i,
@@ -80,7 +90,8 @@ static ash_status check_lists(const ash_vocab *v, ash_error *err)
         bool normalized = (a->flags & ASH_ADDED_NORMALIZED) != 0;
         if (a->id >= h->token_count || a->bytes == 0 || (a->flags & ~ASH_ADDED_FLAGS_KNOWN) ||
             normalized != (i >= h->added_raw_count) || !ash_inside(a->offset, a->bytes, h->pool_bytes))
-            return ash_fail(err, ASH_E_FORMAT, "tokenizer section: added token %u (id %u, flags 0x%x, %u bytes) is not valid", i, a->id,
+            return ash_fail(err, ASH_E_FORMAT,
+                            "tokenizer section: added token %u (id %u, flags 0x%x, %u bytes) is not valid", i, a->id,
                             a->flags, a->bytes);
     }
     bool splits = false;
@@ -88,13 +99,15 @@ static ash_status check_lists(const ash_vocab *v, ash_error *err)
         const ash_vocab_step *s = &v->steps[i];
         bool split = s->kind == ASH_STEP_SPLIT, normalizes = ash_step_normalizes(s->kind);
         if (!split && !normalizes && s->kind != ASH_STEP_PREFIX_SPACE)
-            return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: step %u has kind %u, which this version does not know", i, s->kind);
+            return ash_fail(err, ASH_E_UNSUPPORTED,
+                            "tokenizer section: step %u has kind %u, which this version does not know", i, s->kind);
         if (s->flags & ~ASH_STEP_FLAGS_KNOWN || s->behaviour > ASH_SPLIT_CONTIGUOUS)
-            return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: step %u has flags 0x%x and behaviour %u, unknown here", i,
-                            s->flags, s->behaviour);
+            return ash_fail(err, ASH_E_UNSUPPORTED,
+                            "tokenizer section: step %u has flags 0x%x and behaviour %u, unknown here", i, s->flags,
+                            s->behaviour);
         if (!ash_inside(s->text_offset, s->text_bytes, h->pool_bytes) || s->text_bytes > ASH_VOCAB_PATTERN_MAX)
-            return ash_fail(err, ASH_E_FORMAT, "tokenizer section: step %u has an expression of %u bytes at %u of %llu", i, s->text_bytes,
-                            s->text_offset, (unsigned long long)h->pool_bytes);
+            return ash_fail(err, ASH_E_FORMAT, "tokenizer section: step %u has an expression of %u bytes at %u of %llu",
+                            i, s->text_bytes, s->text_offset, (unsigned long long)h->pool_bytes);
         if (normalizes && splits)
             return ash_fail(err, ASH_E_FORMAT, "tokenizer section: step %u normalizes after the text is cut", i);
         splits |= !normalizes;
@@ -109,7 +122,8 @@ ash_status ash_vocab_open(const void *section, size_t size, ash_vocab *out, ash_
     if ((uintptr_t)base % 8 != 0)
         return ash_fail(err, ASH_E_ARGUMENT, "tokenizer section: its memory is not aligned to 8 bytes");
     if (base == NULL || size < sizeof(ash_vocab_header))
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: %zu bytes, its header alone takes %zu", size, sizeof(ash_vocab_header));
+        return ash_fail(err, ASH_E_FORMAT, "tokenizer section: %zu bytes, its header alone takes %zu", size,
+                        sizeof(ash_vocab_header));
     const ash_vocab_header *h = section;
     ASH_TRY(check_header(h, size, err));
     ash_vocab v = {

@@ -3,7 +3,8 @@
  * Little-endian. The section starts with ash_vocab_header; all offsets are bytes from the section's start, multiples
  * of 8 for arrays. The arrays do not overlap and lie in the order of the header's fields:
  *
- *   header | tokens[token_count] | slots[slot_count] | merges[merge_slot_count] | added[added_count] | steps[step_count] | pool
+ *   header | tokens[token_count] | slots[slot_count] | merges[merge_slot_count] | added[added_count]
+ *          | steps[step_count] | pool
  *
  * Strings are (offset into the pool, length); they may share bytes and carry no terminator.
  *
@@ -11,19 +12,20 @@
  * stand-ins for bytes, as tokenizer.json and GGUF write them) is undone by the converter. Added tokens, and spellings
  * that are outside the alphabet, keep their UTF-8 text.
  *
- * Finding a token by its bytes. h = XXH3_64bits(bytes, seed 0). Slot h & (slot_count - 1), then the next one (wrapping), at most
- * slot_probes slots; a slot with id ASH_VOCAB_NONE ends the search. A slot matches when its tag is h >> 32 and the
- * token's bytes are equal. An added token may share its bytes with a token of the model: both have slots, so a search
- * that wants a certain flag goes on when the flag is missing.
+ * Finding a token by its bytes. h = XXH3_64bits(bytes, seed 0). Slot h & (slot_count - 1), then the next one
+ * (wrapping), at most slot_probes slots; a slot with id ASH_VOCAB_NONE ends the search. A slot matches when its tag is
+ * h >> 32 and the token's bytes are equal. An added token may share its bytes with a token of the model: both have
+ * slots, so a search that wants a certain flag goes on when the flag is missing.
  *
  * Finding a merge. key = left << 32 | right; x = key * 0x9e3779b97f4a7c15; x ^= x >> 32; x *= 0xd6e8feb86659fd93;
  * slot x >> (64 - log2 merge_slot_count), then the next one (wrapping), at most merge_probes slots; a slot with left
  * ASH_VOCAB_NONE ends the search. Lower ranks merge first; of equal ranks the leftmost.
  *
- * What is checked when: ash_vocab_open checks the header, the arrays' bounds, the single-byte ids, the added tokens and the
- * steps: time that does not grow with the vocabulary. Token records and slots (megabytes, most of them never touched) are checked
- * where they are looked up: a string outside the pool is empty, an id outside the vocabulary is no match. Searches end after slot_probes and
- * merge_probes steps, both at most ASH_VOCAB_PROBES_MAX, so a full or cyclic table costs a bounded time.
+ * What is checked when: ash_vocab_open checks the header, the arrays' bounds, the single-byte ids, the added tokens and
+ * the steps: time that does not grow with the vocabulary. Token records and slots (megabytes, most of them never
+ * touched) are checked where they are looked up: a string outside the pool is empty, an id outside the vocabulary is no
+ * match. Searches end after slot_probes and merge_probes steps, both at most ASH_VOCAB_PROBES_MAX, so a full or cyclic
+ * table costs a bounded time.
  */
 #ifndef ASHLAR_FORMAT_VOCAB_H
 #define ASHLAR_FORMAT_VOCAB_H
@@ -52,11 +54,11 @@ typedef enum ash_vocab_model {
     ASH_VOCAB_UNIGRAM = 3,  /* reserved: scores in the token records */
 } ash_vocab_model;
 
-enum { /* ash_vocab_header.flags; unknown bits are refused */
-    ASH_VOCAB_IGNORE_MERGES = 1u << 0, /* a piece that is a token is that token (every such token has WHOLE) */
-    ASH_VOCAB_ADD_BOS = 1u << 1,       /* the model wants bos in front of a text */
-    ASH_VOCAB_ADD_EOS = 1u << 2,       /* the source's tokenizer ends a text with eos; recorded, not applied to prompts */
-    ASH_VOCAB_GAPS_BLOCK = 1u << 3,    /* a byte without a token separates its neighbours; else they become adjacent */
+enum {                                    /* ash_vocab_header.flags; unknown bits are refused */
+       ASH_VOCAB_IGNORE_MERGES = 1u << 0, /* a piece that is a token is that token (every such token has WHOLE) */
+       ASH_VOCAB_ADD_BOS = 1u << 1,       /* the model wants bos in front of a text */
+       ASH_VOCAB_ADD_EOS = 1u << 2, /* the source's tokenizer ends a text with eos; recorded, not applied to prompts */
+       ASH_VOCAB_GAPS_BLOCK = 1u << 3, /* a byte without a token separates its neighbours; else they become adjacent */
 };
 #define ASH_VOCAB_FLAGS_KNOWN 15u
 
@@ -123,7 +125,8 @@ static inline bool ash_step_normalizes(uint16_t kind) { return kind >= ASH_STEP_
 typedef enum ash_split_behaviour {
     ASH_SPLIT_ISOLATED = 0, /* each match, and what lies between, is a piece */
     ASH_SPLIT_REMOVED = 1,
-    ASH_SPLIT_MERGED_WITH_PREVIOUS = 2, /* a match ends the piece before it; the second of adjacent matches stands alone */
+    ASH_SPLIT_MERGED_WITH_PREVIOUS =
+        2, /* a match ends the piece before it; the second of adjacent matches stands alone */
     ASH_SPLIT_MERGED_WITH_NEXT = 3,
     ASH_SPLIT_CONTIGUOUS = 4, /* adjacent matches form one piece */
 } ash_split_behaviour;
@@ -176,7 +179,8 @@ typedef struct ash_vocab_header {
     uint64_t pool;
     uint64_t pool_bytes;    /* at most 4 GiB - 1 */
     uint64_t reserved1[14];
-    int32_t byte_ids[256];  /* the token of a single byte, or -1: such a byte of the text is dropped (unk where there is one) */
+    int32_t byte_ids[256]; /* the token of a single byte, or -1: such a byte of the text is dropped (unk where there is
+                              one) */
 } ash_vocab_header;
 static_assert(sizeof(ash_vocab_header) == 1280, "vocabulary header");
 static_assert(__builtin_offsetof(ash_vocab_header, tokens) == 88, "vocabulary header, offsets");

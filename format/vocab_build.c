@@ -39,7 +39,8 @@ static int compare_added(const void *a, const void *b)
 }
 
 /* A copy in the section's order, without empty and duplicate texts (of which the lowest id stays). */
-static ash_status sort_added(const ash_vocab_source *s, ash_vocab_source_added **out, uint32_t *count, uint32_t *raw, ash_error *err)
+static ash_status sort_added(const ash_vocab_source *s, ash_vocab_source_added **out, uint32_t *count, uint32_t *raw,
+                             ash_error *err)
 {
     ash_vocab_source_added *list = malloc((s->added_count + 1) * sizeof *list);
     if (!list)
@@ -64,14 +65,17 @@ static ash_status sort_added(const ash_vocab_source *s, ash_vocab_source_added *
     return ASH_OK;
 }
 
-static ash_status plan(layout *l, uint32_t added_count, uint32_t added_raw, const ash_vocab_source_added *added, ash_error *err)
+static ash_status plan(layout *l, uint32_t added_count, uint32_t added_raw, const ash_vocab_source_added *added,
+                       ash_error *err)
 {
     const ash_vocab_source *s = l->source;
     if (s->token_count == 0 || s->token_count > ASH_VOCAB_TOKENS_MAX || s->merge_count > ASH_VOCAB_MERGES_MAX ||
         added_count > ASH_VOCAB_ADDED_MAX || s->step_count > ASH_VOCAB_STEPS_MAX)
-        return ash_fail(err, ASH_E_LIMIT, "tokenizer: %u tokens, %u merges, %u added tokens and %u steps; allowed are 1 to %u, %u, %u and %u",
-                        s->token_count, s->merge_count, added_count, s->step_count, ASH_VOCAB_TOKENS_MAX, ASH_VOCAB_MERGES_MAX,
-                        ASH_VOCAB_ADDED_MAX, ASH_VOCAB_STEPS_MAX);
+        return ash_fail(
+            err, ASH_E_LIMIT,
+            "tokenizer: %u tokens, %u merges, %u added tokens and %u steps; allowed are 1 to %u, %u, %u and %u",
+            s->token_count, s->merge_count, added_count, s->step_count, ASH_VOCAB_TOKENS_MAX, ASH_VOCAB_MERGES_MAX,
+            ASH_VOCAB_ADDED_MAX, ASH_VOCAB_STEPS_MAX);
     uint64_t pool = 0, filled = 0;
     for (uint32_t i = 0; i < s->token_count; i++) {
         pool += s->tokens[i].size;
@@ -82,7 +86,8 @@ static ash_status plan(layout *l, uint32_t added_count, uint32_t added_raw, cons
     for (uint32_t i = 0; i < s->step_count; i++)
         pool += s->steps[i].size;
     if (pool > UINT32_MAX)
-        return ash_fail(err, ASH_E_LIMIT, "tokenizer: %llu bytes of token text, at most 4 GiB - 1", (unsigned long long)pool);
+        return ash_fail(err, ASH_E_LIMIT, "tokenizer: %llu bytes of token text, at most 4 GiB - 1",
+                        (unsigned long long)pool);
     ash_vocab_header *h = &l->h;
     h->magic = ASH_VOCAB_MAGIC;
     h->version = ASH_VOCAB_VERSION;
@@ -256,7 +261,8 @@ ash_status ash_vocab_build(const ash_vocab_source *source, uint8_t **out, size_t
     ASH_TRY(sort_added(source, &added, &added_count, &added_raw, err));
     ash_status status = plan(&l, added_count, added_raw, added, err);
     if (status == ASH_OK && !(l.bytes = calloc(1, l.h.section_bytes)))
-        status = ash_fail(err, ASH_E_MEMORY, "tokenizer: no memory for its %llu bytes", (unsigned long long)l.h.section_bytes);
+        status = ash_fail(err, ASH_E_MEMORY, "tokenizer: no memory for its %llu bytes",
+                          (unsigned long long)l.h.section_bytes);
     if (status == ASH_OK) {
         fill_tokens(&l);
         status = fill_slots(&l, err);

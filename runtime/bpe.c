@@ -130,7 +130,8 @@ static void relink(const ash_vocab *v, node *s, heap *h, uint32_t at)
 static size_t merge_long(const ash_vocab *v, uint32_t *ids, size_t n, node *s, heap h)
 {
     for (size_t i = 0; i < n; i++)
-        s[i] = (node){ ids[i], i == 0 ? NONE : (uint32_t)(i - 1), i + 1 == n ? NONE : (uint32_t)(i + 1), { NONE, NONE } };
+        s[i] =
+            (node) { ids[i], i == 0 ? NONE : (uint32_t)(i - 1), i + 1 == n ? NONE : (uint32_t)(i + 1), { NONE, NONE } };
     for (size_t i = 0; i < n; i++)
         relink(v, s, &h, (uint32_t)i);
     while (h.count != 0) {
@@ -157,7 +158,8 @@ static size_t merge_long(const ash_vocab *v, uint32_t *ids, size_t n, node *s, h
 static ash_status long_piece(ash_bpe *b, const uint8_t *piece, size_t size, ash_ids *ids, ash_error *err)
 {
     if (size > ASH_PIECE_MAX)
-        return ash_fail(err, ASH_E_LIMIT, "text: a single word of %zu bytes, at most %u are taken", size, ASH_PIECE_MAX);
+        return ash_fail(err, ASH_E_LIMIT, "text: a single word of %zu bytes, at most %u are taken", size,
+                        ASH_PIECE_MAX);
     size_t each = 2 * sizeof(uint64_t) + sizeof(node) + sizeof(uint32_t);
     if (b->scratch_bytes < size * each) {
         free(b->scratch);

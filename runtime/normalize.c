@@ -15,7 +15,8 @@ bool ash_normalizes(const ash_vocab *vocab)
 }
 
 /* Characters to their decompositions. Unassigned code points stay. *out is freed with free(). */
-static ash_status decompose(const uint8_t *text, size_t size, utf8proc_option_t options, int32_t **out, size_t *count, ash_error *err)
+static ash_status decompose(const uint8_t *text, size_t size, utf8proc_option_t options, int32_t **out, size_t *count,
+                            ash_error *err)
 {
     size_t room = size + 32, used = 0;
     int32_t *codes = malloc(room * sizeof *codes);
@@ -31,7 +32,8 @@ static ash_status decompose(const uint8_t *text, size_t size, utf8proc_option_t 
             if (!codes)
                 break;
         }
-        utf8proc_ssize_t n = utf8proc_decompose_char((int32_t)code, codes + used, (utf8proc_ssize_t)(room - used), options, NULL);
+        utf8proc_ssize_t n =
+            utf8proc_decompose_char((int32_t)code, codes + used, (utf8proc_ssize_t)(room - used), options, NULL);
         if (n < 0 || (size_t)n > room - used) {
             free(codes);
             return ash_fail(err, ASH_E_FORMAT, "text: U+%04X cannot be normalized", code);
@@ -87,7 +89,8 @@ static ash_status form(uint16_t kind, const uint8_t *text, size_t size, uint8_t 
     ASH_TRY(decompose(text, size, (utf8proc_option_t)options, &codes, &count, err));
     ash_status status = order_marks(codes, count, err);
     if (status == ASH_OK && compose) {
-        utf8proc_ssize_t n = utf8proc_normalize_utf32(codes, (utf8proc_ssize_t)count, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+        utf8proc_ssize_t n =
+            utf8proc_normalize_utf32(codes, (utf8proc_ssize_t)count, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
         count = n < 0 ? 0 : (size_t)n;
     }
     uint8_t *bytes = status == ASH_OK ? malloc(4 * count + 1) : NULL;
@@ -104,7 +107,8 @@ static ash_status form(uint16_t kind, const uint8_t *text, size_t size, uint8_t 
     return status;
 }
 
-ash_status ash_normalize(const ash_vocab *vocab, const uint8_t *text, size_t size, uint8_t **out, size_t *out_size, ash_error *err)
+ash_status ash_normalize(const ash_vocab *vocab, const uint8_t *text, size_t size, uint8_t **out, size_t *out_size,
+                         ash_error *err)
 {
     *out = NULL;
     *out_size = 0;

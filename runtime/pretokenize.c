@@ -57,7 +57,8 @@ static ash_status compile(const ash_vocab_step *s, const uint8_t *text, uint32_t
     if (!out->code) {
         PCRE2_UCHAR message[160];
         pcre2_get_error_message(code, message, sizeof message);
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer: expression %u does not compile at byte %zu: %s", index, (size_t)where, (char *)message);
+        return ash_fail(err, ASH_E_FORMAT, "tokenizer: expression %u does not compile at byte %zu: %s", index,
+                        (size_t)where, (char *)message);
     }
     /* Where there is no machine code for this processor, or executable memory is refused, the interpreter serves. */
     out->compiled = pcre2_jit_compile(out->code, PCRE2_JIT_COMPLETE) == 0;
@@ -94,7 +95,8 @@ void ash_cutter_free(ash_cutter *c)
     free(c);
 }
 
-ash_status ash_cutting_new(const ash_cutter *cutter, ash_piece_fn *piece, void *context, ash_cutting **out, ash_error *err)
+ash_status ash_cutting_new(const ash_cutter *cutter, ash_piece_fn *piece, void *context, ash_cutting **out,
+                           ash_error *err)
 {
     ash_cutting *c = calloc(1, sizeof *c);
     *out = NULL;
@@ -128,8 +130,8 @@ void ash_cutting_free(ash_cutting *c)
 }
 
 /* One search from `at`: *found, and then [*start, *end). */
-static ash_status search(ash_cutting *c, uint32_t index, const uint8_t *text, size_t size, size_t at, bool *found, size_t *start,
-                         size_t *end, ash_error *err)
+static ash_status search(ash_cutting *c, uint32_t index, const uint8_t *text, size_t size, size_t at, bool *found,
+                         size_t *start, size_t *end, ash_error *err)
 {
     const cut_step *s = &c->cutter->steps[index];
     pcre2_match_data *match = c->match[index];
@@ -151,20 +153,23 @@ static ash_status search(ash_cutting *c, uint32_t index, const uint8_t *text, si
     if (rc < 0) {
         PCRE2_UCHAR message[160];
         pcre2_get_error_message(rc, message, sizeof message);
-        return ash_fail(err, ASH_E_LIMIT, "text: the tokenizer's expression gives up at byte %zu of a part of %zu bytes: %s", at, size,
+        return ash_fail(err, ASH_E_LIMIT,
+                        "text: the tokenizer's expression gives up at byte %zu of a part of %zu bytes: %s", at, size,
                         (char *)message);
     }
     const PCRE2_SIZE *span = pcre2_get_ovector_pointer(match);
     *start = span[0];
     *end = span[1];
     if (*start < at || *end < *start || *end > size) /* \K can move the start */
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer: expression %u matches bytes %zu to %zu when asked from %zu", index, *start, *end, at);
+        return ash_fail(err, ASH_E_FORMAT, "tokenizer: expression %u matches bytes %zu to %zu when asked from %zu",
+                        index, *start, *end, at);
     return ASH_OK;
 }
 
 static ash_status run(ash_cutting *c, uint32_t index, const uint8_t *text, size_t size, ash_error *err);
 
-/* The split between matches: spans arrive in order and cover the text; one is held back where the behaviour may extend it. */
+/* The split between matches: spans arrive in order and cover the text; one is held back where the behaviour may extend
+ * it. */
 typedef struct split {
     ash_cutting *c;
     uint32_t index;

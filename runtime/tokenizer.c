@@ -83,8 +83,8 @@ static int compare(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_s
     return order != 0 ? order : a_size < b_size ? -1 : a_size > b_size;
 }
 
-/* The longest record that the text begins with, or NULL. The records are sorted: the last one that is not greater than the text is it, or
- * shares fewer bytes with the text, and then the search repeats with that many. */
+/* The longest record that the text begins with, or NULL. The records are sorted: the last one that is not greater than
+ * the text is it, or shares fewer bytes with the text, and then the search repeats with that many. */
 static const ash_vocab_added *longest_at(const ash_vocab *v, const group *g, const uint8_t *text, size_t size)
 {
     uint32_t low = g->first[text[0]], high = g->end[text[0]];
@@ -125,9 +125,10 @@ static bool stands_alone(const uint8_t *text, size_t size, size_t start, size_t 
 typedef ash_status between_fn(encoding *e, const uint8_t *text, size_t size, ash_error *err);
 
 /* Gives what lies between added tokens to `between` and the tokens to the output. As in the reference, a match that is
- * not wanted here (special, or part of a word) is passed over as a whole, and the search goes on behind the match itself:
- * a token of white space is found even where the token before it has taken that white space. */
-static ash_status added_tokens(encoding *e, const group *g, const uint8_t *text, size_t size, between_fn *between, ash_error *err)
+ * not wanted here (special, or part of a word) is passed over as a whole, and the search goes on behind the match
+ * itself: a token of white space is found even where the token before it has taken that white space. */
+static ash_status added_tokens(encoding *e, const group *g, const uint8_t *text, size_t size, between_fn *between,
+                               ash_error *err)
 {
     const ash_vocab *v = &e->t->vocab;
     bool special = (e->flags & ASH_ENCODE_SPECIAL) != 0;

@@ -46,6 +46,7 @@ ash_status ash_cut(ash_cutting *c, const uint8_t *text, size_t size, ash_error *
 /* True when the vocabulary has normalizers. None of this version changes text that is ASCII alone. */
 bool ash_normalizes(const ash_vocab *vocab);
 /* Valid UTF-8 through all normalizers; *out is freed with free(). */
-ash_status ash_normalize(const ash_vocab *vocab, const uint8_t *text, size_t size, uint8_t **out, size_t *out_size, ash_error *err);
+ash_status ash_normalize(const ash_vocab *vocab, const uint8_t *text, size_t size, uint8_t **out, size_t *out_size,
+                         ash_error *err);
 
 #endif

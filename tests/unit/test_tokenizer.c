@@ -1,4 +1,5 @@
-/* The tokenizer against reference ids, and its own promises: every byte comes back, long words end, both imports agree. */
+/* The tokenizer against reference ids, and its own promises: every byte comes back, long words end, both imports agree.
+ */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,12 +80,13 @@ static int32_t *encode(const loaded *l, const void *text, size_t size, unsigned 
     return ids;
 }
 
-static void assert_ids(const char *what, const char *text, const int32_t *got, size_t got_count, const int32_t *want, size_t count)
+static void assert_ids(const char *what, const char *text, const int32_t *got, size_t got_count, const int32_t *want,
+                       size_t count)
 {
     for (size_t i = 0; i < got_count || i < count; i++)
         if (i >= got_count || i >= count || got[i] != want[i])
-            fail_msg("%s: \"%.80s\": id %zu of %zu is %d, expected %d (of %zu)", what, text, i, got_count, i < got_count ? got[i] : -1,
-                     i < count ? want[i] : -1, count);
+            fail_msg("%s: \"%.80s\": id %zu of %zu is %d, expected %d (of %zu)", what, text, i, got_count,
+                     i < got_count ? got[i] : -1, i < count ? want[i] : -1, count);
 }
 
 /* ---- the vocabularies with reference ids ---- */
@@ -151,10 +153,11 @@ static size_t put_code(uint32_t c, uint8_t *b)
 /* Text of one or two scripts, white space of all kinds, and in every other text broken bytes. */
 static size_t random_text(test_rng *rng, uint8_t *out, size_t room)
 {
-    static const struct { uint32_t from, to; } blocks[] = {
-        { 0x20, 0x7f }, { 0x20, 0x7f }, { 0x00, 0x20 }, { 0x80, 0x250 }, { 0x300, 0x370 }, { 0x370, 0x600 }, { 0x900, 0x980 },
-        { 0x2000, 0x2070 }, { 0x3000, 0x3100 }, { 0x4e00, 0x9fff }, { 0xac00, 0xd7a3 }, { 0xe000, 0xffff }, { 0x10000, 0x20000 },
-        { 0x1f300, 0x1f700 }, { 0x20000, 0x10ffff },
+    static const struct { uint32_t from, to;
+    } blocks[] = {
+        { 0x20, 0x7f },     { 0x20, 0x7f },     { 0x00, 0x20 },       { 0x80, 0x250 },      { 0x300, 0x370 },
+        { 0x370, 0x600 },   { 0x900, 0x980 },   { 0x2000, 0x2070 },   { 0x3000, 0x3100 },   { 0x4e00, 0x9fff },
+        { 0xac00, 0xd7a3 }, { 0xe000, 0xffff }, { 0x10000, 0x20000 }, { 0x1f300, 0x1f700 }, { 0x20000, 0x10ffff },
     };
     size_t used = 0, length = 1 + test_rng_below(rng, 60), many = sizeof blocks / sizeof *blocks;
     size_t first = test_rng_below(rng, many), second = test_rng_below(rng, many);
@@ -184,7 +187,8 @@ static void assert_decodes(const loaded *l, const uint8_t *text, size_t size, co
         size_t n;
         const char *bytes = ash_tokenizer_bytes(l->t, ids[i], &n);
         if (n > size - at || memcmp(bytes, text + at, n) != 0)
-            fail_msg("id %zu of %zu (%d, %zu bytes) does not give the text's bytes from %zu of %zu", i, count, ids[i], n, at, size);
+            fail_msg("id %zu of %zu (%d, %zu bytes) does not give the text's bytes from %zu of %zu", i, count, ids[i],
+                     n, at, size);
         at += n;
     }
     assert_int_equal(at, size);
@@ -215,7 +219,11 @@ static void check_round_trip(loaded l, const char *name)
     unload(&l);
 }
 
-static void test_round_trip_llama_bpe(void **state) { (void)state; check_round_trip(load_shared_vocab("llama-bpe"), "llama-bpe"); }
+static void test_round_trip_llama_bpe(void **state)
+{
+    (void)state;
+    check_round_trip(load_shared_vocab("llama-bpe"), "llama-bpe");
+}
 static void test_round_trip_qwen2(void **state) { (void)state; check_round_trip(load_shared_vocab("qwen2"), "qwen2"); }
 static void test_round_trip_gpt2(void **state) { (void)state; check_round_trip(load_shared_vocab("gpt-2"), "gpt-2"); }
 
@@ -285,7 +293,8 @@ static size_t run_case(const cJSON *base, const cJSON *c)
     set(root, "normalizer", ash_json_get(c, "normalizer"));
     set(root, "pre_tokenizer", ash_json_get(c, "pre_tokenizer"));
     cJSON *added = cJSON_GetObjectItemCaseSensitive(root, "added_tokens");
-    for (const cJSON *i = ash_json_get(c, "added_tokens") ? ash_json_get(c, "added_tokens")->child : NULL; i; i = i->next)
+    for (const cJSON *i = ash_json_get(c, "added_tokens") ? ash_json_get(c, "added_tokens")->child : NULL; i;
+         i = i->next)
         cJSON_AddItemToArray(added, cJSON_Duplicate(i, 1));
     if (cJSON_IsTrue(ash_json_get(c, "ignore_merges"))) {
         cJSON *model = cJSON_GetObjectItemCaseSensitive(root, "model");
@@ -347,9 +356,11 @@ static void write_json_string(FILE *f, const char *text, size_t size)
 /* tokenizer.json of Llama 3, derived from its GGUF vocabulary. Merges as strings or as pairs: both occur. */
 static void write_llama3_json(const ash_gguf *g, const char *path, bool pairs)
 {
-    static const char expression[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
-                                     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-    const ash_gguf_kv *tokens = ash_gguf_find(g, "tokenizer.ggml.tokens"), *merges = ash_gguf_find(g, "tokenizer.ggml.merges"),
+    static const char expression[] =
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
+        "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+    const ash_gguf_kv *tokens = ash_gguf_find(g, "tokenizer.ggml.tokens"),
+                      *merges = ash_gguf_find(g, "tokenizer.ggml.merges"),
                       *types = ash_gguf_find(g, "tokenizer.ggml.token_type");
     FILE *f = fopen(path, "w");
     assert_non_null(f);
@@ -387,10 +398,14 @@ static void write_llama3_json(const ash_gguf *g, const char *path, bool pairs)
             write_json_string(f, text.text, text.size);
         }
     }
-    fputs("]},\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":", f);
+    fputs("]},\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
+          "\"pattern\":{\"Regex\":",
+          f);
     write_json_string(f, expression, sizeof expression - 1);
-    fputs("},\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]},"
-          "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\"}}", f);
+    fputs("},\"behavior\":\"Isolated\",\"invert\":false},{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_"
+          "regex\":false}]},"
+          "\"post_processor\":null,\"decoder\":{\"type\":\"ByteLevel\"}}",
+          f);
     assert_int_equal(fclose(f), 0);
 }
 

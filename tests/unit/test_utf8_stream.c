@@ -57,9 +57,32 @@ static void test_known(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "", "plain", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x9a\x80", "a\xf0\x9f\x9a\x80z",
-        "\x80", "\xbf\xbf", "\xc0\x80", "\xc1\xbf", "\xc3", "\xc3(", "\xe0\x80\x80", "\xe0\x9f\xbf", "\xe0\xa0", "\xed\xa0\x80", "\xed\x9f",
-        "\xf0\x8f\xbf\xbf", "\xf0\x90", "\xf0\x90\x80", "\xf4\x90\x80\x80", "\xf4\x8f\xbf", "\xf5\x80", "\xff\xfe", "\xe2\x82\xe2\x82\xac", "\xf0\x9f\xc3\xa9",
+        "",
+        "plain",
+        "\xc3\xa9",
+        "\xe2\x82\xac",
+        "\xf0\x9f\x9a\x80",
+        "a\xf0\x9f\x9a\x80z",
+        "\x80",
+        "\xbf\xbf",
+        "\xc0\x80",
+        "\xc1\xbf",
+        "\xc3",
+        "\xc3(",
+        "\xe0\x80\x80",
+        "\xe0\x9f\xbf",
+        "\xe0\xa0",
+        "\xed\xa0\x80",
+        "\xed\x9f",
+        "\xf0\x8f\xbf\xbf",
+        "\xf0\x90",
+        "\xf0\x90\x80",
+        "\xf4\x90\x80\x80",
+        "\xf4\x8f\xbf",
+        "\xf5\x80",
+        "\xff\xfe",
+        "\xe2\x82\xe2\x82\xac",
+        "\xf0\x9f\xc3\xa9",
     };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         feed((const uint8_t *)texts[i], strlen(texts[i]), NULL);
@@ -70,8 +93,8 @@ static void test_random(void **state)
     (void)state;
     test_rng rng = test_rng_start("utf8 stream");
     /* Bytes at the edges of the ranges, so that nearly valid sequences are frequent. */
-    static const uint8_t edges[] = { 0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xed, 0xee, 0xef,
-                                     0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff };
+    static const uint8_t edges[] = { 0x00, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc1, 0xc2, 0xdf,
+                                     0xe0, 0xe1, 0xed, 0xee, 0xef, 0xf0, 0xf1, 0xf3, 0xf4, 0xf5, 0xff };
     for (int i = 0; i < 20000; i++) {
         uint8_t bytes[64];
         size_t size = test_rng_below(&rng, 24);
