@@ -47,10 +47,10 @@ static ash_status read_configuration(conversion *c, ash_error *err)
 
 static ash_status read_tokenizer(conversion *c, ash_error *err)
 {
-    if (c->source.kind == ASH_SOURCE_GGUF)
-        ASH_TRY(ash_import_tokenizer_gguf(c->source.gguf, &c->vocab, err));
-    else
+    if (c->source.kind == ASH_SOURCE_HF)
         ASH_TRY(ash_import_tokenizer_hf(c->source.folder, &c->vocab, err));
+    else if (ash_import_tokenizer_gguf(c->source.gguf, &c->vocab, err) != ASH_OK)
+        return ash_fail_in(err, c->source.path);
     if (!c->vocab.section)
         note(c, "the source has no tokenizer: the output takes and gives token ids alone");
     else if (c->vocab.count > c->import.h.vocab)
@@ -140,7 +140,8 @@ static ash_status add_sections(conversion *c, ash_error *err)
         ASH_TRY(ash_writer_add_section(c->writer, ASH_SECTION_TOKENIZER, c->vocab.section, c->vocab.size, false, err));
     char *json = NULL;
     size_t size;
-    ASH_TRY(ash_meta_write(&c->meta, &json, &size, err));
+    if (ash_meta_write(&c->meta, &json, &size, err) != ASH_OK)
+        return ash_fail_in(err, c->source.path);
     ash_status status = ash_writer_add_section(c->writer, ASH_SECTION_META, json, size, true, err);
     free(json);
     if (status != ASH_OK || c->source.kind != ASH_SOURCE_GGUF)

@@ -122,8 +122,10 @@ static ash_status from_folder(const char *folder, ash_meta *meta, ash_error *err
         take_id(json, "bos_token_id", &meta->bos);
         take_id(json, "pad_token_id", &meta->pad);
         cJSON_Delete(json);
-        if (status != ASH_OK)
-            return ash_fail_in(err, names[i]);
+        if (status != ASH_OK) {
+            ash_fail_in(err, names[i]);
+            return ash_fail_in(err, folder);
+        }
     }
     return ASH_OK;
 }
