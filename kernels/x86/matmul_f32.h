@@ -18,43 +18,42 @@ static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 /* ---- few tokens ---- */
 
 #if ROW_VECTORS == 1
-#define FEW_TOKENS 4
+#define FEW_TOKENS 8
 #define PART_VECTORS 16 /* sums in registers, with those of all tokens */
 #else
-#define FEW_TOKENS 2
+#define FEW_TOKENS 4
 #define PART_VECTORS 8
 #endif
-#define PART_COLS 128 /* columns of a part: a block of F8_E4M3 scales */
+#define PART_COLS F8_COLS
 
-/* Units [u0, u0 + U) of up to 128 columns: sums[t][row][8]. */
-INLINE void few_part(const ash_dtype type, const int T, const int U, const uint8_t *chunks, int cols, int u0, int nan,
+/* Units [u0, u0 + U) of up to 128 columns in chunks of 16: added to sums[t][row][8], `scaled` times scales[row]. */
+INLINE void few_part(const ash_dtype type, const int scaled, const int T, const int U, const uint8_t *chunks, int cols, int u0,
                      const float *scales, const float *x, int64_t x_stride, float sums[][16][8])
 {
-    const int chunk_cols = float_chunk_cols(type), chunk_bytes = 16 * chunk_cols * element_bytes(type);
+    const int chunk_bytes = 256 * element_bytes(type);
     vf total[PART_VECTORS];
 #pragma GCC unroll 16
     for (int i = 0; i < 2 * U * T; i++)
-        total[i] = type == ASH_F8_E4M3 ? vf_zero() : vf_load(sums[i % T][FLOAT_ROWS * (2 * u0 + i / T)]);
-    for (int k = 0; k < cols; k += chunk_cols, chunks += chunk_bytes) {
-#pragma GCC unroll 4
-        for (int k8 = 0; k8 < chunk_cols / 8; k8++) {
+        total[i] = scaled ? vf_zero() : vf_load(sums[i % T][FLOAT_ROWS * (2 * u0 + i / T)]);
+    for (int k = 0; k < cols; k += 16, chunks += chunk_bytes) {
+#pragma GCC unroll 2
+        for (int k8 = 0; k8 < 2; k8++) {
             vf xk[FEW_TOKENS];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
             for (int t = 0; t < T; t++)
                 xk[t] = vf_spread_cols(x + t * x_stride + k + 8 * k8);
 #pragma GCC unroll 4
             for (int u = 0; u < U; u++) {
                 vf w[2];
-                load_floats(type, chunks, k8, u0 + u, nan, w);
-#pragma GCC unroll 4
+                load_floats(type, chunks, k8, u0 + u, w);
+#pragma GCC unroll 8
                 for (int t = 0; t < T; t++) {
                     total[2 * u * T + t] = vf_fma(w[0], xk[t], total[2 * u * T + t]);
                     total[(2 * u + 1) * T + t] = vf_fma(w[1], xk[t], total[(2 * u + 1) * T + t]);
                 }
             }
         }
-        if (u0 == 0)
-#pragma GCC unroll 1
+        if (u0 == 0 && !scaled)
             for (int i = 0; i < chunk_bytes; i += 64)
                 _mm_prefetch((const char *)chunks + PREFETCH_BYTES + i, _MM_HINT_T0);
     }
@@ -62,7 +61,7 @@ INLINE void few_part(const ash_dtype type, const int T, const int U, const uint8
     for (int i = 0; i < 2 * U * T; i++) {
         int row = FLOAT_ROWS * (2 * u0 + i / T);
         float *to = sums[i % T][row];
-        vf_store(to, type == ASH_F8_E4M3 ? vf_fma(total[i], vf_row_scales(scales + row), vf_load(to)) : total[i]);
+        vf_store(to, scaled ? vf_fma(total[i], vf_row_scales(scales + row), vf_load(to)) : total[i]);
     }
 }
 
@@ -80,25 +79,26 @@ static inline void fold_rows(float sums[16][8], float *y)
 INLINE void few_tokens(const ash_dtype type, const int T, const ash_matrix *w, int64_t panel_first, int64_t panel_count,
                        const ash_acts *x, float *y, int64_t y_token_stride, int64_t y_panel_stride)
 {
-    enum { ALL = UNITS, FIT = PART_VECTORS / 2 };
-    const int U = FIT / T < ALL ? FIT / T : ALL;
-    const int padded = float_chunk_cols(type);
+    enum { FIT = PART_VECTORS / 2 };
+    const int U = T == 1 ? 4 : T == 2 ? FIT / 2 : T <= 4 ? FIT / 4 : FIT / 8; /* divides UNITS */
     for (int64_t i = 0; i < panel_count; i++) {
         const uint8_t *chunks = w->data + (panel_first + i) * w->panel_bytes;
-        float sums[FEW_TOKENS][16][8], scales[16];
-        memset(sums, 0, sizeof sums);
+        float ALIGNED sums[FEW_TOKENS][16][8], scales[16];
+        uint8_t ALIGNED halves[16 * F8_COLS * 2];
+        memset(sums, 0, T * sizeof sums[0]);
         for (int64_t k = 0; k < w->cols; k += PART_COLS, chunks += 16 * PART_COLS * element_bytes(type)) {
             int cols = (int)smaller(w->cols - k, PART_COLS);
             if (type == ASH_F8_E4M3) {
+                for (int b = 0; b < 16 * PART_COLS; b += 64)
+                    _mm_prefetch((const char *)chunks + PREFETCH_BYTES + b, _MM_HINT_T0);
                 f8_scales(w, panel_first + i, k, scales);
-                if (__builtin_expect(any_f8_nan(chunks, (cols + padded - 1) / padded * padded * 16), 0)) {
-                    for (int u = 0; u < UNITS; u += U)
-                        few_part(type, T, U, chunks, cols, u, 1, scales, x->f32 + k, x->stride, sums);
-                    continue;
-                }
+                halves_of_f8(chunks, cols, halves);
+                for (int u = 0; u < UNITS; u += U)
+                    few_part(ASH_F16, 1, T, U, halves, cols, u, scales, x->f32 + k, x->stride, sums);
+            } else {
+                for (int u = 0; u < UNITS; u += U)
+                    few_part(type, 0, T, U, chunks, cols, u, NULL, x->f32 + k, x->stride, sums);
             }
-            for (int u = 0; u < UNITS; u += U)
-                few_part(type, T, U, chunks, cols, u, 0, scales, x->f32 + k, x->stride, sums);
         }
         for (int t = 0; t < T; t++)
             fold_rows(sums[t], y + t * y_token_stride + i * y_panel_stride);
@@ -120,7 +120,7 @@ INLINE void few_tokens(const ash_dtype type, const int T, const ash_matrix *w, i
 
 typedef struct block_scratch {
     float weights[BLOCK_VECTORS][BLOCK_COLS * VR];
-    uint8_t codes[BLOCK_COLS * VB / 4];
+    uint8_t codes[16 * F8_COLS * 2]; /* or BLOCK_COLS * VB / 4 */
     tile_scales scales;
 } block_scratch;
 #define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
@@ -140,15 +140,18 @@ INLINE void block(const int V, const int T, const block_scratch *b, int cols, co
 #pragma GCC unroll 24
     for (int i = 0; i < V * T * C; i++)
         total[i] = i < V * T ? vf_load(sums + (i / V * BLOCK_VECTORS + i % V) * VR) : vf_zero();
-    const float *w0 = b->weights[0], *w1 = b->weights[V - 1];
-    for (int k = 0; k < cols; k += 4, x += 4, w0 += 4 * VR, w1 += 4 * VR) {
+    const float *w0 = b->weights[0];
+    const float *rows[4] = { x, x + 3 * x_stride, x + 6 * x_stride, x + 9 * x_stride };
+    for (int k = 0; k < cols; k += 4, w0 += 4 * VR) {
+        /* hides from GCC that strides do not change: it would keep a pointer for each row and column */
+        __asm__("" : "+r"(x_stride));
 #pragma GCC unroll 4
         for (int c = 0; c < 4; c++) {
-            vf a = vf_load(w0 + c * VR), d = V > 1 ? vf_load(w1 + c * VR) : a;
+            vf a = vf_load(w0 + c * VR), d = V > 1 ? vf_load(w0 + BLOCK_COLS * VR + c * VR) : a;
 #pragma GCC unroll 12
             for (int t = 0; t < T; t++) {
                 const int i = V * (c % C * T + t);
-                vf xt = vf_set(x[t * x_stride + c]);
+                vf xt = vf_set(rows[t / 3][t % 3 * x_stride + k + c]);
                 total[i] = vf_fma(a, xt, total[i]);
                 if (V > 1)
                     total[i + 1] = vf_fma(d, xt, total[i + 1]);
@@ -193,20 +196,21 @@ static block_fn *const block_table[BLOCK_VECTORS][BLOCK_TOKENS] = {
 INLINE int turn(const ash_dtype type, const ash_matrix *w, int64_t panel, int64_t k, int row_vector, block_scratch *b, float *out)
 {
     int cols = (int)smaller(w->cols - k, BLOCK_COLS);
-    const int chunk_cols = is_float_type(type) ? float_chunk_cols(type) : type == ASH_Q8_0 ? 32 : 64;
+    const int chunk_cols = type == ASH_F8_E4M3 || type == ASH_Q8_0 ? 32 : is_float_type(type) ? 16 : 64;
     cols = (cols + chunk_cols - 1) / chunk_cols * chunk_cols;
     const uint8_t *data = w->data + panel * w->panel_bytes;
     if (!is_float_type(type)) {
         turn_codes(type, data + k / Q_TILE_COLS * q_tile_bytes(type), cols, row_vector, &b->scales, b->codes, out);
     } else if (type == ASH_F8_E4M3) {
-        for (int i = 0; i < cols; i += 128) { /* the columns of a block's scale */
-            float scales[16];
+        for (int i = 0; i < cols; i += F8_COLS) {
+            float ALIGNED scales[16];
             f8_scales(w, panel, k + i, scales);
-            turn_floats(type, data + 16 * (k + i), (int)smaller(cols - i, 128), row_vector,
-                        vf_to_sigma(vf_load(scales + VR * row_vector)), out + VR * i);
+            int n = (int)smaller(cols - i, F8_COLS);
+            halves_of_f8(data + 16 * (k + i), n, b->codes);
+            turn_floats(ASH_F16, 1, b->codes, n, row_vector, vf_to_sigma(vf_load(scales + VR * row_vector)), out + VR * i);
         }
     } else {
-        turn_floats(type, data + 16 * k * element_bytes(type), cols, row_vector, vf_zero(), out);
+        turn_floats(type, 0, data + 16 * k * element_bytes(type), cols, row_vector, vf_zero(), out);
     }
     return cols;
 }
@@ -257,9 +261,13 @@ INLINE void matmul_f32(const ash_dtype type, const ash_matrix *w, int64_t panel_
         switch (x->tokens) {
         case 1: few_tokens(type, 1, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
         case 2: few_tokens(type, 2, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
-#if FEW_TOKENS == 4
         case 3: few_tokens(type, 3, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
         case 4: few_tokens(type, 4, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
+#if FEW_TOKENS == 8
+        case 5: few_tokens(type, 5, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
+        case 6: few_tokens(type, 6, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
+        case 7: few_tokens(type, 7, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
+        case 8: few_tokens(type, 8, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
 #endif
         }
     } else {

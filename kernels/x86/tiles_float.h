@@ -1,8 +1,5 @@
-/* Reading weights as floats: tiles of F32, F16, BF16 and F8_E4M3 as they lie (2 or 1 rows x 8 columns a vector), and
- * tiles of every type turned to rows in lanes. Include a tiles_vec_*.h first.
- *
- * e4m3 becomes a half by moving its 7 bits up to bits 7 .. 13: exponent bias 7 against 15 makes that value / 256, with
- * denormals right, so scales are multiplied by 256. NaN has to be put back.
+/* Reading weights as floats: tiles of F32, F16 and BF16 as they lie (2 or 1 rows x 8 columns a vector), F8_E4M3 by way of
+ * F16, and tiles of every type turned to rows in lanes. Include a tiles_vec_*.h first.
  */
 #ifndef ASHLAR_KERNELS_X86_TILES_FLOAT_H
 #define ASHLAR_KERNELS_X86_TILES_FLOAT_H
@@ -12,89 +9,86 @@
 INLINE int is_float_type(ash_dtype t) { return t == ASH_F32 || t == ASH_F16 || t == ASH_BF16 || t == ASH_F8_E4M3; }
 INLINE int element_bytes(ash_dtype t) { return t == ASH_F32 ? 4 : t == ASH_F8_E4M3 ? 1 : 2; }
 
-#define UNIT_ROWS (VB / 16) /* rows of a unit: two float vectors */
-#define UNITS (16 / UNIT_ROWS)
-#define FLOAT_VECTORS (16 / FLOAT_ROWS) /* of 8 columns of a panel */
+#define UNITS (256 / VB) /* of a panel: VB / 16 rows, two float vectors */
 
-/* Columns 8 k8 .. + 7 of the rows of unit u, from the start of a chunk that holds them: 16 columns, F8_E4M3 32.
- * `nan`: an e4m3 NaN may be among them. */
-INLINE void load_floats(const ash_dtype type, const uint8_t *chunk, int k8, int u, int nan, vf out[2])
+/* Columns 8 k8 .. + 7 of the rows of unit u of a chunk of 16 columns: F32, F16, BF16. */
+INLINE void load_floats(const ash_dtype type, const uint8_t *chunk, int k8, int u, vf out[2])
 {
     if (type == ASH_F32) {
         const uint8_t *p = chunk + 512 * k8 + 2 * VB * u;
         out[0] = vf_load((const float *)(const void *)p);
         out[1] = vf_load((const float *)(const void *)(p + VB));
-    } else if (type == ASH_F8_E4M3) {
-        vi v = v_load(chunk + 256 * (k8 & 1) + VB * u);
-        vi halves = k8 & 2 ? v_unpack_hi8(v_zero(), v) : v_unpack_lo8(v_zero(), v);
-        halves = v_and(v_sra16(halves, 1), v_set16(0xbfff));
-        if (nan)
-            halves = v_fix_f8_nan(halves);
-        out[0] = vf_of_lower_halves(halves);
-        out[1] = vf_of_upper_halves(halves);
     } else {
         const uint8_t *p = chunk + 256 * k8 + VB * u;
         out[0] = type == ASH_F16 ? vf_of_halves(p) : vf_of_bf16s(p);
         out[1] = type == ASH_F16 ? vf_of_halves(p + VB / 2) : vf_of_bf16s(p + VB / 2);
     }
 }
-/* Columns of a chunk. */
-INLINE int float_chunk_cols(ash_dtype t) { return t == ASH_F8_E4M3 ? 32 : 16; }
 
-/* Whether e4m3 codes of `bytes` (a multiple of VB) have a NaN among them. */
-INLINE int any_f8_nan(const uint8_t *p, int64_t bytes)
+#define F8_COLS 128 /* of one block of scales */
+
+/* Up to 128 columns of e4m3 to tiles of F16 that hold a 256th of their values: moving the 7 bits up to bits 7 .. 13 makes
+ * the exponent's bias 15 instead of 7, with denormals right. NaN (0x7f) becomes 1.875 and has to be put back.
+ * The way through memory is the cheap one: a load widens halves in place, a register needs a shuffle too. */
+static inline void halves_of_f8(const uint8_t *chunks, int cols, uint8_t *out)
 {
-    vi most = v_zero(), sign = v_set8(0x80);
-    for (int64_t i = 0; i < bytes; i += VB)
-        most = v_max8u(most, v_or(v_load(p + i), sign));
-    return v_any_equal8(most, 0xff);
+    vi zero = v_zero(), most = zero, sign = v_set8(0x80), keep = v_set16(0xbfff);
+    for (int k = 0; k < cols; k += 32, chunks += 512, out += 1024) {
+        for (int i = 0; i < 512; i += VB) { /* bytes: step 0, step 1, each 8 of a row */
+            vi v = v_load(chunks + i);
+            most = v_max8u(most, v_or(v, sign));
+            v_store(out + i, v_and(v_sra16(v_unpack_lo8(zero, v), 1), keep));
+            v_store(out + 512 + i, v_and(v_sra16(v_unpack_hi8(zero, v), 1), keep));
+        }
+    }
+    if (__builtin_expect(v_any_equal8(most, 0xff), 0))
+        for (uint8_t *p = out - (cols + 31) / 32 * 1024; p < out; p += VB)
+            v_store(p, v_fix_f8_nan(v_load(p)));
 }
 
 /* 256 * the scales of a panel's 16 rows at column k. */
 INLINE void f8_scales(const ash_matrix *w, int64_t panel, int64_t k, float out[16])
 {
-    const float *s = NULL;
-    float same = 1;
-    if (w->scale_kind == ASH_SCALE_TENSOR)
-        same = w->scale[0];
-    else if (w->scale_kind == ASH_SCALE_ROW)
-        s = w->scale + panel * ASH_PANEL_ROWS;
-    else if (w->scale_kind == ASH_SCALE_BLOCK128)
-        s = w->scale + (panel * ((w->cols + 127) / 128) + k / 128) * ASH_PANEL_ROWS;
-    for (int r = 0; r < 16; r++)
-        out[r] = 256 * (s ? s[r] : same);
+    vf unit = vf_set(256);
+    const float *rows;
+    if (w->scale_kind == ASH_SCALE_ROW) {
+        rows = w->scale + panel * ASH_PANEL_ROWS;
+    } else if (w->scale_kind == ASH_SCALE_BLOCK128) {
+        rows = w->scale + (panel * ((w->cols + F8_COLS - 1) / F8_COLS) + k / F8_COLS) * ASH_PANEL_ROWS;
+    } else {
+        vf same = vf_mul(unit, vf_set(w->scale_kind == ASH_SCALE_TENSOR ? w->scale[0] : 1));
+        for (int r = 0; r < 16; r += VR)
+            vf_store(out + r, same);
+        return;
+    }
+    for (int r = 0; r < 16; r += VR)
+        vf_store(out + r, vf_mul(unit, vf_load(rows + r)));
 }
 
 /* ---- rows in lanes: out[VR * k ..] has column k of VR rows in sigma order ---- */
 
-INLINE void turn_floats(const ash_dtype type, const uint8_t *chunks, int cols, int row_vector, vf scale, float *out)
+/* Chunks of 16 columns of F32, F16, BF16; times `scale` if `scaled`. */
+INLINE void turn_floats(const ash_dtype type, const int scaled, const uint8_t *chunks, int cols, int row_vector, vf scale,
+                        float *out)
 {
-    const int chunk_cols = float_chunk_cols(type), chunk_bytes = 16 * chunk_cols * element_bytes(type);
-    for (int k = 0; k < cols; k += chunk_cols, chunks += chunk_bytes) {
+    const int chunk_bytes = 256 * element_bytes(type);
+    for (int k8 = 0; 8 * k8 < cols; k8++) {
+        vi a[4], b[4]; /* of each unit the first vector, the second one */
 #pragma GCC unroll 4
-        for (int k8 = 0; k8 < chunk_cols / 8; k8++) {
-            vi a[4], b[4]; /* of each unit the first vector, the second one */
+        for (int g = 0; g < 4; g++) {
+            vf pair[2];
+            load_floats(type, chunks + k8 / 2 * chunk_bytes, k8 % 2, 4 * row_vector + g, pair);
+            a[g] = v_cast(pair[0]);
+            b[g] = v_cast(pair[1]);
+        }
+        v_transpose4(a);
+        v_transpose4(b);
+        /* 8 columns of a row are two lanes of 4: column c in the even lanes of a[c], c + 4 in the odd ones. */
 #pragma GCC unroll 4
-            for (int g = 0; g < 4; g++) {
-                vf pair[2];
-                load_floats(type, chunks, k8, 4 * row_vector + g, 1, pair);
-                a[g] = v_cast(pair[0]);
-                b[g] = v_cast(pair[1]);
-            }
-            v_transpose4(a);
-            v_transpose4(b);
-            /* 8 columns of a vector are two lanes of 4: column c in the even lanes of a[c], c + 4 in the odd ones. */
-            float *to = out + VR * (k + 8 * k8);
-#pragma GCC unroll 4
-            for (int c = 0; c < 4; c++) {
-                vf even = vf_even_lanes(vf_cast(a[c]), vf_cast(b[c])), odd = vf_odd_lanes(vf_cast(a[c]), vf_cast(b[c]));
-                if (type == ASH_F8_E4M3) {
-                    even = vf_mul(even, scale);
-                    odd = vf_mul(odd, scale);
-                }
-                vf_store(to + VR * c, even);
-                vf_store(to + VR * (c + 4), odd);
-            }
+        for (int c = 0; c < 4; c++) {
+            vf even = vf_even_lanes(vf_cast(a[c]), vf_cast(b[c])), odd = vf_odd_lanes(vf_cast(a[c]), vf_cast(b[c]));
+            vf_store(out + VR * (8 * k8 + c), scaled ? vf_mul(even, scale) : even);
+            vf_store(out + VR * (8 * k8 + c + 4), scaled ? vf_mul(odd, scale) : odd);
         }
     }
 }

@@ -29,7 +29,7 @@ INLINE int64_t q_tile_bytes(ash_dtype t) { return q_header_bytes(t) + Q_TILE_COL
 
 /* The scales of VR rows of a tile, in sigma order. */
 typedef struct tile_scales {
-    float s[Q_TILE_COLS / 16][VR]; /* of each q_scale_cols columns */
+    float ALIGNED s[Q_TILE_COLS / 16][VR]; /* of each q_scale_cols columns */
     float m[Q_TILE_COLS / 32][VR]; /* types with minimums alone */
 } tile_scales;
 

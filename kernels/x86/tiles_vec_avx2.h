@@ -11,6 +11,7 @@
 #define ROW_VECTORS 2
 
 #define INLINE static inline __attribute__((always_inline))
+#define ALIGNED __attribute__((aligned(64)))
 
 typedef __m256i vi;
 typedef __m256 vf;

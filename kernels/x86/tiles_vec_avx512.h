@@ -16,6 +16,7 @@
 #define ROW_VECTORS 1 /* to a panel */
 
 #define INLINE static inline __attribute__((always_inline))
+#define ALIGNED __attribute__((aligned(64))) /* on the stack: no vector crosses a cache line */
 
 typedef __m512i vi;
 typedef __m512 vf;
