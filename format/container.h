@@ -12,6 +12,7 @@
 #define ASH_MAGIC "\x89" "ASHLAR\n" /* 8 bytes; the first is no text, the last shows newline translation */
 #define ASH_VERSION 0
 #define ASH_HEADER_BYTES 4096
+#define ASH_SECTION_ALIGN 64 /* where sections besides DATA begin */
 #define ASH_TENSOR_ALIGN 4096
 #define ASH_DATA_CHUNK_BYTES (UINT64_C(16) << 20)
 #define ASH_SECTION_MAX 48

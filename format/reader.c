@@ -15,7 +15,6 @@
 
 #define RAW_MAX (UINT64_C(1) << 30)            /* a compressed section inflates to at most this */
 #define FEATURES_META_MAX (UINT64_C(16) << 20) /* META larger than this is not searched for the name of a feature */
-#define SECTION_ALIGN 64
 
 struct ash_file {
     char *path;
@@ -137,7 +136,7 @@ static ash_status check_section(const ash_section_record *s, uint64_t file_bytes
         return ash_fail(err, ASH_E_FORMAT, "section %s: %" PRIu64 " bytes cannot hold %" PRIu64, name, s->size,
                         s->raw_size);
     bool data = s->id == ASH_SECTION_DATA;
-    if (s->offset % (data ? ASH_TENSOR_ALIGN : SECTION_ALIGN) != 0 || (data && s->size % ASH_TENSOR_ALIGN != 0))
+    if (s->offset % (data ? ASH_TENSOR_ALIGN : ASH_SECTION_ALIGN) != 0 || (data && s->size % ASH_TENSOR_ALIGN != 0))
         return ash_fail(err, ASH_E_FORMAT, "section %s is not aligned", name);
     return ASH_OK;
 }

@@ -2,7 +2,8 @@
  *
  * ash_file_open maps the file read-only and checks everything but the tensor data: header and section
  * hashes, version, features, record sizes, every offset, size, dimension, index and name. After ASH_OK all
- * records can be used without further checks; the hash of a compressed section is checked when it is read.
+ * records can be used without further checks. The hashes of TOKN, META and GGKV are checked by ash_file_section_read
+ * and ash_file_verify, not by ash_file_section_bytes: who maps TOKN checks what it reads there (vocab.h).
  * The mapping and everything that points into it live until ash_file_close. Thread-safe after open.
  */
 #ifndef ASHLAR_FORMAT_READER_H

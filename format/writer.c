@@ -10,8 +10,7 @@
 #include "format/fileio.h"
 #include "format/hash.h"
 
-#define ZSTD_LEVEL 12    /* of META and GGKV; part of "the same calls, the same bytes" */
-#define SECTION_ALIGN 64 /* where the sections besides DATA begin */
+#define ZSTD_LEVEL 12 /* of META and GGKV; part of "the same calls, the same bytes" */
 #define WRITER_SECTIONS_MAX 16
 
 typedef struct tensor_state {
@@ -211,9 +210,11 @@ ash_status ash_writer_layout(ash_writer *w, uint64_t *file_bytes, ash_error *err
     if (w->laid_out)
         return ash_fail(err, ASH_E_ARGUMENT, "the layout is fixed twice");
     uint64_t at = ASH_HEADER_BYTES, data = 0;
-    ASH_TRY(place(w, AT_TENSORS, ASH_SECTION_TENSORS, SECTION_ALIGN, w->tensor_count * sizeof *w->tensors, &at, err));
-    ASH_TRY(place(w, AT_MEMBERS, ASH_SECTION_MEMBERS, SECTION_ALIGN, w->member_count * sizeof *w->members, &at, err));
-    ASH_TRY(place(w, AT_STRINGS, ASH_SECTION_STRINGS, SECTION_ALIGN, w->string_bytes, &at, err));
+    ASH_TRY(
+        place(w, AT_TENSORS, ASH_SECTION_TENSORS, ASH_SECTION_ALIGN, w->tensor_count * sizeof *w->tensors, &at, err));
+    ASH_TRY(
+        place(w, AT_MEMBERS, ASH_SECTION_MEMBERS, ASH_SECTION_ALIGN, w->member_count * sizeof *w->members, &at, err));
+    ASH_TRY(place(w, AT_STRINGS, ASH_SECTION_STRINGS, ASH_SECTION_ALIGN, w->string_bytes, &at, err));
     if (!ash_round_up(at, ASH_TENSOR_ALIGN, &at))
         return ash_fail(err, ASH_E_LIMIT, "the output would be larger than 2^64 bytes");
     for (uint32_t i = 0; i < w->tensor_count; i++) {
@@ -345,7 +346,7 @@ static ash_status append_section(ash_writer *w, uint32_t id, uint32_t flags, con
 {
     uint64_t at = ash_output_position(w->out);
     ash_section_record *s = &w->sections[w->section_count];
-    ASH_TRY(place(w, (int)w->section_count, id, SECTION_ALIGN, size, &at, err));
+    ASH_TRY(place(w, (int)w->section_count, id, ASH_SECTION_ALIGN, size, &at, err));
     s->flags = flags;
     s->raw_size = content;
     s->hash = ash_hash(bytes, size);
