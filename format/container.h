@@ -27,12 +27,12 @@ typedef struct ash_hash128 { uint64_t low, high; } ash_hash128; /* XXH3-128, see
 enum {
     ASH_SECTION_TENSORS = ASH_FOURCC('T', 'E', 'N', 'S'),   /* ash_tensor_record[] */
     ASH_SECTION_MEMBERS = ASH_FOURCC('M', 'E', 'M', 'B'),   /* ash_member_record[] */
-    ASH_SECTION_STRINGS = ASH_FOURCC('S', 'T', 'R', 'S'),   /* names, UTF-8, each ends in a NUL that its length leaves out */
-    ASH_SECTION_DATA = ASH_FOURCC('D', 'A', 'T', 'A'),      /* tensor data; its hash is HASH's */
+    ASH_SECTION_STRINGS = ASH_FOURCC('S', 'T', 'R', 'S'),   /* names, UTF-8; a NUL, not counted, ends each */
+    ASH_SECTION_DATA = ASH_FOURCC('D', 'A', 'T', 'A'),      /* tensor data; its hash is HASH's: the root */
     ASH_SECTION_TOKENIZER = ASH_FOURCC('T', 'O', 'K', 'N'), /* format/vocab.h; absent: no tokenizer */
     ASH_SECTION_META = ASH_FOURCC('M', 'E', 'T', 'A'),      /* JSON, zstd */
-    ASH_SECTION_GGUF_KV = ASH_FOURCC('G', 'G', 'K', 'V'),   /* GGUF key-values byte for byte, zstd; absent: not from GGUF */
-    ASH_SECTION_HASHES = ASH_FOURCC('H', 'A', 'S', 'H'),    /* ash_hash128 per data chunk; the section's own hash is the root */
+    ASH_SECTION_GGUF_KV = ASH_FOURCC('G', 'G', 'K', 'V'),   /* GGUF key-values as they were, zstd; absent: not from GGUF */
+    ASH_SECTION_HASHES = ASH_FOURCC('H', 'A', 'S', 'H'),    /* ash_hash128 per data chunk; its own hash is the root */
 };
 #define ASH_SECTION_FLAG_ZSTD 1u /* stored as one zstd frame; raw_size is what it inflates to */
 
@@ -114,7 +114,8 @@ typedef enum ash_scale_kind {
 /* The order of a member's rows in its source. Canonical: rotation pairs adjacent (rows 2 i, 2 i + 1 of a head). */
 typedef enum ash_row_order {
     ASH_ROWS_SAME = 0,
-    ASH_ROWS_HALVES = 1, /* source keeps a pair rope_dim / 2 rows apart: canonical row 2 i + j of a head is source row i + j rope_dim / 2 */
+    /* The source keeps a pair rope / 2 rows apart: canonical row 2 i + j of a head is source row i + j rope / 2. */
+    ASH_ROWS_HALVES = 1,
 } ash_row_order;
 
 #define ASH_NO_INDEX UINT32_MAX
