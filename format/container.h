@@ -31,7 +31,7 @@ enum {
     ASH_SECTION_DATA = ASH_FOURCC('D', 'A', 'T', 'A'),      /* tensor data; its hash is HASH's: the root */
     ASH_SECTION_TOKENIZER = ASH_FOURCC('T', 'O', 'K', 'N'), /* format/vocab.h; absent: no tokenizer */
     ASH_SECTION_META = ASH_FOURCC('M', 'E', 'T', 'A'),      /* JSON, zstd */
-    ASH_SECTION_GGUF_KV = ASH_FOURCC('G', 'G', 'K', 'V'),   /* GGUF key-values as they were, zstd; absent: not from GGUF */
+    ASH_SECTION_GGUF_KV = ASH_FOURCC('G', 'G', 'K', 'V'),   /* GGUF key-values, zstd; absent: not from GGUF */
     ASH_SECTION_HASHES = ASH_FOURCC('H', 'A', 'S', 'H'),    /* ash_hash128 per data chunk; its own hash is the root */
 };
 #define ASH_SECTION_FLAG_ZSTD 1u /* stored as one zstd frame; raw_size is what it inflates to */
@@ -161,7 +161,7 @@ typedef struct ash_member_record {
     uint64_t source_dims[4];  /* fastest first, unused ones 1 */
     uint64_t row_first;       /* first panel's first row in the tensor; a vector (dim_count 1) has one row */
     uint64_t row_count;       /* rows of the member */
-    uint32_t panel_step;      /* member panel i is tensor panel row_first / 16 + i * panel_step: 1, or 2 where interleaved */
+    uint32_t panel_step;      /* member panel i is tensor panel row_first / 16 + i * panel_step: 1; interleaved: 2 */
     uint32_t scale_weight;    /* tensor index of the weight's scale, or ASH_NO_INDEX */
     uint32_t scale_input;     /* tensor index of the static input scale, or ASH_NO_INDEX: dynamic, or none */
     uint32_t input_dynamic;   /* 1: inputs pass through e4m3 with one scale a token */

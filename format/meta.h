@@ -1,4 +1,4 @@
-/* The META section: JSON with hyperparameters, special tokens, chat template and provenance. FORMAT.md lists the keys. */
+/* The META section: JSON with hyperparameters, special tokens, chat template and provenance; keys: FORMAT.md. */
 #ifndef ASHLAR_FORMAT_META_H
 #define ASHLAR_FORMAT_META_H
 

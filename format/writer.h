@@ -25,7 +25,8 @@ ash_status ash_writer_create(const char *path, bool replace, ash_writer **out, a
  * Members that follow (at least one) belong to the tensor added last. */
 ash_status ash_writer_add_tensor(ash_writer *w, const char *name, const ash_tensor_record *record, uint32_t *index,
                                  ash_error *err);
-ash_status ash_writer_add_member(ash_writer *w, const char *source_name, const ash_member_record *record, ash_error *err);
+ash_status ash_writer_add_member(ash_writer *w, const char *source_name, const ash_member_record *record,
+                                 ash_error *err);
 
 /* Fixes all offsets. *file_bytes (may be NULL): the size up to the end of the data; a free-space check uses it. */
 ash_status ash_writer_layout(ash_writer *w, uint64_t *file_bytes, ash_error *err);
@@ -35,7 +36,9 @@ const ash_tensor_record *ash_writer_tensor(const ash_writer *w, uint32_t index);
 /* Appends `size` bytes to tensor `index`. With slices, the padding between slices is written by the writer. */
 ash_status ash_writer_put(ash_writer *w, uint32_t index, const void *bytes, size_t size, ash_error *err);
 
-ash_status ash_writer_add_section(ash_writer *w, uint32_t id, const void *bytes, size_t size, bool compress, ash_error *err);
+/* Behind the data. `compress`: as a zstd frame where that is smaller. */
+ash_status ash_writer_add_section(ash_writer *w, uint32_t id, const void *bytes, size_t size, bool compress,
+                                  ash_error *err);
 
 /* Checks that every tensor is complete, writes directory and header, syncs, renames. Frees w in any case. */
 ash_status ash_writer_finish(ash_writer *w, uint64_t *file_bytes, ash_error *err);
