@@ -108,7 +108,7 @@ typedef void ash_to_f16_fn(const float *x, int64_t n, uint16_t *out);
  * out = softmax(scale * q k) v with float sums, in any blocking. With V the largest |v| and S the largest
  * scale * sum |q k| that a query sees among n positions, forms differ from scalar by at most
  *   V (2^-20 + 4 (head_dim + 8) 2^-24 S + n 2^-23):
- * a score errs by (head_dim + 8) 2^-24 of its terms and its weight by as much relative, in the sum and in the product. */
+ * a score errs by (head_dim + 8) 2^-24 of its terms, its weight by as much, once in the sum and once in the product. */
 typedef struct ash_attention {
     const float *q;
     int64_t q_stride;

@@ -37,7 +37,7 @@ static inline uint16_t ash_load16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 
 static inline uint32_t ash_load32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
 static inline float ash_load_half(const uint8_t *p) { return ash_f16_to_f32(ash_load16(p)); }
 
-/* ---- codes: a column i of a chunk belongs to step i / 16, lane r + 16 * (i / 8 % 2), element i % 8 of the lane ---- */
+/* ---- codes: column i of a chunk belongs to step i / 16, lane r + 16 * (i / 8 % 2), element i % 8 of the lane ---- */
 
 /* Nibble codes, with `high_bits` (0, 1 or 2) more from behind them, less `offset`. */
 static inline void ash_read_nibbles(const ash_chunk_at *at, int high_bits, int offset, int8_t *q)
@@ -47,13 +47,15 @@ static inline void ash_read_nibbles(const ash_chunk_at *at, int high_bits, int o
         int code = at->chunk[16 * lane + 4 * s + b] >> 4 * j & 15;
         if (high_bits == 1)
             code |= (int)(ash_load32(at->chunk + 512 + 4 * lane) >> (8 * b + 2 * s + j) & 1) << 4;
-        if (high_bits == 2)
-            code |= (int)(ash_load32(at->chunk + 512 + 8 * lane + 4 * (s / 2)) >> (8 * b + 4 * (s & 1) + 2 * j) & 3) << 4;
+        if (high_bits == 2) {
+            uint32_t word = ash_load32(at->chunk + 512 + 8 * lane + 4 * (s / 2));
+            code |= (int)(word >> (8 * b + 4 * (s & 1) + 2 * j) & 3) << 4;
+        }
         q[i] = (int8_t)(code - offset);
     }
 }
 
-/* Scales of blocks of 32: d of block 2 c and 2 c + 1 of this row, minimums 256 bytes behind them where there are any. */
+/* Scales of blocks of 32: d of blocks 2 c and 2 c + 1 of this row, minimums 256 bytes behind where there are any. */
 static inline void ash_read_block_scales(const ash_chunk_at *at, bool has_min, ash_codes *out)
 {
     for (int g = 0; g < 4; g++) {

@@ -56,7 +56,8 @@ static void block_q8_0(const void *block, float *out)
 }
 
 /* Q4_K and, with the bits of qh, Q5_K. The products are exact; only the subtraction rounds. */
-static void block_k(uint16_t half_d, uint16_t half_dmin, const uint8_t *s, const uint8_t *qs, const uint8_t *qh, float *out)
+static void block_k(uint16_t half_d, uint16_t half_dmin, const uint8_t *s, const uint8_t *qs, const uint8_t *qh,
+                    float *out)
 {
     float d = ash_f16_to_f32(half_d), dmin = ash_f16_to_f32(half_dmin);
     for (int j = 0; j < 8; j++) {

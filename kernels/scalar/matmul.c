@@ -70,7 +70,8 @@ matmul_q8(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const a
                             int32_t dot = 0;
                             for (int c = 0; c < 16; c++)
                                 dot += codes.q[16 * g + c] * xq[16 * g + c];
-                            sum[t] += ((double)codes.scale[g] * dot + (double)codes.min[g] * xsum[g]) * (double)dx[g / 2];
+                            double scaled = (double)codes.scale[g] * dot + (double)codes.min[g] * xsum[g];
+                            sum[t] += scaled * (double)dx[g / 2];
                         }
                     }
                 }

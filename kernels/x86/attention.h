@@ -29,8 +29,8 @@
 #define TILE_VECS 2
 #endif
 
-/* Up to so many queries, a block of K is read as it lies. Folding costs 30 shuffles a query and 16 keys, transposing 256
- * at head_dim 64, so that they meet at 8. */
+/* Up to so many queries, a block of K is read as it lies. For 16 keys, folding costs 30 shuffles a query, transposing
+ * 256 at head_dim 64: so they meet at 8. */
 #define FEW_QUERIES 8
 
 typedef struct attention_scratch {
@@ -79,8 +79,8 @@ tile(int rows, int vecs, int64_t depth, const float *a, int64_t a_stride, const 
     case n: tile(n, vecs, depth, a, a_stride, b, b_stride, c, c_stride, decay); break;
 
 static inline __attribute__((always_inline)) void
-rows_tile(int rows, int vecs, int64_t depth, const float *a, int64_t a_stride, const float *b, int64_t b_stride, float *c,
-          int64_t c_stride, const float *decay)
+rows_tile(int rows, int vecs, int64_t depth, const float *a, int64_t a_stride, const float *b, int64_t b_stride,
+          float *c, int64_t c_stride, const float *decay)
 {
     switch (rows) {
         TILE_CASE(1)
@@ -97,8 +97,8 @@ rows_tile(int rows, int vecs, int64_t depth, const float *a, int64_t a_stride, c
 
 /* `cols` is a multiple of 16. */
 static __attribute__((noinline)) void
-product(int rows, int64_t cols, int64_t depth, const float *a, int64_t a_stride, const float *b, int64_t b_stride, float *c,
-        int64_t c_stride, const float *decay)
+product(int rows, int64_t cols, int64_t depth, const float *a, int64_t a_stride, const float *b, int64_t b_stride,
+        float *c, int64_t c_stride, const float *decay)
 {
     int64_t col = 0;
     for (; col + TILE_VECS * VEC_LANES <= cols; col += TILE_VECS * VEC_LANES)

@@ -1,5 +1,5 @@
-/* The elementwise operations in vectors of vec.h. elementwise_avx2.c and elementwise_avx512.c include this, each with its
- * flags. What is left over behind the last whole vector goes to the scalar form, which gives the same bits or better. */
+/* The elementwise operations in vectors of vec.h. elementwise_avx2.c and elementwise_avx512.c include this, each with
+ * its flags. What is left over behind the last whole vector goes to the scalar form: the same bits, or better ones. */
 #include <math.h>
 #include <string.h>
 

@@ -56,8 +56,9 @@ static void call(const job *j)
     case ASH_OP_TO_F16: ((ash_to_f16_fn *)fn)(j->a, n, (uint16_t *)j->out); break;
     case ASH_OP_ATTENTION: {
         ash_attention a = { .q = j->a, .q_stride = GROUP * HEAD_DIM, .k = j->kv, .v = j->kv + CONTEXT * HEAD_DIM,
-                            .kv_stride = HEAD_DIM, .kv_rows = CONTEXT, .head_dim = HEAD_DIM, .group = GROUP, .scale = 0.125f,
-                            .pos = CONTEXT - j->tokens, .tokens = j->tokens, .out = j->out, .out_stride = GROUP * HEAD_DIM };
+                            .kv_stride = HEAD_DIM, .kv_rows = CONTEXT, .head_dim = HEAD_DIM, .group = GROUP,
+                            .scale = 0.125f, .pos = CONTEXT - j->tokens, .tokens = j->tokens, .out = j->out,
+                            .out_stride = GROUP * HEAD_DIM };
         ((ash_attention_fn *)fn)(&a, j->scratch);
         break;
     }
@@ -143,7 +144,8 @@ int kernel_bench(const char *filter)
         for (int dtype = 0; dtype <= ASH_DTYPE_COUNT; dtype++) {
             for (size_t i = 0; i < count; i++) {
                 const ash_kernel *k = &list[i];
-                if ((int)k->op != op || (int)k->dtype != dtype || k->level > ash_level_detect() || !strstr(k->name, filter))
+                if ((int)k->op != op || (int)k->dtype != dtype || k->level > ash_level_detect() ||
+                    !strstr(k->name, filter))
                     continue;
                 bool is_new = m.data.p == NULL || scalar == NULL || scalar->op != k->op || scalar->dtype != k->dtype;
                 if (is_new) {

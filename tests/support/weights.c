@@ -30,6 +30,11 @@ static float extreme_scale(test_rng *rng)
     return values[test_rng_below(rng, sizeof values / sizeof values[0])];
 }
 
+static float random_scale(weight_kind kind, test_rng *rng)
+{
+    return kind == WEIGHT_EXTREME ? extreme_scale(rng) : kind == WEIGHT_RUNS ? 1 : 0.05f * test_rng_float(rng);
+}
+
 static void fill_block(ash_dtype dtype, weight_kind kind, uint8_t *block, size_t bytes, test_rng *rng)
 {
     const block_fields *f = &fields[dtype];
@@ -47,10 +52,9 @@ static void fill_block(ash_dtype dtype, weight_kind kind, uint8_t *block, size_t
         memset(block + 2, test_rng_below(rng, 2) ? 0x80 : 0x7f, bytes - 2);
     if (kind == WEIGHT_EXTREME && dtype == ASH_Q6_K)
         memset(block + 192, test_rng_below(rng, 2) ? 0x80 : 0x7f, 16);
-    float d = kind == WEIGHT_EXTREME ? extreme_scale(rng) : kind == WEIGHT_RUNS ? 1 : 0.05f * test_rng_float(rng);
-    put_half(block + f->d, d);
+    put_half(block + f->d, random_scale(kind, rng));
     if (f->m >= 0)
-        put_half(block + f->m, kind == WEIGHT_EXTREME ? extreme_scale(rng) : kind == WEIGHT_RUNS ? 1 : 0.05f * test_rng_float(rng));
+        put_half(block + f->m, random_scale(kind, rng));
 }
 
 /* Adversarial elements stay below 2^60, so that no product or sum overflows a float. */
@@ -145,7 +149,8 @@ test_matrix weights_make(ash_dtype dtype, int64_t rows, int64_t cols, weight_kin
     const ash_dtype_info *info = ash_dtype_find(dtype);
     uint64_t panel_bytes = 0, row_bytes = 0;
     int64_t panels = (rows + 15) / 16;
-    assert_true(ash_panel_bytes(dtype, (uint64_t)cols, &panel_bytes) && ash_row_bytes(dtype, (uint64_t)cols, &row_bytes));
+    assert_true(ash_panel_bytes(dtype, (uint64_t)cols, &panel_bytes) &&
+                ash_row_bytes(dtype, (uint64_t)cols, &row_bytes));
     test_matrix m = { .w = { .dtype = dtype, .rows = rows, .cols = cols, .panel_bytes = (int64_t)panel_bytes } };
     m.data = guard_alloc((size_t)panels * panel_bytes, 16);
     m.values = malloc((size_t)(rows * cols) * sizeof(float));

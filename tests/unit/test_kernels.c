@@ -39,7 +39,8 @@ static float act(acts_kind kind, int64_t t, int64_t k, test_rng *rng)
 static test_acts acts_make(int64_t tokens, int64_t cols, int64_t extra_stride, acts_kind kind, test_rng *rng)
 {
     int64_t padded = ash_pad_cols(cols), stride = padded + extra_stride;
-    test_acts a = { .f32 = guard_alloc((size_t)(tokens * stride) * 4, 64), .q8 = guard_alloc((size_t)(tokens * stride), 64),
+    test_acts a = { .f32 = guard_alloc((size_t)(tokens * stride) * 4, 64),
+                    .q8 = guard_alloc((size_t)(tokens * stride), 64),
                     .scale = guard_alloc((size_t)(tokens * stride / 32) * 4, 4),
                     .sum = guard_alloc((size_t)(tokens * stride / 16) * 2, 2) };
     float *f32 = a.f32.p;
@@ -156,9 +157,11 @@ static void compare_outputs(const matmul_case *mc, const matmul_call *c, const f
                 if (row >= mc->m.w.rows && isnan(want)) /* padding times NaN: nobody reads it */
                     continue;
                 if (!agree(got, want, allowed))
-                    fail_msg("%s: %s, [%lld x %lld], %lld tokens, panels from %lld: token %lld, row %lld: %.9g, scalar %.9g, "
-                             "allowed %.3g", mc->kernel->name, what, (long long)mc->m.w.rows, (long long)mc->m.w.cols,
-                             (long long)c->x->tokens, (long long)c->first, (long long)t, (long long)row, got, want, allowed);
+                    fail_msg("%s: %s, [%lld x %lld], %lld tokens, panels from %lld: token %lld, row %lld: %.9g, "
+                             "scalar %.9g, allowed %.3g", mc->kernel->name, what, (long long)mc->m.w.rows,
+                             (long long)mc->m.w.cols,
+                             (long long)c->x->tokens, (long long)c->first, (long long)t, (long long)row, got, want,
+                             allowed);
             }
         }
     }
@@ -187,8 +190,9 @@ static void check_tokens(matmul_case *mc, const char *what, bool all_counts)
         ash_acts x = mc->a.x;
         x.tokens = token_counts[i];
         int64_t panel_stride = i % 2 ? 16 : 32;
-        matmul_call c = { .fn = (ash_matmul_fn *)k->fn, .w = &mc->m.w, .x = &x, .panels = panels, .scratch = mc->scratch,
-                          .token_stride = panels * panel_stride + (int64_t)i % 3, .panel_stride = panel_stride };
+        matmul_call c = { .fn = (ash_matmul_fn *)k->fn, .w = &mc->m.w, .x = &x, .panels = panels,
+                          .scratch = mc->scratch, .token_stride = panels * panel_stride + (int64_t)i % 3,
+                          .panel_stride = panel_stride };
         guard_buffer y = guard_alloc((size_t)(x.tokens * c.token_stride) * 4, 4);
         guarded_matmul(k->name, &c, &y);
         compare_outputs(mc, &c, y.p, what);
@@ -213,10 +217,12 @@ static void check_splits(matmul_case *mc, int64_t tokens)
             guard_buffer part = guard_alloc((size_t)((tokens - 1) * stride + count * 16) * 4, 4);
             guarded_matmul(mc->kernel->name, &c, &part);
             compare_outputs(mc, &c, part.p, "part");
-            for (int64_t t = 0; t < tokens; t++)
-                if (memcmp((float *)part.p + t * stride, (float *)whole.p + t * stride + first * 16, (size_t)count * 64) != 0)
+            for (int64_t t = 0; t < tokens; t++) {
+                const float *alone = (float *)part.p + t * stride, *among = (float *)whole.p + t * stride + first * 16;
+                if (memcmp(alone, among, (size_t)count * 64) != 0)
                     fail_msg("%s: panels %lld + %lld alone give other bits than all of them, token %lld of %lld",
                              mc->kernel->name, (long long)first, (long long)count, (long long)t, (long long)tokens);
+            }
             guard_free(&part);
         }
     }
@@ -242,8 +248,8 @@ static void check_scalar(matmul_case *mc, const char *what, bool q8)
             /* a decoded weight rounds once, and so does the result */
             double allowed = r < w->rows ? 0x1p-23 * magnitude(&mc->m, x, t, r, q8) + 0x1p-149 : 0;
             if (!agree((double)mc->want[t * rows + r], sum, allowed))
-                fail_msg("%s: %s, [%lld x %lld]: token %lld, row %lld: %.9g, from source rows %.9g", mc->kernel->name, what,
-                         (long long)w->rows, (long long)w->cols, (long long)t, (long long)r,
+                fail_msg("%s: %s, [%lld x %lld]: token %lld, row %lld: %.9g, from source rows %.9g", mc->kernel->name,
+                         what, (long long)w->rows, (long long)w->cols, (long long)t, (long long)r,
                          (double)mc->want[t * rows + r], sum);
         }
     }
@@ -355,8 +361,9 @@ static void test_row(void **state)
                 fail_msg("%s wrote around its output", k->name);
             for (int64_t i = 0; i < widths[c]; i++)
                 if (((float *)out.p)[i] != m.values[r * widths[c] + i])
-                    fail_msg("%s: row %lld, column %lld of %lld: %.9g, source %.9g", k->name, (long long)r, (long long)i,
-                             (long long)widths[c], (double)((float *)out.p)[i], (double)m.values[r * widths[c] + i]);
+                    fail_msg("%s: row %lld, column %lld of %lld: %.9g, source %.9g", k->name, (long long)r,
+                             (long long)i, (long long)widths[c], (double)((float *)out.p)[i],
+                             (double)m.values[r * widths[c] + i]);
             guard_free(&out);
         }
         weights_free(&m);
@@ -385,8 +392,8 @@ static void test_q8_near_f32(void **state)
             for (int64_t r = 0; r < 32; r++) {
                 double bound = tolerance(&m, &a.x, t, r, false) + tolerance(&m, &a.x, t, r, true);
                 for (int64_t k = 0; k < 576; k++)
-                    bound += fabs((double)m.values[r * 576 + k]) * (double)a.x.q8_scale[t * (a.x.stride / 32) + k / 32] *
-                             (0.5 + 254 * 0x1p-24);
+                    bound += fabs((double)m.values[r * 576 + k]) * (0.5 + 254 * 0x1p-24) *
+                             (double)a.x.q8_scale[t * (a.x.stride / 32) + k / 32];
                 double difference = fabs((double)y8[t * 32 + r] - (double)y32[t * 32 + r]);
                 if (!(difference <= bound))
                     fail_msg("%s: 8-bit %.9g, float %.9g, allowed %.3g", ash_dtype_name((uint32_t)dtype),
@@ -422,7 +429,8 @@ static void test_decode_row(void **state)
         assert_int_equal(counts[1], info->block_elems);
         int64_t cols = (int64_t)counts[0] * counts[1];
         const uint8_t *blocks = file + at + 16, *values = blocks + (size_t)counts[0] * info->block_bytes;
-        guard_buffer row = guard_alloc((size_t)counts[0] * info->block_bytes, 1), out = guard_alloc((size_t)cols * 4, 4);
+        guard_buffer row = guard_alloc((size_t)counts[0] * info->block_bytes, 1);
+        guard_buffer out = guard_alloc((size_t)cols * 4, 4);
         memcpy(row.p, blocks, row.size);
         for (int64_t wanted = cols; wanted > 0; wanted -= 32) { /* a row may end inside a block */
             ash_decode_row(dtype, row.p, wanted, out.p);
@@ -430,8 +438,8 @@ static void test_decode_row(void **state)
                 float value;
                 memcpy(&value, values + 4 * k, 4);
                 if (((float *)out.p)[k] != value)
-                    fail_msg("%s: element %lld is %.9g, should be %.9g", name, (long long)k, (double)((float *)out.p)[k],
-                             (double)value);
+                    fail_msg("%s: element %lld is %.9g, should be %.9g", name, (long long)k,
+                             (double)((float *)out.p)[k], (double)value);
             }
         }
         guard_free(&row);
@@ -458,7 +466,8 @@ static void test_levels(void **state)
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
-    assert_int_equal(detected, vnni ? ASH_LEVEL_VNNI : avx512 ? ASH_LEVEL_AVX512 : avx2 ? ASH_LEVEL_AVX2 : ASH_LEVEL_SCALAR);
+    assert_int_equal(detected, vnni ? ASH_LEVEL_VNNI : avx512 ? ASH_LEVEL_AVX512 : avx2 ? ASH_LEVEL_AVX2
+                                                                                        : ASH_LEVEL_SCALAR);
 #endif
     printf("# measure level %s, %zu kernels\n", ash_level_name(detected), count);
     for (int level = 0; level < ASH_LEVEL_COUNT; level++) {
@@ -530,8 +539,8 @@ int main(int argc, char **argv)
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_decode_row);
     for (size_t i = 0; i < count; i++)
         if (list[i].dtype < ASH_USABLE_DTYPES)
-            tests[n++] = (struct CMUnitTest){ list[i].name, list[i].op == ASH_OP_ROW ? test_row : test_matmul, NULL, NULL,
-                                              (void *)(uintptr_t)&list[i] };
+            tests[n++] = (struct CMUnitTest){ list[i].name, list[i].op == ASH_OP_ROW ? test_row : test_matmul, NULL,
+                                              NULL, (void *)(uintptr_t)&list[i] };
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_q8_near_f32);
     int failed = _cmocka_run_group_tests("kernels", tests, n, NULL, NULL);
     free(tests);
