@@ -538,12 +538,12 @@ static void test_words_by_definition(void **state)
     ash_error err = { 0 };
     assert_ok(ash_vocab_open(l.import.section, l.import.size, &v, &err), &err);
     test_rng rng = test_rng_start("words");
-    static const char *const letters[] = { "ab", "etaoinshr", "abcdefghijklmnopqrstuvwxyz" };
+    static const char *const letters[] = { "a", "ab", "etaoinshr", "abcdefghijklmnopqrstuvwxyz" };
     for (int i = 0; i < 1500; i++) {
         uint8_t word[300];
         uint32_t want[300];
         size_t n = 1 + test_rng_below(&rng, i % 3 == 0 ? 299 : 60), count;
-        const char *from = letters[test_rng_below(&rng, 3)];
+        const char *from = letters[test_rng_below(&rng, 4)];
         for (size_t k = 0; k < n; k++)
             word[k] = (uint8_t)from[test_rng_below(&rng, strlen(from))];
         size_t want_count = merge_by_definition(&v, word, n, want);

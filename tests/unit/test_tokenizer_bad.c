@@ -354,6 +354,36 @@ static void test_gguf_missing_bytes(void **state)
     free(import.section);
 }
 
+/* Of equal texts the last is the one that merges make and pieces become; the other is still decoded. */
+static void test_gguf_duplicates(void **state)
+{
+    (void)state;
+    static pairs p;
+    static const gguf_spec spec = {
+        "gpt2", "gpt-2", { "a", "b", "ab", "ab", "b" }, { 1, 1, 1, 1, 1 }, { "a b", "a b" }, 0, ASH_OK, ""
+    };
+    ash_vocab_import import;
+    ash_error err = { 0 };
+    fill_pairs(&p, &spec, "", 5);
+    assert_ok(import_pairs(&p, &import, &err), &err);
+    ash_tokenizer *t;
+    assert_ok(ash_tokenizer_open(import.section, import.size, &t, &err), &err);
+    int32_t *ids;
+    size_t count;
+    assert_ok(ash_tokenizer_encode(t, "abb", 3, 0, &ids, &count, &err), &err);
+    assert_int_equal(count, 2);
+    assert_int_equal(ids[0], 3);
+    assert_int_equal(ids[1], 4);
+    free(ids);
+    assert_string_equal(ash_tokenizer_bytes(t, 2, &count) ? "" : "NULL", "");
+    assert_int_equal(count, 2);
+    ash_vocab v;
+    assert_ok(ash_vocab_open(import.section, import.size, &v, &err), &err);
+    assert_int_equal(v.tokens[2].flags & ASH_TOKEN_MODEL, 0);
+    ash_tokenizer_close(t);
+    free(import.section);
+}
+
 /* ---- damaged sections ---- */
 
 static const char *const texts[] = { "the other <s> one in the\t\tword, caf\xc3\xa9 cafe\xcc\x81 12 aaaaaaaaaa",
@@ -578,6 +608,7 @@ int main(void)
         cmocka_unit_test(test_json_refused),
         cmocka_unit_test(test_gguf_refused),
         cmocka_unit_test(test_gguf_missing_bytes),
+        cmocka_unit_test(test_gguf_duplicates),
         cmocka_unit_test(test_header_fields),
         cmocka_unit_test(test_random_damage),
         cmocka_unit_test(test_full_tables),
