@@ -62,6 +62,16 @@ static ash_file *convert(const char *source, const char *name, uint32_t type, ui
 
 static bool is_scale(const char *name) { return strstr(name, "_scale") != NULL; }
 
+/* Rows of q and k, their biases, norms and row scales are in the order of rotation pairs; nothing else is. */
+static void check_row_order(const ash_tensor_record *t, const ash_member_record *m, const char *name)
+{
+    bool of_q_or_k = strstr(name, ".q_proj") || strstr(name, ".k_proj") || strstr(name, "q_norm.") ||
+                     strstr(name, "k_norm.");
+    bool expected = of_q_or_k && (t->role != ASH_ROLE_SCALE || t->scale_kind == ASH_SCALE_ROW);
+    if ((m->row_order == ASH_ROWS_HALVES) != expected || (expected && m->row_order_head != m->row_order_rope))
+        fail_msg("%s has row order %u, heads of %u", name, m->row_order, m->row_order_head);
+}
+
 /* Every tensor of the folder is there with its bytes; returns how many were compared. */
 static uint32_t compare_with_source(const ash_file *file, const char *folder)
 {
@@ -87,6 +97,7 @@ static uint32_t compare_with_source(const ash_file *file, const char *folder)
         if (memcmp(ours, theirs, size) != 0)
             fail_msg("%s differs from its source", t->name);
         assert_int_equal(is_scale(t->name), tensor->role == ASH_ROLE_SCALE);
+        check_row_order(tensor, member, t->name);
         free(ours);
         free(theirs);
     }
@@ -420,16 +431,19 @@ static void test_metadata(void **state)
 {
     (void)state;
     make_spec spec = make_defaults();
-    char *folder = make_hf("metadata", &spec);
+    char *folder = make_hf("metadata", &spec), *generation = test_path("metadata/generation_config.json");
+    const char *list = "{\"eos_token_id\": [5, 1000000, 7]}";
+    test_write_file(generation, list, strlen(list));
+    free(generation);
     ash_file *file = convert(folder, "metadata.ashlar", ASH_TYPE_KEEP, 2, NULL);
     ash_meta meta = meta_of(file);
     assert_string_equal(meta.name, "metadata");
     assert_string_equal(meta.source_kind, "hf");
     assert_string_equal(meta.chat_template, make_chat_template);
-    /* config.json says EOS, generation_config.json EOS and IM_END, the template IM_END */
-    assert_int_equal(meta.stop_count, 2);
-    assert_int_equal(meta.stop[0], MAKE_EOS);
-    assert_int_equal(meta.stop[1], MAKE_IM_END);
+    /* config.json says EOS, generation_config.json 5, 7 and one that is no token, the template IM_END */
+    static const int32_t stop[] = { 5, 7, MAKE_EOS, MAKE_IM_END };
+    assert_int_equal(meta.stop_count, 4);
+    assert_memory_equal(meta.stop, stop, sizeof stop);
     assert_int_equal(meta.bos, MAKE_BOS);
     assert_non_null(strstr(meta.provenance, "\"name\":\"model.safetensors\""));
     assert_null(strstr(meta.provenance, test_tmp()));

@@ -304,7 +304,7 @@ static void test_gguf(void **state)
     spec.parts = 3;
     char *first = make_gguf("part", &spec), *second = test_path("part-00002-of-00003.gguf");
     assert_int_equal(unlink(second), 0);
-    refused(first, "part-00002-of-00003.gguf", "No such file");
+    refused(first, "part-00002-of-00003.gguf", "part 2 of 3 of this model is missing");
     free(first), free(second);
 }
 
