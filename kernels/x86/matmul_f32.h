@@ -1,19 +1,15 @@
 /* MATMUL_F32 for every type, in two forms.
  *
- * Few tokens, types of floats: a panel is read as it lies, 8 columns of 2 (1) rows a vector, times the same 8 columns of
- * x; 8 sums a row stay apart until the panel ends.
- * Otherwise: 256 columns are turned once into floats with rows in lanes, and multiplied with blocks of tokens whose sums
- * stay in registers for these columns and in scratch between them.
+ * Few tokens, types of floats: a panel is read as it lies, 8 columns of 2 (1) rows a vector, times the same 8 columns
+ * of x; 8 sums a row stay apart until the panel ends.
+ * Otherwise: 256 columns are turned once into floats with rows in lanes, and multiplied with blocks of tokens whose
+ * sums stay in registers for these columns and in scratch between them.
  */
 #ifndef ASHLAR_KERNELS_X86_MATMUL_F32_H
 #define ASHLAR_KERNELS_X86_MATMUL_F32_H
 
+#include "kernels/x86/matmul_call.h"
 #include "kernels/x86/tiles_float.h"
-
-#define NOINLINE static __attribute__((noinline))
-#define PREFETCH_BYTES 3072 /* ahead of what is being read */
-
-static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* ---- few tokens ---- */
 
@@ -27,8 +23,8 @@ static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 #define PART_COLS F8_COLS
 
 /* Units [u0, u0 + U) of up to 128 columns in chunks of 16: added to sums[t][row][8], `scaled` times scales[row]. */
-INLINE void few_part(const ash_dtype type, const int scaled, const int T, const int U, const uint8_t *chunks, int cols, int u0,
-                     const float *scales, const float *x, int64_t x_stride, float sums[][16][8])
+INLINE void few_part(const ash_dtype type, const int scaled, const int T, const int U, const uint8_t *chunks, int cols,
+                     int u0, const float *scales, const float *x, int64_t x_stride, float sums[][16][8])
 {
     const int chunk_bytes = 256 * element_bytes(type);
     vf total[PART_VECTORS];
@@ -76,13 +72,14 @@ static inline void fold_rows(float sums[16][8], float *y)
     }
 }
 
-INLINE void few_tokens(const ash_dtype type, const int T, const ash_matrix *w, int64_t panel_first, int64_t panel_count,
-                       const ash_acts *x, float *y, int64_t y_token_stride, int64_t y_panel_stride)
+INLINE void few_tokens(const ash_dtype type, const int T, const call *a)
 {
+    const ash_matrix *w = a->w;
+    const ash_acts *x = a->x;
     enum { FIT = PART_VECTORS / 2 };
     const int U = T == 1 ? 4 : T == 2 ? FIT / 2 : T <= 4 ? FIT / 4 : FIT / 8; /* divides UNITS */
-    for (int64_t i = 0; i < panel_count; i++) {
-        const uint8_t *chunks = w->data + (panel_first + i) * w->panel_bytes;
+    for (int64_t i = 0; i < a->panel_count; i++) {
+        const uint8_t *chunks = w->data + (a->panel_first + i) * w->panel_bytes;
         float ALIGNED sums[FEW_TOKENS][16][8], scales[16];
         uint8_t ALIGNED halves[16 * F8_COLS * 2];
         memset(sums, 0, T * sizeof sums[0]);
@@ -91,7 +88,7 @@ INLINE void few_tokens(const ash_dtype type, const int T, const ash_matrix *w, i
             if (type == ASH_F8_E4M3) {
                 for (int b = 0; b < 16 * PART_COLS; b += 64)
                     _mm_prefetch((const char *)chunks + PREFETCH_BYTES + b, _MM_HINT_T0);
-                f8_scales(w, panel_first + i, k, scales);
+                f8_scales(w, a->panel_first + i, k, scales);
                 halves_of_f8(chunks, cols, halves);
                 for (int u = 0; u < UNITS; u += U)
                     few_part(ASH_F16, 1, T, U, halves, cols, u, scales, x->f32 + k, x->stride, sums);
@@ -101,14 +98,14 @@ INLINE void few_tokens(const ash_dtype type, const int T, const ash_matrix *w, i
             }
         }
         for (int t = 0; t < T; t++)
-            fold_rows(sums[t], y + t * y_token_stride + i * y_panel_stride);
+            fold_rows(sums[t], call_y(a, t, i));
     }
 }
 
 /* ---- more tokens ---- */
 
-/* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens: 24 sums, 2 weights and an activation
- * of 32 registers, or 12 of 16. */
+/* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens: 24 sums, 2 weights and an
+ * activation of 32 registers, or 12 of 16. */
 #if ROW_VECTORS == 1
 #define BLOCK_TOKENS 12
 #else
@@ -125,14 +122,15 @@ typedef struct block_scratch {
 } block_scratch;
 #define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
 #define MANY_X_BYTES (1024 * 1024) /* of the activations of one pass, so that they stay in the second-level cache */
-_Static_assert(sizeof(block_scratch) + MANY_TOKENS * BLOCK_VECTORS * VR * sizeof(float) <= ASH_SCRATCH_BYTES, "scratch");
+_Static_assert(sizeof(block_scratch) + 4 * MANY_TOKENS * BLOCK_VECTORS * VR <= ASH_SCRATCH_BYTES, "scratch");
 
 /* `cols` columns, a multiple of 16; sums[t][v][VR]. */
 typedef void block_fn(const block_scratch *b, int cols, const float *x, int64_t x_stride, float *sums);
 
 /* One to three tokens take C sums each for columns C apart, so that enough additions are under way. C depends on the
  * tokens alone, so a panel's result does not depend on its neighbour. */
-INLINE void block(const int V, const int T, const block_scratch *b, int cols, const float *x, int64_t x_stride, float *sums)
+INLINE void block(const int V, const int T, const block_scratch *b, int cols, const float *x, int64_t x_stride,
+                  float *sums)
 {
     enum { CAP = BLOCK_VECTORS * BLOCK_TOKENS };
     const int C = T == 1 ? 4 : T <= 3 ? 2 : 1;
@@ -168,15 +166,16 @@ INLINE void block(const int V, const int T, const block_scratch *b, int cols, co
     }
 }
 
-#define BLOCK(V, T)                                                                                                      \
-    NOINLINE void block_##V##_##T(const block_scratch *b, int cols, const float *x, int64_t x_stride, float *sums)       \
-    {                                                                                                                    \
-        block(V, T, b, cols, x, x_stride, sums);                                                                         \
+#define BLOCK(V, T)                                                                                                \
+    NOINLINE void block_##V##_##T(const block_scratch *b, int cols, const float *x, int64_t x_stride, float *sums) \
+    {                                                                                                              \
+        block(V, T, b, cols, x, x_stride, sums);                                                                   \
     }
+#define EACH_TO_6(M, V) M(V, 1) M(V, 2) M(V, 3) M(V, 4) M(V, 5) M(V, 6)
 #if ROW_VECTORS == 1
-#define EACH_TOKENS(M, V) M(V, 1) M(V, 2) M(V, 3) M(V, 4) M(V, 5) M(V, 6) M(V, 7) M(V, 8) M(V, 9) M(V, 10) M(V, 11) M(V, 12)
+#define EACH_TOKENS(M, V) EACH_TO_6(M, V) M(V, 7) M(V, 8) M(V, 9) M(V, 10) M(V, 11) M(V, 12)
 #else
-#define EACH_TOKENS(M, V) M(V, 1) M(V, 2) M(V, 3) M(V, 4) M(V, 5) M(V, 6)
+#define EACH_TOKENS(M, V) EACH_TO_6(M, V)
 #endif
 #define BLOCK_NAME(V, T) block_##V##_##T,
 EACH_TOKENS(BLOCK, 2)
@@ -193,21 +192,23 @@ static block_fn *const block_table[BLOCK_VECTORS][BLOCK_TOKENS] = {
 };
 
 /* Up to 256 columns from k of one row vector, which starts at a tile. Returns the columns, whole chunks. */
-INLINE int turn(const ash_dtype type, const ash_matrix *w, int64_t panel, int64_t k, int row_vector, block_scratch *b, float *out)
+INLINE int turn(const ash_dtype type, const ash_matrix *w, int64_t panel, int64_t k, int row_vector, block_scratch *b,
+                float *out)
 {
-    int cols = (int)smaller(w->cols - k, BLOCK_COLS);
     const int chunk_cols = type == ASH_F8_E4M3 || type == ASH_Q8_0 ? 32 : is_float_type(type) ? 16 : 64;
-    cols = (cols + chunk_cols - 1) / chunk_cols * chunk_cols;
+    int cols = (int)round_up(smaller(w->cols - k, BLOCK_COLS), chunk_cols);
     const uint8_t *data = w->data + panel * w->panel_bytes;
     if (!is_float_type(type)) {
-        turn_codes(type, data + k / Q_TILE_COLS * q_tile_bytes(type), cols, row_vector, &b->scales, b->codes, out);
+        const uint8_t *tile = data + k / Q_TILE_COLS * q_tile_bytes(type);
+        turn_codes(type, tile, cols, row_vector, &b->scales, b->codes, out);
     } else if (type == ASH_F8_E4M3) {
         for (int i = 0; i < cols; i += F8_COLS) {
             float ALIGNED scales[16];
             f8_scales(w, panel, k + i, scales);
             int n = (int)smaller(cols - i, F8_COLS);
             halves_of_f8(data + 16 * (k + i), n, b->codes);
-            turn_floats(ASH_F16, 1, b->codes, n, row_vector, vf_to_sigma(vf_load(scales + VR * row_vector)), out + VR * i);
+            vf scale = vf_to_sigma(vf_load(scales + VR * row_vector));
+            turn_floats(ASH_F16, 1, b->codes, n, row_vector, scale, out + VR * i);
         }
     } else {
         turn_floats(type, 0, data + 16 * k * element_bytes(type), cols, row_vector, vf_zero(), out);
@@ -215,86 +216,78 @@ INLINE int turn(const ash_dtype type, const ash_matrix *w, int64_t panel, int64_
     return cols;
 }
 
-/* Up to BLOCK_PANELS panels; x: of the first of `tokens` tokens. */
-INLINE void many_panels(const ash_dtype type, const ash_matrix *w, int64_t panel, int panels, const float *x, int64_t x_stride,
-                        int64_t tokens, block_scratch *b, float *sums, float *y, int64_t y_token_stride, int64_t y_panel_stride)
+/* `count` tokens from t0 on; sums: room for [count][BLOCK_VECTORS][VR]. */
+typedef struct token_pass {
+    int64_t t0, count;
+    float *sums;
+} token_pass;
+
+/* Panel i and, `panels` being 2, its neighbour. */
+INLINE void many_panels(const ash_dtype type, const call *a, int64_t i, int panels, const token_pass *p,
+                        block_scratch *b)
 {
     const int vectors = panels * ROW_VECTORS;
-    memset(sums, 0, (size_t)tokens * BLOCK_VECTORS * VR * sizeof *sums);
-    int64_t blocks = (tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
-    for (int64_t k = 0; k < w->cols; k += BLOCK_COLS) {
+    int64_t x_stride = a->x->stride;
+    const float *x = a->x->f32 + p->t0 * x_stride;
+    memset(p->sums, 0, (size_t)p->count * BLOCK_VECTORS * VR * sizeof *p->sums);
+    for (int64_t k = 0; k < a->w->cols; k += BLOCK_COLS) {
         int cols = 0;
         for (int v = 0; v < vectors; v++)
-            cols = turn(type, w, panel + v / ROW_VECTORS, k, v % ROW_VECTORS, b, b->weights[v]);
-        for (int64_t t = 0, left = blocks; t < tokens; left--) {
-            int64_t count = (tokens - t + left - 1) / left; /* even shares */
-            block_table[vectors - 1][count - 1](b, cols, x + t * x_stride + k, x_stride, sums + t * BLOCK_VECTORS * VR);
-            t += count;
+            cols = turn(type, a->w, a->panel_first + i + v / ROW_VECTORS, k, v % ROW_VECTORS, b, b->weights[v]);
+        for (int64_t t = 0, share; t < p->count; t += share) {
+            share = even_share(p->count - t, BLOCK_TOKENS);
+            block_fn *fn = block_table[vectors - 1][share - 1];
+            fn(b, cols, x + t * x_stride + k, x_stride, p->sums + t * BLOCK_VECTORS * VR);
         }
     }
-    for (int64_t t = 0; t < tokens; t++)
+    for (int64_t t = 0; t < p->count; t++)
         for (int v = 0; v < vectors; v++)
-            vf_store(y + t * y_token_stride + v / ROW_VECTORS * y_panel_stride + v % ROW_VECTORS * VR,
-                     vf_from_sigma(vf_load(sums + (t * BLOCK_VECTORS + v) * VR)));
+            vf_store(call_y(a, p->t0 + t, i + v / ROW_VECTORS) + v % ROW_VECTORS * VR,
+                     vf_from_sigma(vf_load(p->sums + (t * BLOCK_VECTORS + v) * VR)));
 }
 
-INLINE void many_tokens(const ash_dtype type, const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x,
-                        float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)
+INLINE void many_tokens(const ash_dtype type, const call *a)
 {
-    block_scratch *b = scratch;
-    float *sums = (float *)(void *)(b + 1);
-    int64_t most = smaller(MANY_TOKENS, MANY_X_BYTES / (4 * w->cols));
+    block_scratch *b = a->scratch;
+    int64_t most = smaller(MANY_TOKENS, MANY_X_BYTES / (4 * a->w->cols));
     most = most > 8 * BLOCK_TOKENS ? most : 8 * BLOCK_TOKENS;
-    for (int64_t t0 = 0, passes = (x->tokens + most - 1) / most; t0 < x->tokens; passes--) {
-        int64_t count = (x->tokens - t0 + passes - 1) / passes;
-        for (int64_t i = 0; i < panel_count; i += BLOCK_PANELS)
-            many_panels(type, w, panel_first + i, (int)smaller(panel_count - i, BLOCK_PANELS), x->f32 + t0 * x->stride, x->stride,
-                        count, b, sums, y + t0 * y_token_stride + i * y_panel_stride, y_token_stride, y_panel_stride);
-        t0 += count;
+    token_pass p = { .sums = (float *)(void *)(b + 1) };
+    for (; p.t0 < a->x->tokens; p.t0 += p.count) {
+        p.count = even_share(a->x->tokens - p.t0, most);
+        for (int64_t i = 0; i < a->panel_count; i += BLOCK_PANELS)
+            many_panels(type, a, i, (int)smaller(a->panel_count - i, BLOCK_PANELS), &p, b);
     }
 }
 
-INLINE void matmul_f32(const ash_dtype type, const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x,
-                       float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)
+INLINE void matmul_f32(const ash_dtype type, const call *a)
 {
-    if (is_float_type(type) && x->tokens <= FEW_TOKENS) {
-        switch (x->tokens) {
-        case 1: few_tokens(type, 1, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
-        case 2: few_tokens(type, 2, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
-        case 3: few_tokens(type, 3, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
-        case 4: few_tokens(type, 4, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
+    switch (is_float_type(type) && a->x->tokens <= FEW_TOKENS ? a->x->tokens : 0) {
+    case 1: few_tokens(type, 1, a); break;
+    case 2: few_tokens(type, 2, a); break;
+    case 3: few_tokens(type, 3, a); break;
+    case 4: few_tokens(type, 4, a); break;
 #if FEW_TOKENS == 8
-        case 5: few_tokens(type, 5, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
-        case 6: few_tokens(type, 6, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
-        case 7: few_tokens(type, 7, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
-        case 8: few_tokens(type, 8, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride); break;
+    case 5: few_tokens(type, 5, a); break;
+    case 6: few_tokens(type, 6, a); break;
+    case 7: few_tokens(type, 7, a); break;
+    case 8: few_tokens(type, 8, a); break;
 #endif
-        }
-    } else {
-        many_tokens(type, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride, scratch);
+    default: many_tokens(type, a); break;
     }
 }
 
-/* The kernels of a level: ash_matmul_f32_<type>_<level>. */
-#define MATMUL_F32(type, name, level)                                                                                 \
-    void ash_matmul_f32_##name##_##level(const ash_matrix *w, int64_t panel_first, int64_t panel_count,               \
-                                         const ash_acts *x, float *y, int64_t y_token_stride, int64_t y_panel_stride, \
-                                         void *scratch)                                                               \
-    {                                                                                                                 \
-        matmul_f32(type, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride, scratch);                 \
-    }
-#define MATMUL_F32_ALL(level)                 \
-    MATMUL_F32(ASH_F32, f32, level)           \
-    MATMUL_F32(ASH_F16, f16, level)           \
-    MATMUL_F32(ASH_BF16, bf16, level)         \
-    MATMUL_F32(ASH_F8_E4M3, f8_e4m3, level)   \
-    MATMUL_F32(ASH_Q4_0, q4_0, level)         \
-    MATMUL_F32(ASH_Q4_1, q4_1, level)         \
-    MATMUL_F32(ASH_Q5_0, q5_0, level)         \
-    MATMUL_F32(ASH_Q5_1, q5_1, level)         \
-    MATMUL_F32(ASH_Q8_0, q8_0, level)         \
-    MATMUL_F32(ASH_Q4_K, q4_k, level)         \
-    MATMUL_F32(ASH_Q5_K, q5_k, level)         \
-    MATMUL_F32(ASH_Q6_K, q6_k, level)
+#define MATMUL_F32_ALL(level)                               \
+    MATMUL_KERNEL(matmul_f32, ASH_F32, f32, level)          \
+    MATMUL_KERNEL(matmul_f32, ASH_F16, f16, level)          \
+    MATMUL_KERNEL(matmul_f32, ASH_BF16, bf16, level)        \
+    MATMUL_KERNEL(matmul_f32, ASH_F8_E4M3, f8_e4m3, level)  \
+    MATMUL_KERNEL(matmul_f32, ASH_Q4_0, q4_0, level)        \
+    MATMUL_KERNEL(matmul_f32, ASH_Q4_1, q4_1, level)        \
+    MATMUL_KERNEL(matmul_f32, ASH_Q5_0, q5_0, level)        \
+    MATMUL_KERNEL(matmul_f32, ASH_Q5_1, q5_1, level)        \
+    MATMUL_KERNEL(matmul_f32, ASH_Q8_0, q8_0, level)        \
+    MATMUL_KERNEL(matmul_f32, ASH_Q4_K, q4_k, level)        \
+    MATMUL_KERNEL(matmul_f32, ASH_Q5_K, q5_k, level)        \
+    MATMUL_KERNEL(matmul_f32, ASH_Q6_K, q6_k, level)
 
 #endif

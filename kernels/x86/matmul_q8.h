@@ -5,20 +5,17 @@
  * More tokens: a tile is unpacked once into the first-level cache, rows in lanes, and multiplied with blocks of tokens,
  * whose sums stay in registers for a tile and in scratch between tiles.
  *
- * Integers: a group of 32 (16) columns is summed exactly, the code's offset taken off by starting from -offset * sum(x).
+ * Integers: a group of 32 (16) columns is summed exactly; sums start from -offset * sum(x), so the offset is off.
  * Floats: one product and one FMA a group, then one FMA for the minimum.
  */
 #ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_H
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_H
 
+#include "kernels/x86/matmul_call.h"
 #include "kernels/x86/tiles_quant.h"
 
-#define NOINLINE static __attribute__((noinline))
-#define FEW_TOKENS 4         /* up to here the first form */
-#define SLAB_COLS 32768      /* columns of one pass, so that what is prepared of x fits the scratch */
-#define PREFETCH_BYTES 3072  /* ahead of the chunk that is being read */
-
-static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+#define FEW_TOKENS 4    /* up to here the first form */
+#define SLAB_COLS 32768 /* columns of one pass, so that what is prepared of x fits the scratch */
 
 /* Columns [k, k + cols) of a product; `add` to what y holds. */
 typedef struct slab {
@@ -54,21 +51,23 @@ typedef struct x_group {
 static inline void prepare_group(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum,
                                  x_group *out)
 {
-    __m128i a = _mm_loadu_si128((const __m128i *)(const void *)q), b = _mm_loadu_si128((const __m128i *)(const void *)q + 1);
-    __m128i c = _mm_loadu_si128((const __m128i *)(const void *)q + 2), d = _mm_loadu_si128((const __m128i *)(const void *)q + 3);
-    __m128i *pattern = (__m128i *)(void *)out->pattern;
+    const __m128i *from = (const __m128i *)(const void *)q;
+    __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
+    __m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
+    __m128i *pattern = (__m128i *)(void *)out->pattern, *start = (__m128i *)(void *)out->of.start;
     __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)scale));
     scales = _mm_unpacklo_ps(scales, scales);
     _mm_storeu_ps(out->scale, scales);
     if (type == ASH_Q8_0) {
-        __m128i p[4] = { _mm_unpacklo_epi64(a, b), _mm_unpackhi_epi64(a, b), _mm_unpacklo_epi64(c, d), _mm_unpackhi_epi64(c, d) };
+        __m128i p[4] = { _mm_unpacklo_epi64(a, b), _mm_unpackhi_epi64(a, b),
+                         _mm_unpacklo_epi64(c, d), _mm_unpackhi_epi64(c, d) };
         for (int i = 0; i < 4; i++)
             _mm_storeu_si128(pattern + i, p[i]);
         __m128i ones = _mm_set1_epi8(1), offset = _mm_set1_epi16(-128); /* |sums of a word| <= 8 * 127 */
         __m128i s0 = _mm_add_epi16(_mm_maddubs_epi16(ones, p[0]), _mm_maddubs_epi16(ones, p[1]));
         __m128i s1 = _mm_add_epi16(_mm_maddubs_epi16(ones, p[2]), _mm_maddubs_epi16(ones, p[3]));
-        _mm_storeu_si128((__m128i *)(void *)out->of.start, _mm_madd_epi16(s0, offset));
-        _mm_storeu_si128((__m128i *)(void *)out->of.start + 1, _mm_madd_epi16(s1, offset));
+        _mm_storeu_si128(start, _mm_madd_epi16(s0, offset));
+        _mm_storeu_si128(start + 1, _mm_madd_epi16(s1, offset));
         return;
     }
     __m128i e = _mm_unpacklo_epi32(a, b), f = _mm_unpackhi_epi32(a, b);
@@ -81,7 +80,7 @@ static inline void prepare_group(const ash_dtype type, const int8_t *q, const fl
     if (q_has_min(type))
         _mm_storeu_ps(out->of.sum, _mm_mul_ps(_mm_cvtepi32_ps(sums), scales));
     else
-        _mm_storeu_si128((__m128i *)(void *)out->of.start, _mm_madd_epi16(sums, _mm_set1_epi32(-q_offset(type) & 0xffff)));
+        _mm_storeu_si128(start, _mm_madd_epi16(sums, _mm_set1_epi32(-q_offset(type) & 0xffff)));
 }
 
 /* Dot products of a unit's 4 vectors with a pattern, by word. */
@@ -93,7 +92,7 @@ INLINE vi dot_unit(const ash_dtype type, const vi q[4], const x_group *x)
 #ifdef HAVE_DPBUSD
     return v_dpbusd(v_dpbusd(v_dpbusd(v_dpbusd(start, q[0], x0), q[1], x1), q[2], x2), q[3], x3);
 #else
-    /* a pair is at most 2 * 31 * 127 = 7874, 4 of them fit 16 bits; with 6-bit codes 2 * 63 * 127 = 16002, 2 of them */
+    /* a pair is at most 2 * 31 * 127 = 7874: 4 fit 16 bits; with 6-bit codes 2 * 63 * 127 = 16002: 2 fit */
     vi a = v_add16(v_madd8(q[0], x0), v_madd8(q[1], x1)), b = v_add16(v_madd8(q[2], x2), v_madd8(q[3], x3));
     vi ones = v_set16(1);
     if (q_high_bits(type) == 2)
@@ -133,8 +132,8 @@ INLINE void group_unit(const ash_dtype type, const int T, const uint8_t *chunk, 
     }
 }
 
-INLINE void chunk_unit_q8_0(const int T, const uint8_t *chunk, int row_vector, int g, vf scale, const x_group *x, int64_t x_stride,
-                            int c, vf *sums)
+INLINE void chunk_unit_q8_0(const int T, const uint8_t *chunk, int row_vector, int g, vf scale, const x_group *x,
+                            int64_t x_stride, int c, vf *sums)
 {
     int row = VR * row_vector + VB / 16 * g;
     vi a = v_load(chunk + 16 * row), b = v_load(chunk + 256 + 16 * row);
@@ -197,56 +196,60 @@ INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int
     }
 }
 
-INLINE void few_panel(const ash_dtype type, const int T, const uint8_t *tiles, int64_t cols, const x_group *x,
-                      int64_t x_stride, float *y, int64_t y_token_stride, int add)
+/* T tokens, of which `count` are wanted. The row vectors come one after the other: the second finds the panel in the
+ * cache. */
+INLINE void few_panel(const ash_dtype type, const int T, const call *a, const slab *s, int64_t i, const x_group *x,
+                      int64_t x_stride, int count)
 {
-    vf sums[ROW_VECTORS][16];
-#pragma GCC unroll 2
-    for (int v = 0; v < ROW_VECTORS; v++)
+    for (int v = 0; v < ROW_VECTORS; v++) {
+        vf sums[16];
 #pragma GCC unroll 16
-        for (int i = 0; i < 16; i++)
-            sums[v][i] = vf_zero();
-    for (int64_t k = 0; k < cols; k += Q_TILE_COLS, tiles += q_tile_bytes(type)) {
-        int n = (int)smaller(cols - k, Q_TILE_COLS);
-#pragma GCC unroll 2
-        for (int v = 0; v < ROW_VECTORS; v++)
-            few_tile(type, T, tiles, v, n, x + k / 64, x_stride, sums[v]);
-    }
-#pragma GCC unroll 2
-    for (int v = 0; v < ROW_VECTORS; v++)
+        for (int n = 0; n < 16; n++)
+            sums[n] = vf_zero();
+        const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i, s);
+        for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS, tile += q_tile_bytes(type))
+            few_tile(type, T, tile, v, (int)smaller(s->cols - k, Q_TILE_COLS), x + k / 64, x_stride, sums);
 #pragma GCC unroll 4
         for (int t = 0; t < T; t++) {
-            vi words[4] = { v_cast(sums[v][t]), v_cast(sums[v][4 + t]), v_cast(sums[v][8 + t]), v_cast(sums[v][12 + t]) };
+            vi words[4] = { v_cast(sums[t]), v_cast(sums[4 + t]), v_cast(sums[8 + t]), v_cast(sums[12 + t]) };
             v_transpose4(words);
-            vf total = vf_add(vf_add(vf_cast(words[0]), vf_cast(words[1])), vf_add(vf_cast(words[2]), vf_cast(words[3])));
-            store_rows(total, y + t * y_token_stride + VR * v, add);
-        }
-}
-
-INLINE void few_tokens(const ash_dtype type, const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x,
-                       const slab *s, float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)
-{
-    x_group *groups = scratch; /* at most 4 * 32768 / 64 * 128 bytes */
-    int64_t stride = ash_pad_cols(s->cols) / 64;
-    for (int64_t t = 0; t < x->tokens; t++)
-        for (int64_t i = 0; i < stride; i++)
-            prepare_group(type, x->q8 + t * x->stride + s->k + 64 * i, x->q8_scale + t * (x->stride / 32) + s->k / 32 + 2 * i,
-                          x->q8_sum + t * (x->stride / 16) + s->k / 16 + 4 * i, groups + t * stride + i);
-    for (int64_t i = 0; i < panel_count; i++, y += y_panel_stride) {
-        const uint8_t *tiles = slab_of_panel(type, w, panel_first + i, s);
-        switch (x->tokens) {
-        case 1: few_panel(type, 1, tiles, s->cols, groups, stride, y, y_token_stride, s->add); break;
-        case 2: few_panel(type, 2, tiles, s->cols, groups, stride, y, y_token_stride, s->add); break;
-        case 3: few_panel(type, 3, tiles, s->cols, groups, stride, y, y_token_stride, s->add); break;
-        case 4: few_panel(type, 4, tiles, s->cols, groups, stride, y, y_token_stride, s->add); break;
+            vf total = vf_add(vf_add(vf_cast(words[0]), vf_cast(words[1])),
+                              vf_add(vf_cast(words[2]), vf_cast(words[3])));
+            if (t < count)
+                store_rows(total, call_y(a, t, i) + VR * v, s->add);
         }
     }
 }
+
+INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
+{
+    const ash_acts *x = a->x;
+    x_group *groups = a->scratch;
+    int64_t stride = ash_pad_cols(s->cols) / 64;
+    int count = (int)x->tokens, prepared = count == 3 ? 4 : count; /* 3 run as 4, the last one twice */
+    for (int t = 0; t < prepared; t++) {
+        int64_t from = t < count ? t : count - 1;
+        const int8_t *q = x->q8 + from * x->stride + s->k;
+        const float *scale = x->q8_scale + from * (x->stride / 32) + s->k / 32;
+        const int16_t *sum = x->q8_sum + from * (x->stride / 16) + s->k / 16;
+        for (int64_t i = 0; i < stride; i++)
+            prepare_group(type, q + 64 * i, scale + 2 * i, sum + 4 * i, groups + t * stride + i);
+    }
+    for (int64_t i = 0; i < a->panel_count; i++) {
+        if (prepared == 1)
+            few_panel(type, 1, a, s, i, groups, stride, count);
+        else if (prepared == 2)
+            few_panel(type, 2, a, s, i, groups, stride, count);
+        else
+            few_panel(type, 4, a, s, i, groups, stride, count);
+    }
+}
+_Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTES, "scratch");
 
 /* ---- more tokens ---- */
 
-/* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens. 512 bits have registers for 14 integer
- * and 14 float sums, 2 weights and an activation; without VNNI 16-bit sums come on top. */
+/* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens. 512 bits have registers for 14
+ * integer and 14 float sums, 2 weights and an activation; without VNNI 16-bit sums come on top. */
 #ifdef HAVE_DPBUSD
 #define BLOCK_TOKENS 7
 #else
@@ -299,6 +302,7 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
 {
     enum { CAP = BLOCK_VECTORS * BLOCK_TOKENS };
     const int words = kind == OFFSET_16 ? 4 : 8; /* of 4 columns in a group */
+    const int from_start = kind == OFFSET_32 || kind == OFFSET_16;
     vf total[CAP];
 #pragma GCC unroll 14
     for (int i = 0; i < V * T; i++)
@@ -308,7 +312,7 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
         vi dot[CAP];
 #pragma GCC unroll 14
         for (int i = 0; i < V * T; i++)
-            dot[i] = kind == OFFSET_32 || kind == OFFSET_16 ? v_spread4(&parts[i / V * part_stride].of.start) : v_zero();
+            dot[i] = from_start ? v_spread4(&parts[i / V * part_stride].of.start) : v_zero();
 #ifdef HAVE_DPBUSD
 #pragma GCC unroll 8
         for (int i = 0; i < words; i++) {
@@ -372,10 +376,13 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
     {                                                                                                               \
         block(kind, V, T, b, groups, x, x_stride, parts, part_stride, sums);                                        \
     }
+/* More than FEW_TOKENS in shares of at most BLOCK_TOKENS, evenly, are at least LEAST_TOKENS each. */
 #ifdef HAVE_DPBUSD
-#define EACH_TOKENS(M, kind, V) M(kind, V, 1) M(kind, V, 2) M(kind, V, 3) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6) M(kind, V, 7)
+#define EACH_TOKENS(M, kind, V) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6) M(kind, V, 7)
+#define LEAST_TOKENS 4
 #else
-#define EACH_TOKENS(M, kind, V) M(kind, V, 1) M(kind, V, 2) M(kind, V, 3) M(kind, V, 4)
+#define EACH_TOKENS(M, kind, V) M(kind, V, 2) M(kind, V, 3) M(kind, V, 4)
+#define LEAST_TOKENS 2
 #endif
 #define BLOCK_NAME(kind, V, T) block_##kind##_##V##_##T,
 #if ROW_VECTORS == 1
@@ -391,7 +398,7 @@ EACH_BLOCK(BLOCK, OFFSET_16)
 #ifndef HAVE_DPBUSD
 EACH_BLOCK(BLOCK, SIGNED_32)
 #endif
-static block_fn *const block_table[BLOCK_KINDS][BLOCK_VECTORS][BLOCK_TOKENS] = {
+static block_fn *const block_table[BLOCK_KINDS][BLOCK_VECTORS][BLOCK_TOKENS - LEAST_TOKENS + 1] = {
     BLOCK_ROW(OFFSET_32),
     BLOCK_ROW(MIN_32),
     BLOCK_ROW(OFFSET_16),
@@ -418,90 +425,89 @@ static void prepare_parts(const ash_dtype type, const float *scale, const int16_
     }
 }
 
-/* Up to BLOCK_PANELS panels and `tokens` tokens whose parts are prepared; sums[t][v][VR] is room. */
-INLINE void many_panels(const ash_dtype type, const ash_matrix *w, int64_t panel, int panels, const int8_t *x, int64_t x_stride,
-                        int64_t tokens, const slab *s, const x_part *parts, int64_t part_stride, block_scratch *b, float *sums,
-                        float *y, int64_t y_token_stride, int64_t y_panel_stride)
+/* `count` tokens from t0 on, whose parts are prepared. */
+typedef struct token_pass {
+    int64_t t0, count;
+    const int8_t *x;
+    const x_part *parts;
+    int64_t part_stride;
+    float *sums; /* room for [count][BLOCK_VECTORS][VR] */
+} token_pass;
+
+/* Panel i and, `panels` being 2, its neighbour. */
+INLINE void many_panels(const ash_dtype type, const call *a, const slab *s, int64_t i, int panels, const token_pass *p,
+                        block_scratch *b)
 {
-    const int vectors = panels * ROW_VECTORS;
-    const int flip = kind_of(type) == SIGNED_32 ? 0 : 0x80; /* of Q8_0 */
-    memset(sums, 0, (size_t)tokens * BLOCK_VECTORS * VR * sizeof *sums);
-    int64_t blocks = (tokens + BLOCK_TOKENS - 1) / BLOCK_TOKENS;
+    const block_kind kind = kind_of(type);
+    const int vectors = panels * ROW_VECTORS, group_cols = q_scale_cols(type);
+    int64_t x_stride = a->x->stride;
+    memset(p->sums, 0, (size_t)p->count * BLOCK_VECTORS * VR * sizeof *p->sums);
     for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS) {
-        int n = (int)smaller(s->cols - k, Q_TILE_COLS), chunk_cols = type == ASH_Q8_0 ? 32 : 64;
-        n = (n + chunk_cols - 1) / chunk_cols * chunk_cols;
+        int n = (int)round_up(smaller(s->cols - k, Q_TILE_COLS), type == ASH_Q8_0 ? 32 : 64);
         for (int v = 0; v < vectors; v++) {
-            const uint8_t *tile = slab_of_panel(type, w, panel + v / ROW_VECTORS, s) + k / Q_TILE_COLS * q_tile_bytes(type);
+            const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i + v / ROW_VECTORS, s);
+            tile += k / Q_TILE_COLS * q_tile_bytes(type);
             read_scales(type, tile, v % ROW_VECTORS, &b->scales[v]);
+            const int flip = kind == SIGNED_32 ? 0 : 0x80; /* of Q8_0 */
             unpack_codes(type, tile + q_header_bytes(type), n, v % ROW_VECTORS, flip, b->codes[v]);
         }
-        for (int64_t t = 0, left = blocks; t < tokens; left--) {
-            int64_t count = (tokens - t + left - 1) / left; /* even shares */
-            block_table[kind_of(type)][vectors - 1][count - 1](b, n / q_scale_cols(type), x + t * x_stride + k, x_stride,
-                                                               parts + t * part_stride + k / q_scale_cols(type), part_stride,
-                                                               sums + t * BLOCK_VECTORS * VR);
-            t += count;
+        for (int64_t t = 0, share; t < p->count; t += share) {
+            share = even_share(p->count - t, BLOCK_TOKENS);
+            block_fn *fn = block_table[kind][vectors - 1][share - LEAST_TOKENS];
+            fn(b, n / group_cols, p->x + t * x_stride + k, x_stride, p->parts + t * p->part_stride + k / group_cols,
+               p->part_stride, p->sums + t * BLOCK_VECTORS * VR);
         }
     }
-    for (int64_t t = 0; t < tokens; t++)
+    for (int64_t t = 0; t < p->count; t++)
         for (int v = 0; v < vectors; v++)
-            store_rows(vf_load(sums + (t * BLOCK_VECTORS + v) * VR),
-                       y + t * y_token_stride + v / ROW_VECTORS * y_panel_stride + v % ROW_VECTORS * VR, s->add);
+            store_rows(vf_load(p->sums + (t * BLOCK_VECTORS + v) * VR),
+                       call_y(a, p->t0 + t, i + v / ROW_VECTORS) + v % ROW_VECTORS * VR, s->add);
 }
 
-INLINE void many_tokens(const ash_dtype type, const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x,
-                        const slab *s, float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)
+INLINE void many_tokens(const ash_dtype type, const call *a, const slab *s)
 {
-    block_scratch *b = scratch;
+    const ash_acts *x = a->x;
+    block_scratch *b = a->scratch;
     float *sums = (float *)(void *)(b + 1);
     x_part *parts = (x_part *)(void *)(sums + MANY_TOKENS * BLOCK_VECTORS * VR);
     int64_t part_stride = ash_pad_cols(s->cols) / q_scale_cols(type);
     int64_t most = smaller(PART_BYTES / (part_stride * (int64_t)sizeof *parts), MANY_X_BYTES / s->cols);
-    most = smaller(most, MANY_TOKENS);
-    for (int64_t t0 = 0, passes = (x->tokens + most - 1) / most; t0 < x->tokens; passes--) {
-        int64_t count = (x->tokens - t0 + passes - 1) / passes;
+    most = smaller(most, MANY_TOKENS); /* at least 16, so that no share of them is below FEW_TOKENS */
+    for (int64_t t0 = 0, count; t0 < x->tokens; t0 += count) {
+        count = even_share(x->tokens - t0, most);
         for (int64_t t = 0; t < count; t++)
             prepare_parts(type, x->q8_scale + (t0 + t) * (x->stride / 32) + s->k / 32,
                           x->q8_sum + (t0 + t) * (x->stride / 16) + s->k / 16, part_stride, parts + t * part_stride);
-        for (int64_t i = 0; i < panel_count; i += BLOCK_PANELS)
-            many_panels(type, w, panel_first + i, (int)smaller(panel_count - i, BLOCK_PANELS), x->q8 + t0 * x->stride + s->k,
-                        x->stride, count, s, parts, part_stride, b, sums, y + t0 * y_token_stride + i * y_panel_stride,
-                        y_token_stride, y_panel_stride);
-        t0 += count;
+        token_pass pass = { t0, count, x->q8 + t0 * x->stride + s->k, parts, part_stride, sums };
+        for (int64_t i = 0; i < a->panel_count; i += BLOCK_PANELS)
+            many_panels(type, a, s, i, (int)smaller(a->panel_count - i, BLOCK_PANELS), &pass, b);
     }
 }
-_Static_assert(sizeof(block_scratch) + MANY_TOKENS * BLOCK_VECTORS * VR * sizeof(float) + PART_BYTES <= ASH_SCRATCH_BYTES, "scratch");
-_Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTES, "scratch");
+_Static_assert(sizeof(block_scratch) + 4 * MANY_TOKENS * BLOCK_VECTORS * VR + PART_BYTES <= ASH_SCRATCH_BYTES,
+               "scratch");
 
-INLINE void matmul_q8(const ash_dtype type, const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x,
-                      float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)
+INLINE void matmul_q8(const ash_dtype type, const call *a)
 {
-    for (slab s = { 0 }; s.k < w->cols; s.k += SLAB_COLS) {
-        s.cols = smaller(w->cols - s.k, SLAB_COLS);
+    if (a->x->tokens < 1)
+        return;
+    for (slab s = { 0 }; s.k < a->w->cols; s.k += SLAB_COLS) {
+        s.cols = smaller(a->w->cols - s.k, SLAB_COLS);
         s.add = s.k > 0;
-        if (x->tokens <= FEW_TOKENS)
-            few_tokens(type, w, panel_first, panel_count, x, &s, y, y_token_stride, y_panel_stride, scratch);
+        if (a->x->tokens <= FEW_TOKENS)
+            few_tokens(type, a, &s);
         else
-            many_tokens(type, w, panel_first, panel_count, x, &s, y, y_token_stride, y_panel_stride, scratch);
+            many_tokens(type, a, &s);
     }
 }
 
-/* The kernels of a level: ash_matmul_q8_<type>_<level>. The prototypes are those of kernels/registry.def. */
-#define MATMUL_Q8(type, name, level)                                                                                 \
-    void ash_matmul_q8_##name##_##level(const ash_matrix *w, int64_t panel_first, int64_t panel_count,               \
-                                        const ash_acts *x, float *y, int64_t y_token_stride, int64_t y_panel_stride, \
-                                        void *scratch)                                                               \
-    {                                                                                                                \
-        matmul_q8(type, w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride, scratch);                 \
-    }
-#define MATMUL_Q8_ALL(level)             \
-    MATMUL_Q8(ASH_Q4_0, q4_0, level)     \
-    MATMUL_Q8(ASH_Q4_1, q4_1, level)     \
-    MATMUL_Q8(ASH_Q5_0, q5_0, level)     \
-    MATMUL_Q8(ASH_Q5_1, q5_1, level)     \
-    MATMUL_Q8(ASH_Q8_0, q8_0, level)     \
-    MATMUL_Q8(ASH_Q4_K, q4_k, level)     \
-    MATMUL_Q8(ASH_Q5_K, q5_k, level)     \
-    MATMUL_Q8(ASH_Q6_K, q6_k, level)
+#define MATMUL_Q8_ALL(level)                                 \
+    MATMUL_KERNEL(matmul_q8, ASH_Q4_0, q4_0, level)          \
+    MATMUL_KERNEL(matmul_q8, ASH_Q4_1, q4_1, level)          \
+    MATMUL_KERNEL(matmul_q8, ASH_Q5_0, q5_0, level)          \
+    MATMUL_KERNEL(matmul_q8, ASH_Q5_1, q5_1, level)          \
+    MATMUL_KERNEL(matmul_q8, ASH_Q8_0, q8_0, level)          \
+    MATMUL_KERNEL(matmul_q8, ASH_Q4_K, q4_k, level)          \
+    MATMUL_KERNEL(matmul_q8, ASH_Q5_K, q5_k, level)          \
+    MATMUL_KERNEL(matmul_q8, ASH_Q6_K, q6_k, level)
 
 #endif

@@ -1,6 +1,5 @@
-/* Reading weights as floats: tiles of F32, F16 and BF16 as they lie (2 or 1 rows x 8 columns a vector), F8_E4M3 by way of
- * F16, and tiles of every type turned to rows in lanes. Include a tiles_vec_*.h first.
- */
+/* Reading weights as floats: tiles of F32, F16 and BF16 as they lie (2 or 1 rows x 8 columns a vector), F8_E4M3 by way
+ * of F16, and tiles of every type turned to rows in lanes. Include a tiles_vec_*.h first. */
 #ifndef ASHLAR_KERNELS_X86_TILES_FLOAT_H
 #define ASHLAR_KERNELS_X86_TILES_FLOAT_H
 
@@ -27,8 +26,8 @@ INLINE void load_floats(const ash_dtype type, const uint8_t *chunk, int k8, int 
 
 #define F8_COLS 128 /* of one block of scales */
 
-/* Up to 128 columns of e4m3 to tiles of F16 that hold a 256th of their values: moving the 7 bits up to bits 7 .. 13 makes
- * the exponent's bias 15 instead of 7, with denormals right. NaN (0x7f) becomes 1.875 and has to be put back.
+/* Up to 128 columns of e4m3 to tiles of F16 that hold a 256th of their values: moving the 7 bits up to bits 7 .. 13
+ * makes the exponent's bias 15 instead of 7, with denormals right. NaN (0x7f) becomes 1.875 and has to be put back.
  * The way through memory is the cheap one: a load widens halves in place, a register needs a shuffle too. */
 static inline void halves_of_f8(const uint8_t *chunks, int cols, uint8_t *out)
 {
@@ -68,8 +67,8 @@ INLINE void f8_scales(const ash_matrix *w, int64_t panel, int64_t k, float out[1
 /* ---- rows in lanes: out[VR * k ..] has column k of VR rows in sigma order ---- */
 
 /* Chunks of 16 columns of F32, F16, BF16; times `scale` if `scaled`. */
-INLINE void turn_floats(const ash_dtype type, const int scaled, const uint8_t *chunks, int cols, int row_vector, vf scale,
-                        float *out)
+INLINE void turn_floats(const ash_dtype type, const int scaled, const uint8_t *chunks, int cols, int row_vector,
+                        vf scale, float *out)
 {
     const int chunk_bytes = 256 * element_bytes(type);
     for (int k8 = 0; 8 * k8 < cols; k8++) {
@@ -95,8 +94,8 @@ INLINE void turn_floats(const ash_dtype type, const int scaled, const uint8_t *c
 
 /* Up to a tile of a quantized type; codes has room for it. s q - m rounds once: for types with an offset both products
  * are exact and so is the difference. */
-INLINE void turn_codes(const ash_dtype type, const uint8_t *tile, int cols, int row_vector, tile_scales *scales, uint8_t *codes,
-                       float *out)
+INLINE void turn_codes(const ash_dtype type, const uint8_t *tile, int cols, int row_vector, tile_scales *scales,
+                       uint8_t *codes, float *out)
 {
     read_scales(type, tile, row_vector, scales);
     unpack_codes(type, tile + q_header_bytes(type), cols, row_vector, 0x80, codes);

@@ -1,0 +1,45 @@
+/* What matmul_q8.h and matmul_f32.h share: a call's arguments, and small things. */
+#ifndef ASHLAR_KERNELS_X86_MATMUL_CALL_H
+#define ASHLAR_KERNELS_X86_MATMUL_CALL_H
+
+#include "kernels/kernels.h"
+
+#define NOINLINE static __attribute__((noinline))
+#define PREFETCH_BYTES 3072 /* ahead of the chunk that is being read; measured, anything from 1 to 8 KiB is as good */
+
+/* The arguments of ash_matmul_fn. */
+typedef struct call {
+    const ash_matrix *w;
+    int64_t panel_first, panel_count;
+    const ash_acts *x;
+    float *y;
+    int64_t y_token_stride, y_panel_stride;
+    void *scratch;
+} call;
+
+/* y of a token, of a panel counted from panel_first */
+static inline float *call_y(const call *c, int64_t t, int64_t i)
+{
+    return c->y + t * c->y_token_stride + i * c->y_panel_stride;
+}
+
+static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t round_up(int64_t a, int64_t unit) { return (a + unit - 1) / unit * unit; }
+
+/* Of `left` things in shares of at most `most`, the next share, so that all are about even. */
+static inline int64_t even_share(int64_t left, int64_t most)
+{
+    int64_t shares = (left + most - 1) / most;
+    return (left + shares - 1) / shares;
+}
+
+/* A kernel of a type: FORM is matmul_q8 or matmul_f32. Its prototype is in kernels.h, by way of the registry. */
+#define MATMUL_KERNEL(FORM, type, name, level)                                                                  \
+    void ash_##FORM##_##name##_##level(const ash_matrix *w, int64_t panel_first, int64_t panel_count,           \
+                                       const ash_acts *x, float *y, int64_t y_token_stride,                     \
+                                       int64_t y_panel_stride, void *scratch)                                   \
+    {                                                                                                           \
+        FORM(type, &(call){ w, panel_first, panel_count, x, y, y_token_stride, y_panel_stride, scratch });      \
+    }
+
+#endif
