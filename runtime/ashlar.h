@@ -45,7 +45,8 @@ ASHLAR_API const char *ashlar_version(void); /* "0.1.0" */
 
 /* ---- model ---- */
 
-/* Maps an .ashlar file. Weights are neither copied nor repacked. Tensor data is not verified here: ashlar verify does. */
+/* Maps an .ashlar file. Weights are neither copied nor repacked. Tensor data is not verified:
+ * ashlar verify does that. */
 ASHLAR_API int ashlar_model_load(const char *path, ashlar_model **out, ashlar_error *err);
 ASHLAR_API void ashlar_model_free(ashlar_model *model); /* after its sessions; NULL is fine */
 
@@ -60,14 +61,17 @@ ASHLAR_API void ashlar_model_describe(const ashlar_model *model, ashlar_model_in
 
 /* ---- text ---- */
 
-enum { ASHLAR_TOKENIZE_BOS = 1 /* BOS first where the model wants one */, ASHLAR_TOKENIZE_SPECIAL = 2 /* parse special tokens */ };
+enum {
+    ASHLAR_TOKENIZE_BOS = 1,    /* BOS first where the model wants one */
+    ASHLAR_TOKENIZE_SPECIAL = 2 /* special tokens in the text are parsed */
+};
 /* Token ids of UTF-8 text (broken UTF-8 is kept, byte by byte). *ids is freed with ashlar_free. */
 ASHLAR_API int ashlar_tokenize(const ashlar_model *model, const char *text, size_t bytes, unsigned flags, int32_t **ids,
                                size_t *count, ashlar_error *err);
 /* The bytes of `count` ids; special tokens are left out unless ASHLAR_TOKENIZE_SPECIAL. *text has a NUL after it and
  * is freed with ashlar_free. */
-ASHLAR_API int ashlar_detokenize(const ashlar_model *model, const int32_t *ids, size_t count, unsigned flags, char **text,
-                                 size_t *bytes, ashlar_error *err);
+ASHLAR_API int ashlar_detokenize(const ashlar_model *model, const int32_t *ids, size_t count, unsigned flags,
+                                 char **text, size_t *bytes, ashlar_error *err);
 /* Frees what the library allocated for the caller; NULL is fine. */
 ASHLAR_API void ashlar_free(void *p);
 ASHLAR_API int ashlar_is_stop(const ashlar_model *model, int32_t id);
@@ -77,10 +81,11 @@ ASHLAR_API int ashlar_is_stop(const ashlar_model *model, int32_t id);
  * template has one); `reply` appends the opening of the assistant's answer. A template that is not known is
  * ASHLAR_ERROR_UNSUPPORTED and named; a model without one likewise. Message text is not interpreted: a special token
  * spelled inside it stays text (see *segments).
- * The result is a list of segments to be tokenized one by one: special ones with, others without ASHLAR_TOKENIZE_SPECIAL.
- * Messages follow each other without gaps: one ends with its end-of-turn token, and a line break that the template puts
- * after that opens the next message. So after a generated answer the caller feeds the stop token that ended it and then
- * the next message's tokens; for an answer cut short, role "assistant" with text NULL gives the end-of-turn token alone. */
+ * The result is a list of segments to be tokenized one by one: special ones with ASHLAR_TOKENIZE_SPECIAL, others
+ * without. Messages follow each other without gaps: one ends with its end-of-turn token, and a line break that the
+ * template puts after that opens the next message. So after a generated answer the caller feeds the stop token that
+ * ended it and then the next message's tokens; for an answer cut short, role "assistant" with text NULL gives that
+ * token alone. */
 typedef struct ashlar_segment {
     char *text;
     size_t bytes;
@@ -99,12 +104,12 @@ enum { ASHLAR_ACT_AUTO = 0, ASHLAR_ACT_FLOAT = 1, ASHLAR_ACT_INT8 = 2 };
 typedef struct ashlar_session_options {
     uint32_t context; /* tokens; 0: the smaller of the trained one and 8192 */
     uint32_t threads; /* 0: the processors that this process may use */
-    int activations;  /* ASHLAR_ACT_AUTO: 8-bit for the Q types, float for others */
+    int activations;  /* AUTO, INT8: 8-bit for the Q types (small models: float where 8 bits hurt); others: float */
     int cpu_level;    /* 0: the best; 1 + n: at most level n of kernels.h (tests) */
 } ashlar_session_options;
 /* options may be NULL: all defaults. */
-ASHLAR_API int ashlar_session_new(const ashlar_model *model, const ashlar_session_options *options, ashlar_session **out,
-                                  ashlar_error *err);
+ASHLAR_API int ashlar_session_new(const ashlar_model *model, const ashlar_session_options *options,
+                                  ashlar_session **out, ashlar_error *err);
 ASHLAR_API void ashlar_session_free(ashlar_session *session);
 ASHLAR_API uint32_t ashlar_session_context(const ashlar_session *session);
 ASHLAR_API uint32_t ashlar_session_position(const ashlar_session *session); /* tokens fed so far */
@@ -113,13 +118,14 @@ ASHLAR_API uint64_t ashlar_session_kv_bytes(const ashlar_session *session);
 ASHLAR_API int ashlar_session_rewind(ashlar_session *session, uint32_t position, ashlar_error *err);
 
 enum { ASHLAR_FEED_ALL_LOGITS = 1 /* keep logits for each of the tokens fed, not the last alone */ };
-/* Runs tokens through the model. When fewer than `count` places are left in the context nothing is fed and the result is
- * ASHLAR_ERROR_LIMIT. With ALL_LOGITS count is at most ASHLAR_ALL_LOGITS_MAX. An id outside the vocabulary is
+/* Runs tokens through the model. When fewer than `count` places are left in the context nothing is fed and the result
+ * is ASHLAR_ERROR_LIMIT. With ALL_LOGITS count is at most ASHLAR_ALL_LOGITS_MAX. An id outside the vocabulary is
  * ASHLAR_ERROR_ARGUMENT. ashlar_session_stop from a signal handler or another thread makes it return
- * ASHLAR_ERROR_CANCELLED between batches; the tokens of finished batches stay fed. A stop that comes while nothing runs is
- * kept for the next feed; ashlar_session_rewind forgets it. */
+ * ASHLAR_ERROR_CANCELLED between batches; the tokens of finished batches stay fed. A stop that comes while nothing
+ * runs is kept for the next feed; ashlar_session_rewind forgets it. */
 #define ASHLAR_ALL_LOGITS_MAX 256
-ASHLAR_API int ashlar_session_feed(ashlar_session *session, const int32_t *ids, size_t count, unsigned flags, ashlar_error *err);
+ASHLAR_API int ashlar_session_feed(ashlar_session *session, const int32_t *ids, size_t count, unsigned flags,
+                                   ashlar_error *err);
 ASHLAR_API void ashlar_session_stop(ashlar_session *session); /* async-signal-safe */
 /* `vocab` floats for the i-th of the last feed's tokens (0 without ALL_LOGITS); valid until the next feed; NULL when
  * there are none. Padding rows of the output matrix are not in it. */
@@ -137,9 +143,11 @@ typedef struct ashlar_sampler_options {
     uint64_t seed;
 } ashlar_sampler_options;
 ASHLAR_API ashlar_sampler_options ashlar_sampler_defaults(void); /* 0.7, 40, 0.95, 0.05, 1.0, 64, seed 0 */
-ASHLAR_API int ashlar_sampler_new(const ashlar_sampler_options *options, uint32_t vocab, ashlar_sampler **out, ashlar_error *err);
+ASHLAR_API int ashlar_sampler_new(const ashlar_sampler_options *options, uint32_t vocab, ashlar_sampler **out,
+                                  ashlar_error *err);
 ASHLAR_API void ashlar_sampler_free(ashlar_sampler *sampler);
-/* Draws the next token: penalty, temperature, top-k, top-p, min-p in this order. The same seed, options and logits give the same token. */
+/* Draws the next token: penalty, temperature, top-k, top-p, min-p in this order. The same seed, options and logits give
+ * the same token. */
 ASHLAR_API int32_t ashlar_sampler_next(ashlar_sampler *sampler, const float *logits);
 /* Tells the repetition penalty of a token that was fed or chosen. */
 ASHLAR_API void ashlar_sampler_accept(ashlar_sampler *sampler, int32_t id);

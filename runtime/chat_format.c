@@ -93,7 +93,8 @@ ash_status ash_chat_format_init(ash_chat_format *out, const char *template, ash_
         out->kind = ASH_CHAT_CHATML;
         return find_default_system(template, &out->system, err);
     }
-    if (strstr(template, "<|start_header_id|>") && strstr(template, "<|end_header_id|>") && strstr(template, "<|eot_id|>")) {
+    if (strstr(template, "<|start_header_id|>") && strstr(template, "<|end_header_id|>") &&
+        strstr(template, "<|eot_id|>")) {
         out->kind = ASH_CHAT_LLAMA3;
         return find_llama31_system(template, out, err);
     }
@@ -179,8 +180,8 @@ static void chatml_message(segments *s, const ash_chat_format *f, const char *ro
         put_string(s, true, "<|im_end|>");
 }
 
-static void llama3_message(segments *s, const ash_chat_format *f, const char *role, const char *before, const char *text,
-                           bool closed)
+static void llama3_message(segments *s, const ash_chat_format *f, const char *role, const char *before,
+                           const char *text, bool closed)
 {
     put_string(s, true, "<|start_header_id|>");
     put_string(s, false, role);
@@ -199,8 +200,8 @@ void ashlar_segments_free(ashlar_segment *items, size_t count)
     free(items);
 }
 
-ash_status ash_chat_segments(const ash_chat_format *format, const char *bos, const char *role, const char *text, bool first,
-                             bool reply, ashlar_segment **out, size_t *count, ash_error *err)
+ash_status ash_chat_segments(const ash_chat_format *format, const char *bos, const char *role, const char *text,
+                             bool first, bool reply, ashlar_segment **out, size_t *count, ash_error *err)
 {
     *out = NULL;
     *count = 0;

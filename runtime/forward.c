@@ -30,9 +30,9 @@ static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- inputs ---- */
 
-static bool runs_in_q8(const ashlar_session *s, const ash_part *part)
+static bool runs_in_q8(const ashlar_session *s, const ash_linear *op, const ash_part *part)
 {
-    return s->q8 && s->kernels.matmul_q8[part->w.dtype];
+    return s->q8 && !op->float_inputs && s->kernels.matmul_q8[part->w.dtype];
 }
 
 /* One token's row of one input: normalized (or copied), rounded for FP8, quantized. */
@@ -63,8 +63,8 @@ static void prepare_row(const ashlar_session *s, const ash_acts *to, int64_t t, 
 /* Fills acts[i] for each distinct input of `op` from rows of `from`, whose stride is ash_pad_cols(op->cols) and whose
  * padding is zero. With one token each thread works on buffers of its own and no one waits; else tokens are
  * shared out and a barrier follows. */
-static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float *from, int64_t tokens, const float *norm,
-                    ash_acts acts[ASH_PARTS_MAX])
+static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float *from, int64_t tokens,
+                    const float *norm, ash_acts acts[ASH_PARTS_MAX])
 {
     ashlar_session *s = p->s;
     int64_t stride = ash_pad_cols(op->cols);
@@ -73,7 +73,7 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
         ash_acts_buffer *b = tokens == 1 ? &s->thread[thread].input[i] : &s->shared[i];
         bool copy = norm || op->input[i].rounding != ASH_ROUND_NONE, q8 = false;
         for (uint32_t j = 0; j < op->part_count; j++)
-            q8 = q8 || (op->part[j].input == i && runs_in_q8(s, &op->part[j]));
+            q8 = q8 || (op->part[j].input == i && runs_in_q8(s, op, &op->part[j]));
         acts[i] = (ash_acts){ .tokens = tokens, .cols = op->cols, .stride = stride, .f32 = copy ? b->f32 : from };
         if (q8) {
             acts[i].q8 = b->q8;
@@ -99,10 +99,11 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
 
 /* ---- products ---- */
 
-static void multiply(ashlar_session *s, uint32_t thread, const ash_part *part, int64_t first, int64_t count,
-                     const ash_acts *acts, float *y, int64_t y_token_stride, int64_t y_panel_stride)
+static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, const ash_part *part, int64_t first,
+                     int64_t count, const ash_acts *acts, float *y, int64_t y_token_stride, int64_t y_panel_stride)
 {
-    ash_matmul_fn *fn = runs_in_q8(s, part) ? s->kernels.matmul_q8[part->w.dtype] : s->kernels.matmul_f32[part->w.dtype];
+    ash_matmul_fn *fn =
+        runs_in_q8(s, op, part) ? s->kernels.matmul_q8[part->w.dtype] : s->kernels.matmul_f32[part->w.dtype];
     fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, s->thread[thread].scratch);
 }
 
@@ -128,8 +129,8 @@ static void product(pass *p, uint32_t thread, const ash_linear *op, int64_t toke
             if (first >= base + part->panels)
                 continue;
             int64_t panel = first - base, n = at_most(count, part->panels - panel);
-            multiply(s, thread, part, panel, n, acts, y + part->y_first + panel * part->y_panel_stride, y_token_stride,
-                     part->y_panel_stride);
+            multiply(s, thread, op, part, panel, n, acts, y + part->y_first + panel * part->y_panel_stride,
+                     y_token_stride, part->y_panel_stride);
             first += n;
             count -= n;
         }
@@ -146,7 +147,7 @@ static void product_residual(pass *p, uint32_t thread, const ash_linear *op, con
     float *y = s->thread[thread].y;
     while (ash_pool_take(s->pool, total, at_most(least_panels(op, tokens), most), most, &first, &count)) {
         int64_t n = count * ASH_PANEL_ROWS;
-        multiply(s, thread, &op->part[0], first, count, acts, y, n, ASH_PANEL_ROWS);
+        multiply(s, thread, op, &op->part[0], first, count, acts, y, n, ASH_PANEL_ROWS);
         for (int64_t t = 0; t < tokens; t++) {
             if (bias)
                 s->kernels.add(y + t * n, bias + first * ASH_PANEL_ROWS, n);
@@ -167,10 +168,11 @@ static void product_swiglu(pass *p, uint32_t thread, const ash_linear *op, const
     while (ash_pool_take(s->pool, pairs, least, most, &first, &count)) {
         int64_t n = count * 2 * ASH_PANEL_ROWS;
         if (op->part_count == 1) { /* one fused stream: pair i is panels 2 i and 2 i + 1 */
-            multiply(s, thread, &op->part[0], 2 * first, 2 * count, acts, y, n, ASH_PANEL_ROWS);
+            multiply(s, thread, op, &op->part[0], 2 * first, 2 * count, acts, y, n, ASH_PANEL_ROWS);
         } else {
             for (uint32_t i = 0; i < op->part_count; i++)
-                multiply(s, thread, &op->part[i], first, count, acts, y + op->part[i].y_first, n, op->part[i].y_panel_stride);
+                multiply(s, thread, op, &op->part[i], first, count, acts, y + op->part[i].y_first, n,
+                         op->part[i].y_panel_stride);
         }
         for (int64_t t = 0; t < tokens; t++)
             s->kernels.swiglu(y + t * n, count, s->h + t * s->h_stride + first * ASH_PANEL_ROWS);
@@ -218,11 +220,19 @@ static void attend(pass *p, uint32_t thread, uint32_t layer_index, uint32_t g, i
     const ash_hparams *h = &s->model->meta.h;
     int64_t dim = h->head_dim, head = g * (int64_t)(h->heads / h->kv_heads) + i;
     int64_t at = ash_kv_offset(&s->kv, layer_index, g);
-    s->kernels.attention(&(ash_attention){ .q = s->qkv + t * s->qkv_stride + head * dim, .q_stride = s->qkv_stride,
-                                           .k = s->kv.k + at, .v = s->kv.v + at, .kv_stride = s->kv.stride,
-                                           .kv_rows = s->kv.positions, .head_dim = dim, .group = group,
-                                           .scale = 1 / sqrtf((float)dim), .pos = s->position + t, .tokens = tokens,
-                                           .window = h->sliding_window, .out = s->attn + t * s->attn_stride + head * dim,
+    s->kernels.attention(&(ash_attention){ .q = s->qkv + t * s->qkv_stride + head * dim,
+                                           .q_stride = s->qkv_stride,
+                                           .k = s->kv.k + at,
+                                           .v = s->kv.v + at,
+                                           .kv_stride = s->kv.stride,
+                                           .kv_rows = s->kv.positions,
+                                           .head_dim = dim,
+                                           .group = group,
+                                           .scale = 1 / sqrtf((float)dim),
+                                           .pos = s->position + t,
+                                           .tokens = tokens,
+                                           .window = h->sliding_window,
+                                           .out = s->attn + t * s->attn_stride + head * dim,
                                            .out_stride = s->attn_stride },
                          s->thread[thread].scratch);
 }
@@ -241,7 +251,8 @@ static void attention(pass *p, uint32_t thread, uint32_t layer)
         int64_t blocks = (p->tokens + ATTENTION_TOKENS - 1) / ATTENTION_TOKENS;
         while (ash_pool_take(s->pool, blocks * kv_heads, 1, 1, &first, &count)) {
             int64_t t = (blocks - 1 - first / kv_heads) * ATTENTION_TOKENS; /* the last see most, so they start first */
-            attend(p, thread, layer, (uint32_t)(first % kv_heads), t, at_most(ATTENTION_TOKENS, p->tokens - t), 0, group);
+            attend(p, thread, layer, (uint32_t)(first % kv_heads), t, at_most(ATTENTION_TOKENS, p->tokens - t), 0,
+                   group);
         }
     } else if (threads == 1 || s->position < LONG_POSITION) {
         while (ash_pool_take(s->pool, kv_heads, 1, 1, &first, &count)) {

@@ -74,8 +74,8 @@ static ash_status fill_directory(directory *d, ash_error *err)
             continue;
         if (t->role >= ROLES || outside_layers(t->role) != (t->layer == ASH_NO_LAYER) ||
             (t->layer != ASH_NO_LAYER && t->layer >= d->h->layers))
-            return ash_fail(err, ASH_E_FORMAT, "%s has role %u in layer %u of %u: " DAMAGED, ash_file_tensor_name(file, t),
-                            t->role, t->layer, d->h->layers);
+            return ash_fail(err, ASH_E_FORMAT, "%s has role %u in layer %u of %u: " DAMAGED,
+                            ash_file_tensor_name(file, t), t->role, t->layer, d->h->layers);
         uint32_t *s = slot(d, t->layer, t->role);
         if (*s != ASH_NO_INDEX)
             return ash_fail(err, ASH_E_FORMAT, "%s and %s have the same role: " DAMAGED, ash_file_tensor_name(file, t),
@@ -108,11 +108,13 @@ static ash_status check_matrix(const directory *d, const ash_tensor_record *t, a
     const char *name = ash_file_tensor_name(d->model->file, t);
     const ash_tile_layout *layout = ash_tile_layout_of(t->dtype);
     if (!layout)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "%s is %s, which no matrix can be computed in: convert again with --type",
-                        name, ash_dtype_name(t->dtype));
+        return ash_fail(err, ASH_E_UNSUPPORTED,
+                        "%s is %s, which no matrix can be computed in: convert again with --type", name,
+                        ash_dtype_name(t->dtype));
     if (t->layout != layout->id || t->layout_revision != ASH_LAYOUT_REVISION)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "%s has layout %u revision %u, this version reads %u revision %d: convert again",
-                        name, t->layout, t->layout_revision, layout->id, ASH_LAYOUT_REVISION);
+        return ash_fail(err, ASH_E_UNSUPPORTED,
+                        "%s has layout %u revision %u, this version reads %u revision %d: convert again", name,
+                        t->layout, t->layout_revision, layout->id, ASH_LAYOUT_REVISION);
     uint64_t panel, bytes;
     if (t->dim_count != 2 || t->dims[2] != 1 || t->dims[3] != 1 || t->dims[0] == 0 || t->dims[1] == 0 ||
         t->dims[0] > INT32_MAX || t->dims[1] > INT32_MAX || !ash_panel_bytes(t->dtype, t->dims[0], &panel) ||
@@ -144,14 +146,15 @@ static ash_status find_view(directory *d, uint32_t layer, uint32_t role, uint32_
     const ash_member_record *m = out->member;
     uint64_t panels = ash_div_up(out->tensor->dims[1], ASH_PANEL_ROWS), wanted = ash_div_up(rows, ASH_PANEL_ROWS);
     if (m->row_count != rows || out->tensor->dims[0] != cols)
-        return ash_fail(err, ASH_E_FORMAT, "%s holds a %s of %llu x %llu where the model's sizes ask for %llu x %llu: " DAMAGED,
+        return ash_fail(err, ASH_E_FORMAT,
+                        "%s holds a %s of %llu x %llu where the model's sizes ask for %llu x %llu: " DAMAGED,
                         ash_file_tensor_name(file, out->tensor), ash_role_name(role), (unsigned long long)m->row_count,
                         (unsigned long long)out->tensor->dims[0], (unsigned long long)rows, (unsigned long long)cols);
     if (m->row_first % ASH_PANEL_ROWS != 0 || (m->panel_step != 1 && m->panel_step != 2) ||
         m->row_first / ASH_PANEL_ROWS >= panels ||
         (wanted - 1) * m->panel_step >= panels - m->row_first / ASH_PANEL_ROWS)
-        return ash_fail(err, ASH_E_FORMAT, "%s: its %s lies outside of it: " DAMAGED, ash_file_tensor_name(file, out->tensor),
-                        ash_role_name(role));
+        return ash_fail(err, ASH_E_FORMAT, "%s: its %s lies outside of it: " DAMAGED,
+                        ash_file_tensor_name(file, out->tensor), ash_role_name(role));
     return ASH_OK;
 }
 
@@ -184,7 +187,8 @@ static void add_part(ash_linear *op, const ash_matrix *w, ash_input input, int64
                                              .y_panel_stride = y_panel_stride, .input = i };
 }
 
-static ash_status add_view(directory *d, ash_linear *op, view v, int64_t y_first, int64_t y_panel_stride, ash_error *err)
+static ash_status add_view(directory *d, ash_linear *op, view v, int64_t y_first, int64_t y_panel_stride,
+                           ash_error *err)
 {
     ash_matrix w;
     ash_input input;
@@ -197,8 +201,11 @@ static ash_status add_view(directory *d, ash_linear *op, view v, int64_t y_first
 /* A whole fused tensor as one stream of panels; its rows may end in padding that the output row has room for. */
 static void add_whole(directory *d, ash_linear *op, const ash_tensor_record *t, int64_t y_first)
 {
-    ash_matrix w = { .dtype = (ash_dtype)t->dtype, .data = ash_file_data(d->model->file, t), .rows = (int64_t)t->dims[1],
-                     .cols = (int64_t)t->dims[0], .panel_bytes = (int64_t)t->panel_bytes };
+    ash_matrix w = { .dtype = (ash_dtype)t->dtype,
+                     .data = ash_file_data(d->model->file, t),
+                     .rows = (int64_t)t->dims[1],
+                     .cols = (int64_t)t->dims[0],
+                     .panel_bytes = (int64_t)t->panel_bytes };
     add_part(op, &w, (ash_input){ 0 }, y_first, ASH_PANEL_ROWS);
 }
 
@@ -252,8 +259,8 @@ static ash_status build_gate_up(directory *d, uint32_t layer, ash_linear *op, as
     return add_view(d, op, up, ASH_PANEL_ROWS, 2 * ASH_PANEL_ROWS, err);
 }
 
-static ash_status build_single(directory *d, uint32_t layer, uint32_t role, uint64_t rows, uint64_t cols, ash_linear *op,
-                               ash_error *err)
+static ash_status build_single(directory *d, uint32_t layer, uint32_t role, uint64_t rows, uint64_t cols,
+                               ash_linear *op, ash_error *err)
 {
     view v;
     ASH_TRY(find_view(d, layer, role, ASH_ROLE_OTHER, rows, cols, &v, err));
@@ -285,7 +292,8 @@ static ash_status build(directory *d, ash_error *err)
     const ash_hparams *h = d->h;
     if (strcmp(h->architecture, "llama") != 0 && strcmp(h->architecture, "qwen2") != 0 &&
         strcmp(h->architecture, "qwen3") != 0)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "architecture \"%s\": llama, qwen2 and qwen3 are supported", h->architecture);
+        return ash_fail(err, ASH_E_UNSUPPORTED, "architecture \"%s\": llama, qwen2 and qwen3 are supported",
+                        h->architecture);
     model->k_first = (int64_t)ash_div_up((uint64_t)h->heads * h->head_dim, 16) * 16;
     model->v_first = model->k_first + (int64_t)ash_div_up((uint64_t)h->kv_heads * h->head_dim, 16) * 16;
     ASH_TRY(fill_directory(d, err));
@@ -300,11 +308,15 @@ static ash_status build(directory *d, ash_error *err)
     ASH_TRY(find_vector(d, ASH_NO_LAYER, ASH_ROLE_ROPE_FREQS, h->rope_dim / 2, false, &divisors, err));
     ASH_TRY(ash_rope_init(&model->rope, h, divisors, err));
 
+    bool small = h->hidden <= ASH_SMALL_HIDDEN;
+    model->output.float_inputs = small;
     model->layers = calloc(h->layers, sizeof *model->layers);
     if (!model->layers)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for %u layers", h->layers);
-    for (uint32_t i = 0; i < h->layers; i++)
+    for (uint32_t i = 0; i < h->layers; i++) {
         ASH_TRY(build_layer(d, i, &model->layers[i], err));
+        model->layers[i].qkv.float_inputs = model->layers[i].down.float_inputs = small;
+    }
 
     for (uint32_t i = 0; i < ash_file_tensor_count(model->file); i++) {
         const ash_tensor_record *t = ash_file_tensor(model->file, i);

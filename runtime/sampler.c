@@ -257,7 +257,8 @@ static ash_status check(const ashlar_sampler_options *o, uint32_t vocab, ash_err
     if (vocab == 0 || vocab > INT32_MAX)
         return ash_fail(err, ASH_E_ARGUMENT, "a sampler for %u tokens: 1 to 2147483647 are possible", vocab);
     if (!(o->temperature >= 0) || !isfinite(o->temperature))
-        return ash_fail(err, ASH_E_ARGUMENT, "temperature %g: give 0 (the most likely token) or more", (double)o->temperature);
+        return ash_fail(err, ASH_E_ARGUMENT, "temperature %g: give 0 (the most likely token) or more",
+                        (double)o->temperature);
     if (!(o->top_p > 0 && o->top_p <= 1))
         return ash_fail(err, ASH_E_ARGUMENT, "top-p %g: give a number above 0 and up to 1 (off)", (double)o->top_p);
     if (!(o->min_p >= 0 && o->min_p <= 1))

@@ -24,8 +24,9 @@ ash_status ash_model_vector(ashlar_model *model, const ash_tensor_record *tensor
     uint64_t bytes;
     if (tensor->layout != ASH_LAYOUT_LINEAR || element_count(tensor) != count ||
         !ash_row_bytes(tensor->dtype, count, &bytes) || bytes != tensor->size)
-        return ash_fail(err, ASH_E_FORMAT, "%s has %llu elements where the model's sizes ask for %llu: the file is damaged",
-                        name, (unsigned long long)element_count(tensor), (unsigned long long)count);
+        return ash_fail(err, ASH_E_FORMAT,
+                        "%s has %llu elements where the model's sizes ask for %llu: the file is damaged", name,
+                        (unsigned long long)element_count(tensor), (unsigned long long)count);
     float *values;
     ASH_TRY(ash_model_floats(model, count + 15, &values, err));
     ash_decode_row((ash_dtype)tensor->dtype, ash_file_data(model->file, tensor), (int64_t)count, values);
@@ -33,8 +34,8 @@ ash_status ash_model_vector(ashlar_model *model, const ash_tensor_record *tensor
     return ASH_OK;
 }
 
-static ash_status find_scale(ashlar_model *model, const ash_tensor_record *of, uint32_t index, const ash_tensor_record **out,
-                             ash_error *err)
+static ash_status find_scale(ashlar_model *model, const ash_tensor_record *of, uint32_t index,
+                             const ash_tensor_record **out, ash_error *err)
 {
     if (index >= ash_file_tensor_count(model->file) || ash_file_tensor(model->file, index)->role != ASH_ROLE_SCALE)
         return ash_fail(err, ASH_E_FORMAT, "%s names tensor %u as its scale, which is none: the file is damaged",
@@ -48,7 +49,8 @@ static ash_status check_finite(ashlar_model *model, const ash_tensor_record *t, 
 {
     for (uint64_t i = 0; i < count; i++)
         if (!isfinite(values[i]) || (positive && !(values[i] > 0)))
-            return ash_fail(err, ASH_E_FORMAT, "%s holds the scale %g: the file is damaged or was converted from a broken one",
+            return ash_fail(err, ASH_E_FORMAT,
+                            "%s holds the scale %g: the file is damaged or was converted from a broken one",
                             ash_file_tensor_name(model->file, t), (double)values[i]);
     return ASH_OK;
 }
@@ -65,8 +67,8 @@ static uint64_t source_row(const ash_member_record *m, uint64_t row)
 }
 
 /* [ceil(rows / 128), ceil(cols / 128)] in source order to [panel][block of k][row in panel]. */
-static ash_status expand_blocks(ashlar_model *model, const ash_member_record *member, const float *blocks, ash_matrix *w,
-                                ash_error *err)
+static ash_status expand_blocks(ashlar_model *model, const ash_member_record *member, const float *blocks,
+                                ash_matrix *w, ash_error *err)
 {
     uint64_t rows = (uint64_t)w->rows, panels = ash_div_up(rows, ASH_PANEL_ROWS);
     uint64_t across = ash_div_up((uint64_t)w->cols, 128);

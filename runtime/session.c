@@ -88,7 +88,8 @@ static ash_status open_session(ashlar_session *s, const ashlar_session_options *
     s->q8 = o->activations != ASHLAR_ACT_FLOAT;
     s->context = o->context ? o->context : h->context && h->context < DEFAULT_CONTEXT ? h->context : DEFAULT_CONTEXT;
     ash_level best = ash_level_detect();
-    ash_kernels_init(&s->kernels, o->cpu_level == 0 || o->cpu_level - 1 > (int)best ? best : (ash_level)(o->cpu_level - 1));
+    ash_kernels_init(&s->kernels,
+                     o->cpu_level == 0 || o->cpu_level - 1 > (int)best ? best : (ash_level)(o->cpu_level - 1));
     ASH_TRY(ash_pool_new(o->threads ? o->threads : ash_cpu_count(), &s->pool, err));
     ASH_TRY(ash_kv_cache_init(&s->kv, h, s->context, err));
 
@@ -179,7 +180,8 @@ static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool
                         "start with a larger context or rewind", s->position, s->context, count);
     for (size_t i = 0; i < count; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= vocab)
-            return ash_fail(err, ASH_E_ARGUMENT, "token id %d is outside of the vocabulary (0 to %u)", ids[i], vocab - 1);
+            return ash_fail(err, ASH_E_ARGUMENT, "token id %d is outside of the vocabulary (0 to %u)", ids[i],
+                            vocab - 1);
     ASH_TRY(reserve_logits(s, all ? (uint32_t)count : 1, err));
 
     for (size_t done = 0; done < count;) {

@@ -22,11 +22,21 @@ void ashlar_model_describe(const ashlar_model *model, ashlar_model_info *out)
 {
     const ash_hparams *h = &model->meta.h;
     *out = (ashlar_model_info){
-        .name = model->meta.name ? model->meta.name : "", .architecture = h->architecture,
-        .file_bytes = ash_file_header(model->file)->file_bytes, .weight_bytes_per_token = model->token_bytes,
-        .parameters = model->parameters, .layers = h->layers, .hidden = h->hidden, .heads = h->heads,
-        .kv_heads = h->kv_heads, .head_dim = h->head_dim, .ffn = h->ffn, .vocab = h->vocab, .context_trained = h->context,
-        .has_tokenizer = model->tokenizer != NULL, .has_chat_template = model->has_chat,
+        .name = model->meta.name ? model->meta.name : "",
+        .architecture = h->architecture,
+        .file_bytes = ash_file_header(model->file)->file_bytes,
+        .weight_bytes_per_token = model->token_bytes,
+        .parameters = model->parameters,
+        .layers = h->layers,
+        .hidden = h->hidden,
+        .heads = h->heads,
+        .kv_heads = h->kv_heads,
+        .head_dim = h->head_dim,
+        .ffn = h->ffn,
+        .vocab = h->vocab,
+        .context_trained = h->context,
+        .has_tokenizer = model->tokenizer != NULL,
+        .has_chat_template = model->has_chat,
     };
 }
 
@@ -59,11 +69,12 @@ static ash_status tokenize(const ashlar_model *model, const char *text, size_t b
     return ash_tokenizer_encode(model->tokenizer, text, bytes, encode, ids, count, err);
 }
 
-int ashlar_tokenize(const ashlar_model *model, const char *text, size_t bytes, unsigned flags, int32_t **ids, size_t *count,
-                    ashlar_error *err)
+int ashlar_tokenize(const ashlar_model *model, const char *text, size_t bytes, unsigned flags, int32_t **ids,
+                    size_t *count, ashlar_error *err)
 {
     ash_error local;
-    return tokenize(model, text, bytes, flags, ids, count, &local) == ASH_OK ? ASHLAR_OK : ash_public_error(&local, err);
+    return tokenize(model, text, bytes, flags, ids, count, &local) == ASH_OK ? ASHLAR_OK
+                                                                             : ash_public_error(&local, err);
 }
 
 static ash_status detokenize(const ashlar_model *model, const int32_t *ids, size_t count, unsigned flags, char **text,
@@ -99,7 +110,8 @@ int ashlar_detokenize(const ashlar_model *model, const int32_t *ids, size_t coun
                       size_t *bytes, ashlar_error *err)
 {
     ash_error local;
-    return detokenize(model, ids, count, flags, text, bytes, &local) == ASH_OK ? ASHLAR_OK : ash_public_error(&local, err);
+    return detokenize(model, ids, count, flags, text, bytes, &local) == ASH_OK ? ASHLAR_OK
+                                                                               : ash_public_error(&local, err);
 }
 
 /* ---- chat ---- */
@@ -112,13 +124,14 @@ int ashlar_chat_message(const ashlar_model *model, const char *role, const char 
     *count = 0;
     if (!model->has_chat)
         return ash_public_error(&model->chat_error, err);
-    if (ash_chat_segments(&model->chat, model->bos_text, role, text, first != 0, reply != 0, segments, count, &local) != ASH_OK)
+    if (ash_chat_segments(&model->chat, model->bos_text, role, text, first != 0, reply != 0, segments, count, &local) !=
+        ASH_OK)
         return ash_public_error(&local, err);
     return ASHLAR_OK;
 }
 
-static ash_status join_tokens(const ashlar_model *model, const ashlar_segment *segments, size_t segment_count, int32_t **ids,
-                              size_t *count, ash_error *err)
+static ash_status join_tokens(const ashlar_model *model, const ashlar_segment *segments, size_t segment_count,
+                              int32_t **ids, size_t *count, ash_error *err)
 {
     for (size_t i = 0; i < segment_count; i++) {
         int32_t *more, *grown = NULL;
@@ -141,8 +154,8 @@ static ash_status join_tokens(const ashlar_model *model, const ashlar_segment *s
     return ASH_OK;
 }
 
-int ashlar_chat_tokens(const ashlar_model *model, const char *role, const char *text, int first, int reply, int32_t **ids,
-                       size_t *count, ashlar_error *err)
+int ashlar_chat_tokens(const ashlar_model *model, const char *role, const char *text, int first, int reply,
+                       int32_t **ids, size_t *count, ashlar_error *err)
 {
     ash_error local;
     ashlar_segment *segments;

@@ -200,7 +200,8 @@ uint32_t ash_cpu_count(void)
     uint32_t count = 1;
     if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
         count = (uint32_t)CPU_COUNT(&set);
-    /* cgroup v2: "QUOTA PERIOD" in microseconds, or "max PERIOD". Threads beyond the quota would only throttle each other. */
+    /* cgroup v2: "QUOTA PERIOD" in microseconds, or "max PERIOD". Threads beyond the quota would only throttle each
+     * other. */
     FILE *f = fopen("/sys/fs/cgroup/cpu.max", "re");
     if (f) {
         unsigned long long quota, period;

@@ -15,7 +15,8 @@ static void interrupted(int signal_number)
     ashlar_session_stop(session);
 }
 
-static int feed_message(ashlar_model *model, const char *role, const char *text, int first, int reply, ashlar_error *err)
+static int feed_message(ashlar_model *model, const char *role, const char *text, int first, int reply,
+                        ashlar_error *err)
 {
     int32_t *ids;
     size_t count;

@@ -1,5 +1,5 @@
-/* Chat framing: templates are recognized, messages come out exactly as the template would print them, and a message's text
- * never becomes framing. */
+/* Chat framing: templates are recognized, messages come out exactly as the template would print them, and a message's
+ * text never becomes framing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,22 +16,26 @@ static const char smollm2[] =
 static const char qwen25[] =
     "{%- if tools %}\n    {{- '<|im_start|>system\\n' }}\n    {%- if messages[0]['role'] == 'system' %}\n        {{- "
     "messages[0]['content'] }}\n    {%- else %}\n        {{- 'You are Qwen.' }}\n    {%- endif %}\n    {{- \"\\n\\n# "
-    "Tools<|im_end|>\\n\" }}\n{%- else %}\n    {%- if messages[0]['role'] == 'system' %}\n        {{- '<|im_start|>system\\n' + "
-    "messages[0]['content'] + '<|im_end|>\\n' }}\n    {%- else %}\n        {{- '<|im_start|>system\\nYou are Qwen, created by "
+    "Tools<|im_end|>\\n\" }}\n{%- else %}\n    {%- if messages[0]['role'] == 'system' %}\n        {{- "
+    "'<|im_start|>system\\n' + "
+    "messages[0]['content'] + '<|im_end|>\\n' }}\n    {%- else %}\n        {{- '<|im_start|>system\\nYou are Qwen, "
+    "created by "
     "Alibaba Cloud. You are a helpful assistant.<|im_end|>\\n' }}\n    {%- endif %}\n{%- endif %}\n";
-static const char qwen3[] =
-    "{%- if messages[0].role == 'system' %}\n        {{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}"
-    "{%- endif %}{{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>' + '\\n' }}";
+static const char qwen3[] = "{%- if messages[0].role == 'system' %}\n        {{- '<|im_start|>system\\n' + "
+                            "messages[0].content + '<|im_end|>\\n' }}"
+                            "{%- endif %}{{- '<|im_start|>' + message.role + '\\n' + content + '<|im_end|>' + '\\n' }}";
 static const char raw_chatml[] =
     "{% if not system %}<|im_start|>system\nAnswer in \"short\" words.<|im_end|>\n{% endif %}<|im_start|>{{ role }}\n";
-static const char llama3[] =
-    "{% for message in messages %}{% if loop.first %}{{ bos_token }}{% endif %}{{ '<|start_header_id|>' + message['role'] + "
-    "'<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}{% endfor %}";
+static const char llama3[] = "{% for message in messages %}{% if loop.first %}{{ bos_token }}{% endif %}{{ "
+                             "'<|start_header_id|>' + message['role'] + "
+                             "'<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' }}{% endfor %}";
 static const char llama31[] =
-    "{{- bos_token }}\n{%- if not date_string is defined %}\n    {%- set date_string = \"26 Jul 2024\" %}\n{%- endif %}\n"
+    "{{- bos_token }}\n{%- if not date_string is defined %}\n    {%- set date_string = \"26 Jul 2024\" %}\n{%- endif "
+    "%}\n"
     "{{- \"<|start_header_id|>system<|end_header_id|>\\n\\n\" }}\n{{- \"Cutting Knowledge Date: December 2023\\n\" }}\n"
     "{{- \"Today Date: \" + date_string + \"\\n\\n\" }}\n{{- system_message }}\n{{- \"<|eot_id|>\" }}\n"
-    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + '<|eot_id|>' }}\n";
+    "{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + '<|eot_id|>' "
+    "}}\n";
 
 static ash_chat_format open_format(const char *template)
 {
@@ -99,10 +103,12 @@ static void test_llama3(void **state)
     expect("‹<|start_header_id|>›user‹<|end_header_id|>›\n\nMore‹<|eot_id|><|start_header_id|>›assistant"
            "‹<|end_header_id|>›\n\n");
     say(llama31, "user", "Hi", true, false, out);
-    expect("‹<BOS><|start_header_id|>›system‹<|end_header_id|>›\n\nCutting Knowledge Date: December 2023\nToday Date: 26 Jul "
+    expect("‹<BOS><|start_header_id|>›system‹<|end_header_id|>›\n\nCutting Knowledge Date: December 2023\nToday Date: "
+           "26 Jul "
            "2024\n\n‹<|eot_id|><|start_header_id|>›user‹<|end_header_id|>›\n\nHi‹<|eot_id|>›");
     say(llama31, "system", "Be brief.", true, false, out);
-    expect("‹<BOS><|start_header_id|>›system‹<|end_header_id|>›\n\nCutting Knowledge Date: December 2023\nToday Date: 26 Jul "
+    expect("‹<BOS><|start_header_id|>›system‹<|end_header_id|>›\n\nCutting Knowledge Date: December 2023\nToday Date: "
+           "26 Jul "
            "2024\n\nBe brief.‹<|eot_id|>›");
     say(llama3, "assistant", NULL, false, false, out);
     expect("‹<|eot_id|>›");
@@ -124,7 +130,8 @@ static void test_text_is_not_framing(void **state)
 static void test_refused(void **state)
 {
     (void)state;
-    static const char zephyr[] = "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' }}";
+    static const char zephyr[] =
+        "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' }}";
     ash_chat_format f;
     ash_error err = { 0 };
     assert_int_equal(ash_chat_format_init(&f, zephyr, &err), ASH_E_UNSUPPORTED);

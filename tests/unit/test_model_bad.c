@@ -1,5 +1,5 @@
-/* Files that are well-formed as containers and still no model: each is refused with one line that names the file and the
- * reason. Written through ash_writer, so every checksum is right. */
+/* Files that are well-formed as containers and still no model: each is refused with one line that names the file and
+ * the reason. Written through ash_writer, so every checksum is right. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,8 +36,13 @@ typedef struct model {
 static item *add(model *m, const char *name, uint32_t role, uint32_t layer, uint64_t cols, uint64_t rows)
 {
     item *i = &m->items[m->count++];
-    *i = (item){ .role = role, .layer = layer, .dtype = ASH_F32, .dim_count = rows ? 2 : 1, .dims = { cols, rows ? rows : 1, 1 },
-                 .linear = rows == 0, .fill = 0.5f };
+    *i = (item){ .role = role,
+                 .layer = layer,
+                 .dtype = ASH_F32,
+                 .dim_count = rows ? 2 : 1,
+                 .dims = { cols, rows ? rows : 1, 1 },
+                 .linear = rows == 0,
+                 .fill = 0.5f };
     snprintf(i->name, sizeof i->name, "%s", name);
     return i;
 }
@@ -92,10 +97,14 @@ static ash_status write_items(ash_writer *w, model *m, ash_error *err)
             char name[64];
             snprintf(name, sizeof name, "%s.%u", it->name, j);
             uint64_t rows = it->member_role[0] ? it->member_rows[j] : it->dims[1];
-            ash_member_record mr = { .role = it->member_role[0] ? it->member_role[j] : it->role, .source_dtype = it->dtype,
-                                     .source_dim_count = it->dim_count, .source_index = i,
+            ash_member_record mr = { .role = it->member_role[0] ? it->member_role[j] : it->role,
+                                     .source_dtype = it->dtype,
+                                     .source_dim_count = it->dim_count,
+                                     .source_index = i,
                                      .source_dims = { it->dims[0], rows, it->dims[2], 1 },
-                                     .row_first = it->member_first[j], .row_count = rows, .panel_step = 1,
+                                     .row_first = it->member_first[j],
+                                     .row_count = rows,
+                                     .panel_step = 1,
                                      .scale_weight = it->scale_weight ? it->scale_weight - 1 : ASH_NO_INDEX,
                                      .scale_input = it->scale_input ? it->scale_input - 1 : ASH_NO_INDEX };
             ASH_TRY(ash_writer_add_member(w, name, &mr, err));
@@ -143,8 +152,8 @@ static void refused(model *m, int status, const char *word)
     int got = ashlar_model_load(path, &loaded, &err);
     if (got == 0)
         fail_msg("a model without a right %s was loaded", word);
-    if (got != status || err.status != status || !strstr(err.text, word) || strncmp(err.text, path, strlen(path)) != 0 ||
-        strchr(err.text, '\n'))
+    if (got != status || err.status != status || !strstr(err.text, word) ||
+        strncmp(err.text, path, strlen(path)) != 0 || strchr(err.text, '\n'))
         fail_msg("wanted status %d and \"%s\", got %d: %s", status, word, got, err.text);
     assert_null(loaded);
     assert_int_equal(ashlar_model_load(path, &loaded, NULL), status);

@@ -84,8 +84,8 @@ static double difference(const ashlar_session *a, const ashlar_session *b, uint3
     return largest > 0 ? worst / largest : INFINITY;
 }
 
-/* Two float paths. A product's error is at most (K + 8) 2^-24 sum |W x|; with random signs the sum is about sqrt(K) times
- * the result, K up to 512: 7e-4 of the result at worst, for 14 products in a row; attention adds 2^-10 of the
+/* Two float paths. A product's error is at most (K + 8) 2^-24 sum |W x|; with random signs the sum is about sqrt(K)
+ * times the result, K up to 512: 7e-4 of the result at worst, for 14 products in a row; attention adds 2^-10 of the
  * largest value twice. Errors of both signs mostly cancel: measured below 1e-4. */
 #define FLOAT_TOLERANCE 5e-3
 /* 8-bit activations: a last-bit difference before rounding to codes moves a code by one, 1 / 127 of its block's largest
@@ -100,8 +100,10 @@ static void test_pieces_equal_whole(void **state)
     for (int activations = ASHLAR_ACT_FLOAT; activations <= ASHLAR_ACT_INT8; activations++) {
         ashlar_model *model = small_model(ASH_Q4_1, ASH_Q6_K, "llama");
         uint32_t vocab = model->meta.h.vocab;
-        ashlar_session *whole = open_session(model, (ashlar_session_options){ .threads = 2, .activations = activations });
-        ashlar_session *pieces = open_session(model, (ashlar_session_options){ .threads = 2, .activations = activations });
+        ashlar_session *whole =
+            open_session(model, (ashlar_session_options){ .threads = 2, .activations = activations });
+        ashlar_session *pieces =
+            open_session(model, (ashlar_session_options){ .threads = 2, .activations = activations });
         feed(whole, ids, LONG);
         static const size_t sizes[] = { 1, 1, 3, 32, 33, 256, 70, 1, 1, 2 };
         size_t at = 0;
@@ -220,7 +222,9 @@ static void test_levels_agree(void **state)
             continue; /* GGUF has none: see test_fp8 */
         ashlar_model *model = small_model(type, ASH_DTYPE_COUNT, "llama");
         for (int q8 = 0; q8 < 2; q8++) {
-            ashlar_session_options o = { .threads = 2, .activations = q8 ? ASHLAR_ACT_INT8 : ASHLAR_ACT_FLOAT, .cpu_level = 1 };
+            ashlar_session_options o = { .threads = 2,
+                                         .activations = q8 ? ASHLAR_ACT_INT8 : ASHLAR_ACT_FLOAT,
+                                         .cpu_level = 1 };
             ashlar_session *scalar = open_session(model, o);
             feed(scalar, ids, 19);
             feed(scalar, ids + 19, 1);
@@ -232,16 +236,16 @@ static void test_levels_agree(void **state)
                 double d = difference(scalar, s, model->meta.h.vocab);
                 worst[q8] = fmax(worst[q8], d);
                 if (!(d <= (q8 ? Q8_TOLERANCE : FLOAT_TOLERANCE)))
-                    fail_msg("%s, %s activations, %s: logits differ by %g", ash_dtype_name(type), q8 ? "8-bit" : "float",
-                             ash_level_name((ash_level)level), d);
+                    fail_msg("%s, %s activations, %s: logits differ by %g", ash_dtype_name(type),
+                             q8 ? "8-bit" : "float", ash_level_name((ash_level)level), d);
                 ashlar_session_free(s);
             }
             ashlar_session_free(scalar);
         }
         ashlar_model_free(model);
     }
-    printf("# measure CPU levels up to %s against scalar: logits differ by %.2g (float), %.2g (8-bit)\n", ash_level_name(best),
-           worst[0], worst[1]);
+    printf("# measure CPU levels up to %s against scalar: logits differ by %.2g (float), %.2g (8-bit)\n",
+           ash_level_name(best), worst[0], worst[1]);
 }
 
 static void test_limits(void **state)
@@ -252,7 +256,8 @@ static void test_limits(void **state)
     ashlar_error err = { 0 };
     int32_t ids[300] = { 0 };
     assert_int_equal(ashlar_session_context(s), 40);
-    assert_int_equal(ashlar_session_kv_bytes(s), 2 * 2 * 2 * 40 * 64 * 2); /* k and v, layers, heads, positions, dim, bytes */
+    assert_int_equal(ashlar_session_kv_bytes(s),
+                     2 * 2 * 2 * 40 * 64 * 2); /* k and v, layers, heads, positions, dim, bytes */
     feed(s, ids, 30);
     assert_int_equal(ashlar_session_feed(s, ids, 11, 0, &err), ASHLAR_ERROR_LIMIT);
     assert_non_null(strstr(err.text, "the context is full: 30 of 40 tokens"));
@@ -281,7 +286,9 @@ static void test_limits(void **state)
     ashlar_session_free(s);
     ashlar_session_free(NULL);
 
-    ashlar_session_options wrong[] = { { .threads = 100000 }, { .activations = 3 }, { .activations = -1 }, { .cpu_level = 99 } };
+    ashlar_session_options wrong[] = {
+        { .threads = 100000 }, { .activations = 3 }, { .activations = -1 }, { .cpu_level = 99 }
+    };
     for (int i = 0; i < 4; i++) {
         assert_int_equal(ashlar_session_new(model, &wrong[i], &s, &err), ASHLAR_ERROR_ARGUMENT);
         assert_null(s);
@@ -327,16 +334,17 @@ static void test_stop(void **state)
 static void drop_input_rounding(ashlar_model *model)
 {
     for (uint32_t i = 0; i < model->meta.h.layers; i++) {
-        ash_linear *ops[] = { &model->layers[i].qkv, &model->layers[i].o, &model->layers[i].gate_up, &model->layers[i].down };
+        ash_linear *ops[] = { &model->layers[i].qkv, &model->layers[i].o, &model->layers[i].gate_up,
+                              &model->layers[i].down };
         for (int k = 0; k < 4; k++)
             for (uint32_t j = 0; j < ops[k]->input_count; j++)
                 ops[k]->input[j].rounding = ASH_ROUND_NONE;
     }
 }
 
-/* Every kind of FP8 scale against the same weights as F32, at every level; heads of 256 rows, so that rows of a rotation
- * pair lie in different blocks of 128. Then inputs through e4m3, whose 3-bit mantissa is off by up to 1 / 16, must differ
- * from that but not by much. */
+/* Every kind of FP8 scale against the same weights as F32, at every level; heads of 256 rows, so that rows of a
+ * rotation pair lie in different blocks of 128. Then inputs through e4m3, whose 3-bit mantissa is off by up to 1 / 16,
+ * must differ from that but not by much. */
 static void test_fp8(void **state)
 {
     (void)state;
@@ -387,9 +395,14 @@ static void test_fp8(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pieces_equal_whole), cmocka_unit_test(test_all_logits), cmocka_unit_test(test_rewind_repeats),
-        cmocka_unit_test(test_threads_change_nothing), cmocka_unit_test(test_levels_agree), cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_stop), cmocka_unit_test(test_fp8),
+        cmocka_unit_test(test_pieces_equal_whole),
+        cmocka_unit_test(test_all_logits),
+        cmocka_unit_test(test_rewind_repeats),
+        cmocka_unit_test(test_threads_change_nothing),
+        cmocka_unit_test(test_levels_agree),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_fp8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
