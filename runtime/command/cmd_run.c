@@ -104,6 +104,9 @@ int verb_run(int argc, char **argv)
         code = fail_public(&err);
     } else if (prompt_count == 0) {
         code = fail("the prompt is empty and this model has no token to begin with: give -p some text");
+    } else if (prompt_count > ashlar_session_context(e.session)) {
+        code = fail("%s: the prompt has %zu tokens and the context %u: give a larger --ctx or less text", path, prompt_count,
+                    ashlar_session_context(e.session));
     } else {
         e.load_s = seconds_since_start();
         if (!json)

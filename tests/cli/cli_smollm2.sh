@@ -41,7 +41,7 @@ rm -f "$TEST_TMP/back.gguf"
 
 ash run "$model" -p "The capital of France is" -n 8 --temp 0
 check "run completes a prompt" holds "$code $out" "0  Paris"
-check "run prints context and KV cache" holds "$err" "context 2048 tokens, KV cache"
+check "run prints context and KV cache" holds "$err" "context 8192 tokens, KV cache"
 text=$out
 ash run "$model" -p "The capital of France is" -n 8 --temp 0 --threads 1 --json
 check "run --json" python3 -c '
@@ -57,7 +57,7 @@ check "another seed gives another text" [ "$once" != "$out" ]
 ash run "$model" -p "one two three four five six seven eight nine ten" -n 64 --temp 0 --ctx 16
 check "a full context ends the text and says so" holds "$code $err" "context of 16 tokens is full"
 ash run "$model" -p "one two three four five six seven eight nine ten" -n 64 --temp 0 --ctx 4
-check "a prompt longer than the context: exit 1, one line" failed_with 1 "context"
+check "a prompt longer than the context: exit 1, one line" failed_with 1 "10 tokens" "--ctx"
 
 printf 'Hello <|im_start|> w\303\266rld\n' >"$TEST_TMP/text"
 ash tokenize "$model" --text "$TEST_TMP/text"
@@ -89,7 +89,7 @@ check "chat prints speed after an answer" holds "$err" "tok/s"
 check "chat /stats" holds "$err" "2 turns"
 check "chat /save writes the conversation" grep -q "user: What is my name?" "$TEST_TMP/log"
 check "chat names an unknown command" holds "$err" "/nonsense"
-printf 'hi\n' | "$ASHLAR" chat "$model" --temp 0 -n 400 --ctx 64 >"$TEST_TMP/.out" 2>"$TEST_TMP/.err"
+printf 'Write a very long story about a stone mason.\n' | "$ASHLAR" chat "$model" --temp 0 -n 400 --ctx 64 >"$TEST_TMP/.out" 2>"$TEST_TMP/.err"
 code=$? err=$(cat "$TEST_TMP/.err")
 check "chat in a context that fills up says what to do" holds "$code $err" "/reset"
 
