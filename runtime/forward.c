@@ -37,7 +37,7 @@ static bool runs_in_q8(const ashlar_session *s, const ash_linear *op, const ash_
 
 /* One token's row of one input: normalized (or copied), rounded for FP8, quantized. */
 static void prepare_row(const ashlar_session *s, const ash_acts *to, int64_t t, const float *from, const float *norm,
-                        ash_input input)
+                        ash_op_input input)
 {
     const ash_kernels *k = &s->kernels;
     float *f32 = (float *)to->f32 + t * to->stride;

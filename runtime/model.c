@@ -175,7 +175,7 @@ static ash_status member_matrix(directory *d, view v, ash_matrix *w, ash_error *
 }
 
 /* Adds a matrix to an operation; equal inputs are shared. */
-static void add_part(ash_linear *op, const ash_matrix *w, ash_input input, int64_t y_first, int64_t y_panel_stride)
+static void add_part(ash_linear *op, const ash_matrix *w, ash_op_input input, int64_t y_first, int64_t y_panel_stride)
 {
     uint32_t i = 0;
     while (i < op->input_count && (op->input[i].rounding != input.rounding || op->input[i].scale != input.scale))
@@ -191,7 +191,7 @@ static ash_status add_view(directory *d, ash_linear *op, view v, int64_t y_first
                            ash_error *err)
 {
     ash_matrix w;
-    ash_input input;
+    ash_op_input input;
     ASH_TRY(member_matrix(d, v, &w, err));
     ASH_TRY(ash_model_input(d->model, v.tensor, v.member, &input, err));
     add_part(op, &w, input, y_first, y_panel_stride);
@@ -206,7 +206,7 @@ static void add_whole(directory *d, ash_linear *op, const ash_tensor_record *t, 
                      .rows = (int64_t)t->dims[1],
                      .cols = (int64_t)t->dims[0],
                      .panel_bytes = (int64_t)t->panel_bytes };
-    add_part(op, &w, (ash_input){ 0 }, y_first, ASH_PANEL_ROWS);
+    add_part(op, &w, (ash_op_input){ 0 }, y_first, ASH_PANEL_ROWS);
 }
 
 static ash_status build_qkv(directory *d, uint32_t layer, ash_linear *op, ash_error *err)

@@ -27,10 +27,10 @@ typedef enum ash_rounding {
     ASH_ROUND_TOKEN,  /* e4m3 with max|x| / 448 of each token */
 } ash_rounding;
 
-typedef struct ash_input {
+typedef struct ash_op_input {
     ash_rounding rounding;
     float scale;
-} ash_input;
+} ash_op_input;
 
 typedef struct ash_part {
     ash_matrix w;
@@ -46,7 +46,7 @@ typedef struct ash_linear {
     ash_part part[ASH_PARTS_MAX];
     uint32_t part_count;
     uint32_t input_count;
-    ash_input input[ASH_PARTS_MAX]; /* distinct ones */
+    ash_op_input input[ASH_PARTS_MAX]; /* distinct ones */
     int64_t cols;
     int64_t row_elems; /* floats of an output row, a multiple of 16 */
     bool float_inputs; /* never the 8-bit form: see ASH_SMALL_HIDDEN */
@@ -99,6 +99,6 @@ ash_status ash_model_weight_scale(ashlar_model *model, const ash_tensor_record *
                                   ash_matrix *w, ash_error *err);
 /* What the inputs of a member go through. */
 ash_status ash_model_input(ashlar_model *model, const ash_tensor_record *tensor, const ash_member_record *member,
-                           ash_input *out, ash_error *err);
+                           ash_op_input *out, ash_error *err);
 
 #endif

@@ -117,9 +117,9 @@ ash_status ash_model_weight_scale(ashlar_model *model, const ash_tensor_record *
 }
 
 ash_status ash_model_input(ashlar_model *model, const ash_tensor_record *tensor, const ash_member_record *member,
-                           ash_input *out, ash_error *err)
+                           ash_op_input *out, ash_error *err)
 {
-    *out = (ash_input){ .rounding = ASH_ROUND_NONE };
+    *out = (ash_op_input){ .rounding = ASH_ROUND_NONE };
     if (tensor->dtype != ASH_F8_E4M3)
         return ASH_OK;
     if (member->input_dynamic) {
