@@ -40,7 +40,10 @@ INLINE void few_part(const ash_dtype type, const int scaled, const int T, const 
                 xk[t] = vf_spread_cols(x + t * x_stride + k + 8 * k8);
 #pragma GCC unroll 4
             for (int u = 0; u < U; u++) {
+                const int bytes = chunk_bytes / (2 * UNITS); /* of a unit */
                 vf w[2];
+                if (!scaled && (bytes >= 64 || u % 2 == 0))
+                    prefetch(chunks + k8 * (chunk_bytes / 2) + (u0 + u) * bytes, bytes);
                 load_floats(type, chunks, k8, u0 + u, w);
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) {
@@ -49,9 +52,6 @@ INLINE void few_part(const ash_dtype type, const int scaled, const int T, const 
                 }
             }
         }
-        if (u0 == 0 && !scaled)
-            for (int i = 0; i < chunk_bytes; i += 64)
-                _mm_prefetch((const char *)chunks + PREFETCH_BYTES + i, _MM_HINT_T0);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < 2 * U * T; i++) {
@@ -86,8 +86,6 @@ INLINE void few_tokens(const ash_dtype type, const int T, const call *a)
         for (int64_t k = 0; k < w->cols; k += PART_COLS, chunks += 16 * PART_COLS * element_bytes(type)) {
             int cols = (int)smaller(w->cols - k, PART_COLS);
             if (type == ASH_F8_E4M3) {
-                for (int b = 0; b < 16 * PART_COLS; b += 64)
-                    _mm_prefetch((const char *)chunks + PREFETCH_BYTES + b, _MM_HINT_T0);
                 f8_scales(w, a->panel_first + i, k, scales);
                 halves_of_f8(chunks, cols, halves);
                 for (int u = 0; u < UNITS; u += U)

@@ -121,6 +121,8 @@ INLINE void group_unit(const ash_dtype type, const int T, const uint8_t *chunk, 
                        const x_group *x, int64_t x_stride, vf *sums)
 {
     vi q[4];
+    if (row_vector == 0)
+        prefetch(chunk + g * (q_group_bytes(type) / 4), q_group_bytes(type) / 4);
     load_unit(type, chunk, row_vector, g, q);
 #pragma GCC unroll 4
     for (int t = 0; t < T; t++) {
@@ -136,6 +138,8 @@ INLINE void chunk_unit_q8_0(const int T, const uint8_t *chunk, int row_vector, i
                             int64_t x_stride, int c, vf *sums)
 {
     int row = VR * row_vector + VB / 16 * g;
+    if (row_vector == 0)
+        prefetch(chunk + 128 * g, 128);
     vi a = v_load(chunk + 16 * row), b = v_load(chunk + 256 + 16 * row);
 #pragma GCC unroll 4
     for (int t = 0; t < T; t++) {
@@ -154,8 +158,6 @@ INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int
     const uint8_t *chunk = tile + q_header_bytes(type);
     if (type == ASH_Q8_0) {
         for (int c = 0; 32 * c < cols; c++, chunk += 512) {
-            for (int i = 0; row_vector == 0 && i < 512; i += 64)
-                _mm_prefetch((const char *)chunk + PREFETCH_BYTES + i, _MM_HINT_T0);
             vf s = vf_load(scales.s[c]);
             const x_group *xc = x + c / 2;
             chunk_unit_q8_0(T, chunk, row_vector, 0, UNIT_SCALES(s, s, 0), xc, x_stride, c % 2, sums);
@@ -166,8 +168,6 @@ INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int
         return;
     }
     for (int c = 0; 64 * c < cols; c++, chunk += q_group_bytes(type)) {
-        for (int i = 0; row_vector == 0 && i < q_group_bytes(type); i += 64)
-            _mm_prefetch((const char *)chunk + PREFETCH_BYTES + i, _MM_HINT_T0);
         vf s[4], m[4];
         if (q_scale_cols(type) == 16) {
             vi turn[4] = { v_load(scales.s[4 * c]), v_load(scales.s[4 * c + 1]), v_load(scales.s[4 * c + 2]),

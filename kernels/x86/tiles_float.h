@@ -3,6 +3,7 @@
 #ifndef ASHLAR_KERNELS_X86_TILES_FLOAT_H
 #define ASHLAR_KERNELS_X86_TILES_FLOAT_H
 
+#include "kernels/x86/matmul_call.h"
 #include "kernels/x86/tiles_quant.h"
 
 INLINE int is_float_type(ash_dtype t) { return t == ASH_F32 || t == ASH_F16 || t == ASH_BF16 || t == ASH_F8_E4M3; }
@@ -35,6 +36,8 @@ static inline void halves_of_f8(const uint8_t *chunks, int cols, uint8_t *out)
     for (int k = 0; k < cols; k += 32, chunks += 512, out += 1024) {
         for (int i = 0; i < 512; i += VB) { /* bytes: step 0, step 1, each 8 of a row */
             vi v = v_load(chunks + i);
+            if (i % 64 == 0)
+                prefetch(chunks + i, 64);
             most = v_max8u(most, v_or(v, sign));
             v_store(out + i, v_and(v_sra16(v_unpack_lo8(zero, v), 1), keep));
             v_store(out + 512 + i, v_and(v_sra16(v_unpack_hi8(zero, v), 1), keep));
