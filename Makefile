@@ -29,6 +29,7 @@ FUZZ_SECONDS ?= 20
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.SECONDARY:
 .DEFAULT_GOAL := all
 
 # ---- dependencies, by their Debian packages ----
