@@ -447,6 +447,9 @@ INLINE void many_panels(const ash_dtype type, const call *a, const slab *s, int6
         for (int v = 0; v < vectors; v++) {
             const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i + v / ROW_VECTORS, s);
             tile += k / Q_TILE_COLS * q_tile_bytes(type);
+            if (v % ROW_VECTORS == 0) /* the next tile arrives while this one is multiplied */
+                for (int byte = 0; byte < q_tile_bytes(type); byte += 64)
+                    _mm_prefetch((const char *)tile + q_tile_bytes(type) + byte, _MM_HINT_T0);
             read_scales(type, tile, v % ROW_VECTORS, &b->scales[v]);
             const int flip = kind == SIGNED_32 ? 0 : 0x80; /* of Q8_0 */
             unpack_codes(type, tile + q_header_bytes(type), n, v % ROW_VECTORS, flip, b->codes[v]);
