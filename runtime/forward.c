@@ -17,6 +17,8 @@
 #define LONG_POSITION 256
 /* Weight bytes of the smallest piece of a decode product: some microseconds of reading. */
 #define PIECE_BYTES (24 * 1024)
+/* Weight bytes that two steps of a product go over before the next ones: a part of any second-level cache. */
+#define FINE_BYTES (96 * 1024)
 
 typedef struct pass {
     ashlar_session *s;
@@ -30,9 +32,21 @@ static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- inputs ---- */
 
-static bool runs_in_q8(const ashlar_session *s, const ash_linear *op, const ash_part *part)
+static bool runs_in_q8(const ashlar_session *s, const ash_part *part)
 {
-    return s->q8 && !op->float_inputs && s->kernels.matmul_q8[part->w.dtype];
+    return s->q8 && s->kernels.matmul_q8[part->w.dtype];
+}
+
+/* Two 8-bit steps: input 1 then holds what input 0 left over. Q types have one input, so its place is free. */
+static bool runs_fine(const ashlar_session *s, const ash_linear *op, const ash_part *part)
+{
+    return op->fine && op->input_count == 1 && runs_in_q8(s, part);
+}
+
+static void quantize_row(const ash_kernels *k, const ash_acts *to, int64_t t)
+{
+    k->quantize_q8(to->f32 + t * to->stride, to->stride, (int8_t *)to->q8 + t * to->stride,
+                   (float *)to->q8_scale + t * to->stride / 32, (int16_t *)to->q8_sum + t * to->stride / 16);
 }
 
 /* One token's row of one input: normalized (or copied), rounded for FP8, quantized. */
@@ -56,8 +70,19 @@ static void prepare_row(const ashlar_session *s, const ash_acts *to, int64_t t, 
             k->round_e4m3(f32, to->cols, scale);
     }
     if (to->q8)
-        k->quantize_q8(f32, to->stride, (int8_t *)to->q8 + t * to->stride, (float *)to->q8_scale + t * to->stride / 32,
-                       (int16_t *)to->q8_sum + t * to->stride / 16);
+        quantize_row(k, to, t);
+}
+
+/* What the 8-bit form of token t in `coarse` leaves over, quantized in turn. */
+static void prepare_rest(const ash_kernels *k, const ash_acts *coarse, const ash_acts *rest, int64_t t)
+{
+    const float *x = coarse->f32 + t * coarse->stride, *scale = coarse->q8_scale + t * coarse->stride / 32;
+    const int8_t *q8 = coarse->q8 + t * coarse->stride;
+    float *left = (float *)rest->f32 + t * rest->stride;
+    for (int64_t block = 0; block < coarse->stride; block += 32)
+        for (int64_t i = block; i < block + 32; i++)
+            left[i] = x[i] - (float)q8[i] * scale[block / 32];
+    quantize_row(k, rest, t);
 }
 
 /* Fills acts[i] for each distinct input of `op` from rows of `from`, whose stride is ash_pad_cols(op->cols) and whose
@@ -68,12 +93,15 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
 {
     ashlar_session *s = p->s;
     int64_t stride = ash_pad_cols(op->cols);
-    bool anything = false;
-    for (uint32_t i = 0; i < op->input_count; i++) {
+    bool anything = false, fine = false;
+    for (uint32_t j = 0; j < op->part_count; j++)
+        fine = fine || runs_fine(s, op, &op->part[j]);
+    for (uint32_t i = 0; i < op->input_count + fine; i++) {
         ash_acts_buffer *b = tokens == 1 ? &s->thread[thread].input[i] : &s->shared[i];
-        bool copy = norm || op->input[i].rounding != ASH_ROUND_NONE, q8 = false;
+        bool rest = i == op->input_count;
+        bool copy = norm || rest || op->input[i].rounding != ASH_ROUND_NONE, q8 = rest;
         for (uint32_t j = 0; j < op->part_count; j++)
-            q8 = q8 || (op->part[j].input == i && runs_in_q8(s, op, &op->part[j]));
+            q8 = q8 || (op->part[j].input == i && runs_in_q8(s, &op->part[j]));
         acts[i] = (ash_acts){ .tokens = tokens, .cols = op->cols, .stride = stride, .f32 = copy ? b->f32 : from };
         if (q8) {
             acts[i].q8 = b->q8;
@@ -84,16 +112,17 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
     }
     if (!anything)
         return;
-    if (tokens == 1) {
-        for (uint32_t i = 0; i < op->input_count; i++)
-            prepare_row(s, &acts[i], 0, from, norm, op->input[i]);
-        return;
-    }
-    int64_t first, count;
-    while (ash_pool_take(s->pool, tokens, 1, 16, &first, &count))
-        for (int64_t t = first; t < first + count; t++)
+    int64_t first = 0, count = 1;
+    while (tokens == 1 || ash_pool_take(s->pool, tokens, 1, 16, &first, &count)) {
+        for (int64_t t = first; t < first + count; t++) {
             for (uint32_t i = 0; i < op->input_count; i++)
                 prepare_row(s, &acts[i], t, from + t * stride, norm, op->input[i]);
+            if (fine)
+                prepare_rest(&s->kernels, &acts[0], &acts[1], t);
+        }
+        if (tokens == 1)
+            return;
+    }
     ash_pool_barrier(s->pool);
 }
 
@@ -102,9 +131,30 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
 static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, const ash_part *part, int64_t first,
                      int64_t count, const ash_acts *acts, float *y, int64_t y_token_stride, int64_t y_panel_stride)
 {
-    ash_matmul_fn *fn =
-        runs_in_q8(s, op, part) ? s->kernels.matmul_q8[part->w.dtype] : s->kernels.matmul_f32[part->w.dtype];
-    fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, s->thread[thread].scratch);
+    void *scratch = s->thread[thread].scratch;
+    ash_matmul_fn *fn = (runs_in_q8(s, part) ? s->kernels.matmul_q8 : s->kernels.matmul_f32)[part->w.dtype];
+    if (!runs_fine(s, op, part)) {
+        fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, scratch);
+        return;
+    }
+    /* Both steps over a group of panels at a time: the second one finds the weights in the cache. */
+    float *z = s->thread[thread].z;
+    int64_t tokens = acts[0].tokens, group = at_least(FINE_BYTES / part->w.panel_bytes, 1);
+    group = at_least(at_most(group, ASH_THREAD_ROW_ELEMS / (tokens * ASH_PANEL_ROWS)), 1);
+    for (int64_t done = 0; done < count; done += group) {
+        int64_t n = at_most(group, count - done), z_stride = n * ASH_PANEL_ROWS;
+        float *to = y + done * y_panel_stride;
+        fn(&part->w, first + done, n, &acts[0], to, y_token_stride, y_panel_stride, scratch);
+        fn(&part->w, first + done, n, &acts[1], z, z_stride, ASH_PANEL_ROWS, scratch);
+        for (int64_t t = 0; t < tokens; t++) {
+            if (y_panel_stride == ASH_PANEL_ROWS)
+                s->kernels.add(to + t * y_token_stride, z + t * z_stride, z_stride);
+            else
+                for (int64_t i = 0; i < n; i++)
+                    s->kernels.add(to + t * y_token_stride + i * y_panel_stride, z + t * z_stride + i * ASH_PANEL_ROWS,
+                                   ASH_PANEL_ROWS);
+        }
+    }
 }
 
 /* The smallest piece worth handing out, in panels: enough bytes when one token streams the weights, else enough panels

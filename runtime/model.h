@@ -49,13 +49,14 @@ typedef struct ash_linear {
     ash_op_input input[ASH_PARTS_MAX]; /* distinct ones */
     int64_t cols;
     int64_t row_elems; /* floats of an output row, a multiple of 16 */
-    bool float_inputs; /* never the 8-bit form: see ASH_SMALL_HIDDEN */
+    bool fine;         /* 8-bit inputs in two steps: see ASH_SMALL_HIDDEN */
 } ash_linear;
 
-/* Models up to this width keep float inputs where 8-bit ones hurt most: q, k and v, whose errors the softmax amplifies;
- * down, whose inputs have the largest outliers; the output matrix. Measured on SmolLM2-135M (1,410 greedy positions
- * against float): all in 8 bits changes 4.2% of the choices, KL 0.0034; without these three 1.1%, KL 0.0010. Small
- * models are fast anyway, and wider ones spread an outlier's damage over more sums. */
+/* In models up to this width the products where 8-bit inputs hurt most take them in two steps, the second one
+ * what the first left over (so about 15 bits): q, k and v, whose errors the softmax amplifies; down, whose inputs have
+ * the largest outliers; the output matrix. Measured on SmolLM2-135M, 1,410 greedy positions against float inputs: one
+ * step everywhere changes 4.2% of the choices (KL 0.0034), float in these three 1.1% (KL 0.0010). Small models are fast
+ * anyway; in wider ones an outlier's block of 32 is a smaller part of the sum. */
 #define ASH_SMALL_HIDDEN 1024
 
 typedef struct ash_layer {

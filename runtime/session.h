@@ -32,7 +32,7 @@ typedef struct ash_acts_buffer {
 typedef struct ash_thread_buffers {
     ash_acts_buffer input[ASH_PARTS_MAX]; /* one token: in decoding every thread prepares its own copy, which costs less
                                              than waiting for a shared one */
-    float *y;                             /* ASH_THREAD_ROW_ELEMS */
+    float *y, *z;                         /* ASH_THREAD_ROW_ELEMS each */
     void *scratch;                        /* ASH_SCRATCH_BYTES, for kernels */
 } ash_thread_buffers;
 
