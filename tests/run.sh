@@ -2,8 +2,9 @@
 # Runs every test program and adds up its TAP lines. Environment: B (build folder), SHARED, SMOLLM2_GGUF.
 #
 # A program prints "1..N" and one "ok" or "not ok" line a test (cmocka does so with CMOCKA_MESSAGE_OUTPUT=TAP; the
-# scripts under tests/cli do it by hand, plan last). "ok K # SKIP reason" counts as skipped, never as passed. A program that crashes, times
-# out, prints no plan or fewer results than planned, or exits nonzero without a "not ok" adds a failure, and the run goes on.
+# scripts under tests/cli do it by hand, plan last). "ok K # SKIP reason" (cmocka: "not ok K # SKIP name", its reason on
+# a "# skip" line) counts as skipped, never as passed. A program that crashes, times out, prints no plan or fewer results
+# than planned, or exits nonzero without a "not ok" adds a failure, and the run goes on.
 # ONLY=name runs the programs whose name contains it.
 set -u
 : "${B:=build}" "${SHARED:=../shared}" "${TEST_TIMEOUT:=600}"
@@ -20,9 +21,9 @@ run_one() { # name command...
     export TEST_TMP="$work/$name.tmp"; mkdir -p "$TEST_TMP"
     timeout -k 5 "$TEST_TIMEOUT" "$@" >"$out" 2>"$work/err" </dev/null
     rc=$?
-    skip=$(grep -cE '^ok .*# SKIP' "$out")
-    ok=$(($(grep -cE '^ok ' "$out") - skip))
-    bad=$(grep -cE '^not ok ' "$out")
+    skip=$(grep -cE '^(not )?ok .*# SKIP' "$out")
+    ok=$(grep -E '^ok ' "$out" | grep -cv '# SKIP')
+    bad=$(grep -E '^not ok ' "$out" | grep -cv '# SKIP')
     plan=$(sed -n 's/^1\.\.\([0-9][0-9]*\).*/\1/p' "$out" | awk '{n+=$1} END {print n+0}')
     if [ "$rc" = 124 ]; then broken="timed out after $TEST_TIMEOUT s"
     elif [ "$rc" -gt 128 ]; then broken="killed by signal $((rc - 128))"
@@ -35,10 +36,10 @@ run_one() { # name command...
     [ "$skip" != 0 ] && printf ', %d skipped' "$skip"
     printf '  (%d s)\n' $((SECONDS - start))
     grep -E '^# (measure|skip)' "$out" | sed 's/^/    /'
-    grep -E '^ok .*# SKIP' "$out" | sed 's/^/    /'
+    grep -E '^(not )?ok .*# SKIP' "$out" | sed -E 's/^(not )?ok/skipped/' | sed 's/^/    /'
     if [ "$bad" != 0 ] || [ -n "$broken" ]; then
         [ -n "$broken" ] && { printf '    BROKEN: %s\n' "$broken"; bad=$((bad + 1)); }
-        { grep -A12 -E '^not ok' "$out"; tail -n 25 "$work/err"; } | cut -c1-240 | sed 's/^/    /'
+        { grep -A12 -E '^not ok' "$out" | grep -v '# SKIP'; tail -n 25 "$work/err"; } | cut -c1-240 | sed 's/^/    /'
     fi
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
     rm -rf "$TEST_TMP"
