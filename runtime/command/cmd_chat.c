@@ -103,10 +103,11 @@ static void answer(chat *c, const char *text)
     generated g = { 0 };
     text_stream stream = { .out = stdout };
     ashlar_error err;
+    uint32_t position = ashlar_session_position(e->session);
+    ashlar_session_rewind(e->session, position, &err); /* forgets a Ctrl+C that came after the last answer's last token */
     interrupted = 0;
     answering = e->session;
     double started = seconds_now();
-    uint32_t position = ashlar_session_position(e->session);
     bool was_open = c->answer_open, was_begun = c->begun;
     bool fed = close_answer(c);
     if (fed && !c->begun && c->system)
@@ -248,7 +249,6 @@ static void talk_terminal(chat *c)
         if (!line) {
             if (interrupted) { /* Ctrl+C at the prompt drops the line */
                 fputc('\n', stderr);
-                el_set(editor, EL_REFRESH);
                 continue;
             }
             break;
