@@ -23,6 +23,7 @@ run := @
 endif
 B ?= build
 PREFIX ?= /usr/local
+VERSION := $(shell sed -n 's/^\#define ASHLAR_VERSION "\(.*\)"/\1/p' format/version.h)
 # Shared models and vocabularies for the tests; tests that need them are counted as skipped where it is absent.
 SHARED ?= ../shared
 FUZZ_SECONDS ?= 20
@@ -208,7 +209,7 @@ install: all
 	install -m 755 $(SO) $(DESTDIR)$(PREFIX)/lib/libashlar.so.0
 	ln -sf libashlar.so.0 $(DESTDIR)$(PREFIX)/lib/libashlar.so
 	install -m 644 runtime/ashlar.h $(DESTDIR)$(PREFIX)/include/ashlar.h
-	printf 'Name: ashlar\nDescription: Runs pre-packed language models\nVersion: 0.1.0\nRequires.private: $(PKGS)\nLibs: -L$(PREFIX)/lib -lashlar\nLibs.private: -lm -pthread\nCflags: -I$(PREFIX)/include\n' \
+	printf 'Name: ashlar\nDescription: Runs pre-packed language models\nVersion: $(VERSION)\nRequires.private: $(PKGS)\nLibs: -L$(PREFIX)/lib -lashlar\nLibs.private: -lm -pthread\nCflags: -I$(PREFIX)/include\n' \
 	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/ashlar.pc
 clean:
 	rm -rf $(B)/obj $(B)/tests $(B)/samples $(ASHLAR) $(LIB) $(SO) $(TOOLS) $(SUPPORT) build/asan build/ubsan build/tsan build/fuzz

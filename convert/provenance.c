@@ -5,8 +5,9 @@
 #include "convert/convert.h"
 #include "format/hash.h"
 #include "format/json.h"
+#include "format/version.h"
 
-#define TOOL "ashlar 0.1.0"
+#define TOOL "ashlar " ASHLAR_VERSION
 #define PIECE_BYTES ((size_t)1 << 20)
 
 /* Bytes of each file before its first tensor; all of them where it has none (the first part of some split models). */

@@ -2,10 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/version.h"
 #include "runtime/api.h"
 #include "runtime/model.h"
 
-const char *ashlar_version(void) { return "0.1.0"; }
+const char *ashlar_version(void) { return ASHLAR_VERSION; }
 
 int ash_public_error(const ash_error *from, ashlar_error *to)
 {
