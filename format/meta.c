@@ -78,7 +78,7 @@ ash_status ash_hparams_check(const ash_hparams *h, ash_error *err)
     if (h->heads % h->kv_heads != 0)
         return ash_fail(err, ASH_E_FORMAT, "heads, %" PRIu32 ", is no multiple of kv_heads, %" PRIu32, h->heads,
                         h->kv_heads);
-    ASH_TRY(check_count("head_dim", h->head_dim, 1, 1024, err));
+    ASH_TRY(check_count("head_dim", h->head_dim, 1, ASH_HEAD_DIM_MAX, err));
     ASH_TRY(check_count("ffn", h->ffn, 1, 1 << 24, err));
     ASH_TRY(check_count("vocab", h->vocab, 1, 1 << 24, err));
     ASH_TRY(check_count("context", h->context, 1, INT32_MAX, err));

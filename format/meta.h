@@ -33,6 +33,7 @@ typedef struct ash_hparams {
 } ash_hparams;
 
 #define ASH_STOP_MAX 32
+#define ASH_HEAD_DIM_MAX 256 /* what the attention kernels keep on the stack; no model that we read has more */
 
 typedef struct ash_meta {
     ash_hparams h;

@@ -103,6 +103,7 @@ typedef void ash_to_f16_fn(const float *x, int64_t n, uint16_t *out);
 /* Causal attention of one KV head: `group` query heads that share it, tokens at positions pos .. pos + tokens - 1.
  * Query head g of token t: q[t * q_stride + g * head_dim ..]; its result goes to out[t * out_stride + g * head_dim ..].
  * k, v: f16 [positions][head_dim], rows kv_stride halves apart; the row of position p is p % kv_rows.
+ * head_dim is at most ASH_HEAD_DIM_MAX (format/meta.h).
  * A query at position p sees positions max(0, p - window + 1) .. p (window 0: from 0).
  * head_dim: even, at most 256; vector forms take multiples of 16. Rows of no such position are never read.
  * out = softmax(scale * q k) v with float sums, in any blocking. With V the largest |v| and S the largest

@@ -259,8 +259,8 @@ static ash_status check(const ashlar_sampler_options *o, uint32_t vocab, ash_err
     if (!(o->temperature >= 0) || !isfinite(o->temperature))
         return ash_fail(err, ASH_E_ARGUMENT, "temperature %g: give 0 (the most likely token) or more",
                         (double)o->temperature);
-    if (!(o->top_p > 0 && o->top_p <= 1))
-        return ash_fail(err, ASH_E_ARGUMENT, "top-p %g: give a number above 0 and up to 1 (off)", (double)o->top_p);
+    if (!(o->top_p >= 0 && o->top_p <= 1))
+        return ash_fail(err, ASH_E_ARGUMENT, "top-p %g: give a number from 0 (the likeliest token alone) to 1 (off)", (double)o->top_p);
     if (!(o->min_p >= 0 && o->min_p <= 1))
         return ash_fail(err, ASH_E_ARGUMENT, "min-p %g: give a number from 0 (off) to 1", (double)o->min_p);
     if (!(o->repeat_penalty > 0) || !isfinite(o->repeat_penalty))

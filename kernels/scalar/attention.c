@@ -2,9 +2,8 @@
 #include <math.h>
 
 #include "format/halffloat.h"
+#include "format/meta.h"
 #include "kernels/kernels.h"
-
-#define MAX_HEAD_DIM 256
 
 static double score(const ash_attention *a, const float *q, int64_t position)
 {
@@ -17,7 +16,7 @@ static double score(const ash_attention *a, const float *q, int64_t position)
 
 static void one_head(const ash_attention *a, const float *q, int64_t first, int64_t last, float *out)
 {
-    double max = -INFINITY, total = 0, sum[MAX_HEAD_DIM] = { 0 };
+    double max = -INFINITY, total = 0, sum[ASH_HEAD_DIM_MAX] = { 0 };
     for (int64_t p = first; p <= last; p++)
         max = fmax(max, score(a, q, p));
     for (int64_t p = first; p <= last; p++) {

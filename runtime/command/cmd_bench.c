@@ -30,6 +30,7 @@ static int measure(engine *e, const int32_t *ids, uint32_t pp, uint32_t tg, uint
                    double *tg_rate, ashlar_error *err)
 {
     double pp_all[REPEATS_MAX], tg_all[REPEATS_MAX], started;
+    ashlar_session_rewind(e->session, 0, err);
     int status = ashlar_session_feed(e->session, ids, pp < 64 ? pp : 64, 0, err); /* warm-up */
     for (uint32_t r = 0; status == ASHLAR_OK && r < repeats; r++) {
         ashlar_session_rewind(e->session, 0, err);

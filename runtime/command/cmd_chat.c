@@ -15,6 +15,7 @@ typedef struct chat {
     const char *system;
     uint32_t limit;
     bool begun;       /* the first message has been fed */
+    bool failed;      /* a message could not be answered, and not because of Ctrl+C */
     bool answer_open; /* the last answer's end-of-turn token has not been fed */
     char *log;        /* the conversation, for /save */
     size_t log_bytes;
@@ -53,6 +54,7 @@ static bool feed(chat *c, const int32_t *ids, size_t count)
         ashlar_sampler_accept(c->e.sampler, ids[i]);
     if (status == ASHLAR_OK)
         return true;
+    c->failed = c->failed || status != ASHLAR_ERROR_CANCELLED;
     ashlar_error ignored;
     ashlar_session_rewind(c->e.session, position, &ignored);
     if (status == ASHLAR_ERROR_LIMIT)
@@ -70,6 +72,7 @@ static bool feed_message(chat *c, const char *role, const char *text, bool first
     ashlar_error err;
     if (ashlar_chat_tokens(c->e.model, role, text, first, reply, &ids, &count, &err) != ASHLAR_OK) {
         fail_public(&err);
+        c->failed = true;
         return false;
     }
     bool fine = feed(c, ids, count);
@@ -88,6 +91,7 @@ static bool close_answer(chat *c)
     ashlar_error err;
     if (ashlar_chat_tokens(c->e.model, "assistant", NULL, 0, 0, &ids, &count, &err) != ASHLAR_OK) {
         fail_public(&err);
+        c->failed = true;
         return false;
     }
     bool fine = feed(c, ids, count);
@@ -129,10 +133,13 @@ static void answer(chat *c, const char *text)
     putchar('\n');
     fflush(stdout);
     /* The session has seen all but the last id: an ordinary last token (limit, interruption) belongs to the answer. */
-    if (g.count > g.fed && !ashlar_is_stop(e->model, g.ids[g.count - 1]) && end != END_CONTEXT)
+    if (g.count > g.fed && !ashlar_is_stop(e->model, g.ids[g.count - 1]) && end != END_CONTEXT) {
+        ashlar_error ignored;
+        ashlar_session_rewind(e->session, ashlar_session_position(e->session), &ignored); /* forgets a late Ctrl+C */
         feed(c, &g.ids[g.count - 1], 1);
+    }
     if (end == END_ERROR)
-        fail_public(&err);
+        fail_public(&err), c->failed = true;
     else if (end == END_CONTEXT)
         fprintf(stderr, "the context of %u tokens is full: /reset begins anew; --ctx N gives more\n",
                 ashlar_session_context(e->session));
@@ -229,13 +236,25 @@ static bool handle_line(chat *c, char *line)
     return true;
 }
 
+static void talk_pipe(chat *c)
+{
+    char *line = NULL;
+    size_t room = 0;
+    while (getline(&line, &room, stdin) >= 0)
+        if (!handle_line(c, line))
+            break;
+    free(line);
+}
+
 static void talk_terminal(chat *c)
 {
     EditLine *editor = el_init("ashlar", stdin, stderr, stderr);
     History *lines = history_init();
     HistEvent event;
-    if (!editor || !lines)
+    if (!editor || !lines) {
+        talk_pipe(c);
         return;
+    }
     history(lines, &event, H_SETSIZE, 1000);
     el_set(editor, EL_PROMPT, prompt_text);
     el_set(editor, EL_EDITOR, "emacs");
@@ -247,7 +266,7 @@ static void talk_terminal(chat *c)
         interrupted = 0;
         const char *line = el_gets(editor, &length);
         if (!line) {
-            if (interrupted) { /* Ctrl+C at the prompt drops the line */
+            if (length < 0 && interrupted) { /* Ctrl+C at the prompt drops the line; 0 is the end of the input */
                 fputc('\n', stderr);
                 continue;
             }
@@ -261,16 +280,6 @@ static void talk_terminal(chat *c)
     }
     history_end(lines);
     el_end(editor);
-}
-
-static void talk_pipe(chat *c)
-{
-    char *line = NULL;
-    size_t room = 0;
-    while (getline(&line, &room, stdin) >= 0)
-        if (!handle_line(c, line))
-            break;
-    free(line);
 }
 
 int verb_chat(int argc, char **argv)
@@ -302,18 +311,20 @@ int verb_chat(int argc, char **argv)
         return code;
     }
     ashlar_segments_free(segments, count);
-    char size[32];
-    fprintf(stderr, "%s: %s, loaded in %.3f s\n", c.e.info.name ? c.e.info.name : path, bytes_text(c.e.info.file_bytes, size),
+    char size[32], name[128];
+    fprintf(stderr, "%s: %s, loaded in %.3f s\n", plain_text(*c.e.info.name ? c.e.info.name : path, name, sizeof name), bytes_text(c.e.info.file_bytes, size),
             c.e.load_s);
     print_context(&c.e);
-    struct sigaction action = { .sa_handler = on_interrupt };
+    /* The line editor must see its read interrupted; a pipe must not lose a line or text to a signal. */
+    bool terminal = isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
+    struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = terminal ? 0 : SA_RESTART };
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
-    if (isatty(STDIN_FILENO) && isatty(STDERR_FILENO))
+    if (terminal)
         talk_terminal(&c);
     else
         talk_pipe(&c);
     free(c.log);
     engine_close(&c.e);
-    return EXIT_OK;
+    return c.failed && !terminal ? EXIT_FAILED : EXIT_OK;
 }

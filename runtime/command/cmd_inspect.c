@@ -204,8 +204,10 @@ static ash_status gather(const char *path, cJSON *root, ash_error *err)
 
 /* ---- text ---- */
 
-static void print_value(const char *key, const cJSON *item, int indent)
+static void print_value(const char *raw_key, const cJSON *item, int indent)
 {
+    char key[128];
+    plain_text(raw_key, key, sizeof key);
     if (cJSON_IsObject(item)) {
         if (item->child)
             printf("%*s%s\n", indent, "", key);
@@ -213,13 +215,11 @@ static void print_value(const char *key, const cJSON *item, int indent)
             print_value(child->string, child, indent + 2);
         return;
     }
-    char *text = cJSON_IsString(item) ? strdup(item->valuestring) : cJSON_PrintUnformatted(item);
+    char *text = cJSON_IsString(item) ? strdup(item->valuestring) : cJSON_PrintUnformatted(item), line[91];
     if (!text)
         return;
-    for (char *c = text; *c; c++) /* names and templates come from a file: a terminal must not be steered by them */
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = ' ';
-    printf("%*s%-*s %.*s%s\n", indent, "", 34 - indent, key, 90, text, strlen(text) > 90 ? " ..." : "");
+    printf("%*s%-*s %s%s\n", indent, "", 34 - indent, key, plain_text(text, line, sizeof line),
+           strlen(text) > 90 ? " ..." : "");
     free(text);
 }
 

@@ -82,11 +82,13 @@ static int measure(engine *e, const int32_t *ids, size_t count, uint32_t window,
     if (scored == 0)
         return fail("the text has too few tokens to measure");
     double mean = nll / (double)scored;
+    if (!isfinite(exp(mean)))
+        return fail("the perplexity is not finite: the model's logits are broken, ashlar verify may say where");
     if (json)
         printf("{\"tokens\":%zu,\"nll\":%.9g,\"ppl\":%.9g}\n", scored, mean, exp(mean));
     else
         printf("perplexity %.4f over %zu tokens (%.0f tok/s)\n", exp(mean), scored, (double)scored / (seconds_now() - p.started));
-    return isfinite(mean) ? EXIT_OK : fail("the model's logits are not finite");
+    return EXIT_OK;
 }
 
 int verb_perplexity(int argc, char **argv)

@@ -40,7 +40,7 @@ typedef struct usage {
     size_t positional;     /* how many arguments must be there */
 } usage;
 
-/* Parses argv[1..]. Returns true when the verb shall go on; otherwise *exit_code is set (help was printed: 0; usage error: 2).
+/* Parses argv[1..]. Returns true when the verb shall go on, with *exit_code 0; otherwise help was printed (0) or a usage error (2).
  * "--name value" and "--name=value" both work; "--" ends the options; an option may stand after the arguments. */
 bool options_parse(const usage *u, const option *options, size_t count, int argc, char **argv, const char **positional,
                    int *exit_code);
@@ -82,6 +82,8 @@ const char *count_text(uint64_t count, char out[32]); /* "1.5 B", "135 M" */
 long peak_rss_mib(void);
 /* `bytes` as a JSON string's content would take it: broken UTF-8 becomes U+FFFD. Caller frees. */
 char *utf8_clean(const char *bytes, size_t size);
+/* Text from a file as one may print it on a terminal: control characters become blanks. Up to size - 1 bytes into out. */
+const char *plain_text(const char *text, char *out, size_t size);
 /* Reads FILE, or stdin for "-". Caller frees. Prints the error itself; NULL then. */
 char *read_text(const char *path, size_t *size);
 

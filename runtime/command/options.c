@@ -104,6 +104,7 @@ static int set_value(const usage *u, const option *o, const char *text)
 bool options_parse(const usage *u, const option *options, size_t count, int argc, char **argv, const char **positional,
                    int *exit_code)
 {
+    *exit_code = EXIT_OK;
     size_t found = 0;
     bool only_arguments = false;
     /* --help wins wherever it stands: defaults must be printed before any option changes them. */

@@ -171,6 +171,15 @@ char *utf8_clean(const char *bytes, size_t size)
     return out;
 }
 
+const char *plain_text(const char *text, char *out, size_t size)
+{
+    size_t n = 0;
+    for (; text[n] && n + 1 < size; n++)
+        out[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? ' ' : text[n];
+    out[n] = 0;
+    return out;
+}
+
 char *read_text(const char *path, size_t *size)
 {
     ash_error err;

@@ -162,7 +162,7 @@ static void test_ranges(void **state)
     REFUSE(kv_heads, 10);
     REFUSE(kv_heads, 2);
     REFUSE(head_dim, 0);
-    REFUSE(head_dim, 1025);
+    REFUSE(head_dim, ASH_HEAD_DIM_MAX + 1);
     REFUSE(ffn, 0);
     REFUSE(ffn, UINT32_MAX);
     REFUSE(vocab, 0);

@@ -250,7 +250,7 @@ static void test_bad_options(void **state)
         bad[i] = plain();
     bad[0].temperature = -1;
     bad[1].temperature = NAN;
-    bad[2].top_p = 0;
+    bad[2].top_p = -0.5f;
     bad[3].top_p = 1.5f;
     bad[4].min_p = -0.1f;
     bad[5].repeat_penalty = 0;
