@@ -102,7 +102,11 @@ static ash_status check_not_a_source(const conversion *c, ash_error *err)
 /* Bytes of the sections behind the data, at most: uncompressed. */
 static uint64_t rest_bytes(const conversion *c)
 {
-    return c->vocab.size + ((uint64_t)4 << 20) + c->plan.output_bytes / ASH_DATA_CHUNK_BYTES * sizeof(ash_hash128);
+    uint64_t pairs = 0;
+    if (c->source.kind == ASH_SOURCE_GGUF)
+        for (uint64_t i = 0; i < ash_gguf_kv_count(c->source.gguf); i++)
+            pairs += ash_gguf_kv_at(c->source.gguf, i)->record_size;
+    return c->vocab.size + pairs + ((uint64_t)4 << 20) + c->plan.output_bytes / ASH_DATA_CHUNK_BYTES * sizeof(ash_hash128);
 }
 
 static ash_status check_space(const conversion *c, ash_error *err)
@@ -163,7 +167,8 @@ static ash_status write_file(conversion *c, uint64_t *file_bytes, ash_error *err
 {
     ASH_TRY(check_space(c, err));
     ASH_TRY(ash_writer_create(c->output, c->options->force, &c->writer, err));
-    ASH_TRY(add_directory(c, err));
+    if (add_directory(c, err) != ASH_OK)
+        return ash_fail_in(err, c->source.path);
     ASH_TRY(ash_stream(&c->source, &c->plan, c->writer, thread_count(c->options->threads), c->options->progress,
                        c->options->context, err));
     ASH_TRY(add_sections(c, err));

@@ -184,6 +184,9 @@ static ash_status put_tiled(export_state *e, const export_item *item, ash_error 
         unpack_rows(e, item, first, last, rows);
         status = put(e, rows, (last - first) * bytes, err);
         uint64_t from = first / ASH_PANEL_ROWS * m->panel_step, to = last / ASH_PANEL_ROWS * m->panel_step;
+        /* The second of an interleaved pair begins a panel into the tensor: its last step would end a panel behind it. */
+        uint64_t start = m->row_first / ASH_PANEL_ROWS, panels = item->tensor->size / panel_bytes - start;
+        to = to < panels ? to : panels;
         drop_pages(data + from * panel_bytes, (to - from) * panel_bytes);
     }
     free(rows);

@@ -81,14 +81,19 @@ static ash_status read_rope(keys *k, ash_hparams *h, ash_error *err)
     ASH_TRY(get_float(k, "rope.freq_base", false, &h->rope_theta, err));
     ash_gguf_string type = { "", 0 };
     bool said = ash_gguf_get_string(k->g, key_of(k, "rope.scaling.type"), &type);
-    float old_linear = 1;
-    ASH_TRY(get_float(k, "rope.scale_linear", false, &old_linear, err)); /* before rope.scaling.* existed */
-    if (!said && old_linear != 1) {
-        h->rope_scaling = ASH_ROPE_LINEAR;
-        h->rope_factor = old_linear;
+    if (!said && ash_gguf_find(k->g, key_of(k, "rope.scaling.type")))
+        return ash_fail(err, ASH_E_FORMAT, "%s is no string", key_of(k, "rope.scaling.type"));
+    if (!said) { /* llama.cpp takes a factor without a type as linear; scale_linear is from before rope.scaling.* existed */
+        float factor = 0;
+        ASH_TRY(get_float(k, "rope.scale_linear", false, &factor, err));
+        ASH_TRY(get_float(k, "rope.scaling.factor", false, &factor, err));
+        if (factor != 0 && factor != 1) {
+            h->rope_scaling = ASH_ROPE_LINEAR;
+            h->rope_factor = factor;
+        }
         return ASH_OK;
     }
-    if (!said || (type.size == 4 && memcmp(type.text, "none", 4) == 0))
+    if ((type.size == 4 && memcmp(type.text, "none", 4) == 0))
         return ASH_OK;
     if (type.size == 6 && memcmp(type.text, "linear", 6) == 0) {
         h->rope_scaling = ASH_ROPE_LINEAR;

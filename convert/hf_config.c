@@ -160,7 +160,8 @@ static ash_status read_window(const cJSON *config, const ash_hf_class *class, as
     if (!class->window)
         return ASH_OK;
     ash_said use = ASH_SAID_NOTHING;
-    uint32_t window = 0, from = 0;
+    /* transformers' default where the key is absent; null means that there is no window. */
+    uint32_t window = ash_json_get(config, "sliding_window") ? 0 : 4096, from = 0;
     ASH_TRY(get_said(config, "use_sliding_window", &use, err));
     ASH_TRY(get_u32(config, "sliding_window", false, &window, err));
     if (window == 0 || (class->window_switch && use != ASH_SAID_YES))

@@ -352,7 +352,7 @@ static ash_status check_whole(ash_planner *p)
     if (k_bias != h->qkv_bias || v_bias != h->qkv_bias)
         return FAIL(p, ASH_E_FORMAT, "%s: q, k and v must all have biases, or none of them", p->source->path);
     /* qwen2's configuration has no such key, and its o_proj has none. */
-    ASH_TRY(check_presence(p, ASH_ROLE_O_BIAS, true, &o_bias));
+    ASH_TRY(check_presence(p, ASH_ROLE_O_BIAS, p->import->arch->qkv_bias != ASH_ALWAYS, &o_bias));
     ASH_TRY(check_presence(p, ASH_ROLE_Q_NORM, false, &h->qk_norm));
     ASH_TRY(check_presence(p, ASH_ROLE_K_NORM, false, &k_norm)); /* both or neither, as the architecture says */
     bool head = lookup(p, ASH_ROLE_OUTPUT, ASH_NO_LAYER) != NULL;

@@ -197,15 +197,16 @@ static void apply_scale(const ash_plan_member *m, uint64_t source_row, float *x,
         x[k] *= scale[blocks ? k / 128 : 0];
 }
 
-static ash_status recode(slot *w, const ash_plan_member *m, uint32_t type, uint64_t row, const uint8_t *in,
-                         uint64_t cols, uint8_t *out)
+static ash_status recode(const ash_source *source, slot *w, const ash_plan_member *m, uint32_t type, uint64_t row,
+                         const uint8_t *in, uint64_t cols, uint8_t *out)
 {
     ash_decode_row(m->source->dtype, in, (int64_t)cols, w->decoded);
     if (m->scale)
         apply_scale(m, ash_source_row(&m->record, row), w->decoded, cols);
     if (ash_encode_row((ash_dtype)type, w->decoded, (int64_t)cols, out, &w->err) == ASH_OK)
         return ASH_OK;
-    return ash_fail_in(&w->err, m->source->name);
+    ash_fail_in(&w->err, m->source->name);
+    return ash_fail_in(&w->err, ash_source_file(source, m->source->file)->path);
 }
 
 /* ---- one job ---- */
@@ -259,7 +260,7 @@ static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t,
             rows[i] = w->rows[base + i];
             if (other) {
                 uint8_t *to = panel_rows + i * encoded;
-                status = recode(w, m, t->record.dtype, row + base + i, rows[i], cols, to);
+                status = recode(s->source, w, m, t->record.dtype, row + base + i, rows[i], cols, to);
                 rows[i] = to;
             }
         }

@@ -111,6 +111,7 @@ static void test_sliding_window(void **state)
     assert_string_equal(h.architecture, "llama");
     assert_int_equal(h.sliding_window, 4096);
     assert_int_equal(good(MISTRAL ", 'sliding_window': null").sliding_window, 0);
+    assert_int_equal(good(MISTRAL).sliding_window, 4096); /* the default of transformers' MistralConfig */
     assert_int_equal(good(LLAMA ", 'sliding_window': 4096").sliding_window, 0);
     assert_int_equal(good(QWEN2 ", 'sliding_window': 4096, 'use_sliding_window': false").sliding_window, 0);
     assert_int_equal(good(QWEN2 ", 'sliding_window': 4096, 'use_sliding_window': true, 'max_window_layers': 0")
@@ -309,6 +310,10 @@ static void test_gguf(void **state)
     assert_int_equal(h.rope_scaling, ASH_ROPE_LINEAR);
     assert_true(h.rope_factor == 4);
     assert_int_equal(h.sliding_window, 1024);
+    h = good_gguf(&(pairs){ .extra = { { "rope.scaling.factor", 2, 4, NULL } } }); /* a factor alone is linear */
+    assert_int_equal(h.rope_scaling, ASH_ROPE_LINEAR);
+    assert_true(h.rope_factor == 4);
+    assert_int_equal(good_gguf(&(pairs){ .extra = { { "rope.scale_linear", 2, 0, NULL } } }).rope_scaling, ASH_ROPE_NONE);
     h = good_gguf(&(pairs){ .arch = "qwen2", .extra = { { "rope.scaling.type", 3, 0, "yarn" },
                             { "rope.scaling.factor", 2, 4, NULL },
                             { "rope.scaling.original_context_length", 1, 512, NULL },
@@ -326,6 +331,7 @@ static void test_gguf_refused(void **state)
         { { .arch = "gemma3" },
           "architecture gemma3 is not supported; supported are llama, qwen2, qwen3", UNSUPPORTED },
         { { .extra = { { "expert_count", 1, 8, NULL } } }, "llama.expert_count is 8: mixture of experts", UNSUPPORTED },
+        { { .extra = { { "rope.scaling.type", 1, 1, NULL } } }, "llama.rope.scaling.type is no string", FORMAT },
         { { .extra = { { "rope.scaling.type", 3, 0, "longrope" } } },
           "rope.scaling.type longrope is not supported", UNSUPPORTED },
         { { .extra = { { "rope.scaling.type", 3, 0, "yarn" } } }, "rope.scaling.factor is missing", FORMAT },
