@@ -190,8 +190,9 @@ build/fuzz/bin/%: tests/fuzz/%.c
 	  build/fuzz/libashlar-tools.a build/fuzz/libashlar.a $(PKG_LIBS) -lm -o $@
 fuzz: fuzz-programs
 	@for f in $(FUZZ_BIN); do name=$$(basename $$f); mkdir -p build/fuzz/corpus/$$name; echo "== $$name"; \
-	  $$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-	  build/fuzz/corpus/$$name $$(ls -d tests/fuzz/seeds/$$name 2>/dev/null) 2>&1 | tail -4 || exit 1; done
+	  $$f -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -timeout=10 -rss_limit_mb=2048 -artifact_prefix=build/fuzz/ \
+	    build/fuzz/corpus/$$name $$(ls -d tests/fuzz/seeds/$$name 2>/dev/null) >build/fuzz/$$name.log 2>&1 \
+	    || { tail -40 build/fuzz/$$name.log; exit 1; }; tail -1 build/fuzz/$$name.log; done
 
 # ---- benchmarks ----
 .PHONY: bench bench-kernels

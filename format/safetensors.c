@@ -431,10 +431,10 @@ static ash_status only_entry(const char *folder, const char *end, char **out, as
     return status;
 }
 
-/* model.safetensors.index.json, model.safetensors, the only other index, the only other file. Caller frees. */
+/* model.safetensors (an index beside a merged file is a leftover, as transformers reads it), its index, the only other index, the only other file. Caller frees. */
 static ash_status choose_in_folder(const char *folder, char **out, ash_error *err)
 {
-    static const char *const usual[] = { "model.safetensors.index.json", "model.safetensors" };
+    static const char *const usual[] = { "model.safetensors", "model.safetensors.index.json" };
     for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
         *out = ash_path_join(folder, usual[i]);
         if (!*out)

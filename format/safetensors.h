@@ -27,7 +27,7 @@ typedef struct ash_st_tensor {
 
 typedef struct ash_safetensors ash_safetensors;
 
-/* `path`: a .safetensors file, a .safetensors.index.json, or a folder with either (index first). */
+/* `path`: a .safetensors file, a .safetensors.index.json, or a folder with either (the file first, as transformers does). */
 ash_status ash_safetensors_open(const char *path, ash_safetensors **out, ash_error *err);
 void ash_safetensors_close(ash_safetensors *st);
 uint32_t ash_safetensors_count(const ash_safetensors *st);

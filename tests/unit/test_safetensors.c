@@ -174,6 +174,21 @@ static void linked_shards(void **state)
     free(blob);
 }
 
+/* A merged file with a leftover index beside it, whose shards are gone. */
+static void leftover_index(void **state)
+{
+    (void)state;
+    static const char index[] = "{\"weight_map\": {\"model.norm.weight\": \"model-00001-of-00002.safetensors\"}}";
+    make_spec spec = make_defaults();
+    char *folder = make_hf("merged", &spec), *path = test_path("merged/model.safetensors.index.json");
+    test_write_file(path, index, sizeof index - 1);
+    ash_safetensors *st = open_model(folder);
+    assert_int_equal(ash_safetensors_file_count(st), 1);
+    ash_safetensors_close(st);
+    free(path);
+    free(folder);
+}
+
 static void ranges_of_a_tensor(void **state)
 {
     (void)state;
@@ -235,7 +250,7 @@ int main(void)
         cmocka_unit_test(every_dtype),
         cmocka_unit_test(unusual_but_good),
         cmocka_unit_test(shards_equal_single),
-        cmocka_unit_test(linked_shards),
+        cmocka_unit_test(linked_shards), cmocka_unit_test(leftover_index),
         cmocka_unit_test(ranges_of_a_tensor),
         cmocka_unit_test(real_checkpoints),
     };
