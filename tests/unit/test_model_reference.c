@@ -13,6 +13,7 @@
 #include "convert/convert.h"
 #include "runtime/model.h"
 #include "tests/support/support.h"
+#include "tests/support/unrounded.h"
 
 /* Two float implementations order two logits differently only when they are this close: logits of these models are
  * about 15, sums of a few hundred to 1,536 terms, each implementation within some 1e-3 of the exact value. */
@@ -251,17 +252,6 @@ static void test_llama_perplexity(void **state)
     assert_true(fabs(ppl - 8.321) <= 0.01);
     ashlar_session_free(s);
     ashlar_model_free(model);
-}
-
-static void drop_input_rounding(ashlar_model *model)
-{
-    for (uint32_t i = 0; i < model->meta.h.layers; i++) {
-        ash_linear *ops[] = { &model->layers[i].qkv, &model->layers[i].o, &model->layers[i].gate_up,
-                              &model->layers[i].down };
-        for (int k = 0; k < 4; k++)
-            for (uint32_t j = 0; j < ops[k]->input_count; j++)
-                ops[k]->input[j].rounding = ASH_ROUND_NONE;
-    }
 }
 
 /* With stored input scales 8.3597, without them 8.3346: the tolerance is a third of the difference, so a runtime that

@@ -11,6 +11,7 @@
 #include "runtime/model.h"
 #include "tests/support/make_gguf.h"
 #include "tests/support/make_hf.h"
+#include "tests/support/unrounded.h"
 
 #define LONG 400 /* tokens: two batches, and past the position where decoding splits its attention */
 
@@ -329,17 +330,6 @@ static void test_stop(void **state)
     assert_true(ashlar_session_position(s) < 1000 && ashlar_session_position(s) % 256 == 0);
     ashlar_session_free(s);
     ashlar_model_free(model);
-}
-
-static void drop_input_rounding(ashlar_model *model)
-{
-    for (uint32_t i = 0; i < model->meta.h.layers; i++) {
-        ash_linear *ops[] = { &model->layers[i].qkv, &model->layers[i].o, &model->layers[i].gate_up,
-                              &model->layers[i].down };
-        for (int k = 0; k < 4; k++)
-            for (uint32_t j = 0; j < ops[k]->input_count; j++)
-                ops[k]->input[j].rounding = ASH_ROUND_NONE;
-    }
 }
 
 /* Every kind of FP8 scale against the same weights as F32, at every level; heads of 256 rows, so that rows of a
