@@ -14,12 +14,12 @@
 #include <float.h>
 #include <string.h>
 
+#include "format/meta.h"
 #include "kernels/kernels.h"
 #include "kernels/x86/vec.h"
 
 #define KEYS 64
 #define QUERIES 128
-#define MAX_HEAD_DIM 256
 
 #if VEC_LANES == 16
 #define TILE_ROWS 6 /* 6 x 4 sums, 4 vectors of B and a broadcast: 29 of 32 registers */
@@ -34,9 +34,9 @@
 #define FEW_QUERIES 8
 
 typedef struct attention_scratch {
-    float k[MAX_HEAD_DIM * KEYS]; /* [head_dim][KEYS] */
-    float v[KEYS * MAX_HEAD_DIM]; /* [KEYS][head_dim] */
-    float q[QUERIES * MAX_HEAD_DIM], o[QUERIES * MAX_HEAD_DIM]; /* [QUERIES][head_dim] */
+    float k[ASH_HEAD_DIM_MAX * KEYS]; /* [head_dim][KEYS] */
+    float v[KEYS * ASH_HEAD_DIM_MAX]; /* [KEYS][head_dim] */
+    float q[QUERIES * ASH_HEAD_DIM_MAX], o[QUERIES * ASH_HEAD_DIM_MAX]; /* [QUERIES][head_dim] */
     float s[QUERIES * KEYS];
     float max[QUERIES], sum[QUERIES], decay[QUERIES];
     int64_t first[QUERIES], last[QUERIES]; /* the positions that a query sees */
@@ -243,7 +243,7 @@ typedef struct key_block {
  * read `count` rows deep. */
 static void load_keys(const ash_attention *a, key_block *block, attention_scratch *s)
 {
-    static const uint16_t zeros[MAX_HEAD_DIM];
+    static const uint16_t zeros[ASH_HEAD_DIM_MAX];
     int64_t row = block->start % a->kv_rows, dim = a->head_dim;
     for (int i = 0; i < KEYS; i++)
         block->rows[i] = zeros;
@@ -357,7 +357,7 @@ static void query_block(const ash_attention *a, attention_scratch *s, int64_t be
 
 void VEC_FN(ash_attention)(const ash_attention *a, void *scratch)
 {
-    if (a->head_dim % 16 != 0 || a->head_dim > MAX_HEAD_DIM) {
+    if (a->head_dim % 16 != 0 || a->head_dim > ASH_HEAD_DIM_MAX) {
         ash_attention_scalar(a, scratch);
         return;
     }
