@@ -47,6 +47,13 @@ void handle_interrupt(void)
     sigaction(SIGHUP, &action, NULL);
 }
 
+void default_interrupt(void)
+{
+    signal(SIGINT, SIG_DFL);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
+}
+
 /* ---- time, sizes ---- */
 
 double seconds_now(void)
@@ -56,13 +63,17 @@ double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+static double set_aside;
+
 double seconds_since_start(void)
 {
     static double start;
     if (start == 0)
         start = seconds_now();
-    return seconds_now() - start;
+    return seconds_now() - start - set_aside;
 }
+
+void seconds_set_aside(double spent) { set_aside += spent; }
 
 static const char *scaled(double value, const char *const units[], const char *suffix, char out[32])
 {
