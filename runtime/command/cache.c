@@ -103,7 +103,7 @@ static ash_status convert(const cache_source *source, const cache_slot *slot, as
     progress_end(&c.p);
     if (status == ASH_OK)
         status = cache_slot_write_record(slot, source->key, source->path, err);
-    default_interrupt();
+    restore_interrupt();
     seconds_set_aside(seconds_now() - c.p.started);
     if (status == ASH_OK)
         tell_gone(slot->folder);

@@ -73,7 +73,7 @@ void progress_end(progress *p);                              /* takes the bar aw
 /* Set by SIGINT and SIGTERM once handle_interrupt() has been called; a second signal removes temporary files and leaves. */
 extern volatile sig_atomic_t interrupted;
 void handle_interrupt(void);
-void default_interrupt(void); /* the signals end the process again */
+void restore_interrupt(void); /* the signals do what they did before handle_interrupt() */
 
 /* ---- words ---- */
 

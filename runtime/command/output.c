@@ -38,20 +38,25 @@ static void on_interrupt(int signal_number)
     interrupted = 1;
 }
 
+static const int interrupts[] = { SIGINT, SIGTERM, SIGHUP };
+enum { INTERRUPTS = sizeof interrupts / sizeof *interrupts };
+static struct sigaction before[INTERRUPTS];
+
 void handle_interrupt(void)
 {
     struct sigaction action = { .sa_handler = on_interrupt };
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    for (int i = 0; i < INTERRUPTS; i++) {
+        sigaction(interrupts[i], NULL, &before[i]);
+        if (interrupts[i] != SIGHUP || before[i].sa_handler != SIG_IGN) /* nohup means it */
+            sigaction(interrupts[i], &action, NULL);
+    }
 }
 
-void default_interrupt(void)
+void restore_interrupt(void)
 {
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
+    for (int i = 0; i < INTERRUPTS; i++)
+        sigaction(interrupts[i], &before[i], NULL);
 }
 
 /* ---- time, sizes ---- */
