@@ -213,6 +213,17 @@ exec 7>&-
 wait $chat
 check "  and the chat that has it open goes on" [ $? = 0 -a "$(grep -c 'tok/s' "$TEST_TMP/.err")" = 1 ]
 
+rm "$TEST_TMP/fifo"; mkfifo "$TEST_TMP/fifo"
+"$ASHLAR" chat "$gguf" -n 4 <"$TEST_TMP/fifo" >"$TEST_TMP/.out" 2>"$TEST_TMP/.err" &
+chat=$!
+exec 7>"$TEST_TMP/fifo"
+wait_for grep -q loaded "$TEST_TMP/.err"
+kill $chat
+wait_for eval '! kill -0 $chat 2>/dev/null'
+exec 7>&-
+wait $chat
+check "after a conversion signals do again what they did before" [ $? = 143 -a "$(grep -c ^converting "$TEST_TMP/.err")" = 1 ]
+
 # ---- what is a source ----
 fresh
 ash convert "$gguf" -o "$TEST_TMP/real.ashlar"
@@ -404,6 +415,9 @@ run "$TEST_TMP/d.gguf"
 ash cache clear
 check "cache clear removes all" holds "$code $err $(ls -A "$cache" | wc -l)" "0 removed 2 conversions, 1.29 MB 0"
 
+ash --help
+check "--help says what a FILE is" holds "$out" "converted once, into the cache"
+check "  and lists the verb" holds "$out" "  cache "
 ash cache
 check "cache alone: exit 2" failed_with 2 "an argument is missing" "ashlar cache list|clear"
 ash cache drop
