@@ -267,6 +267,8 @@ FILTER(f_map)
     uint32_t count;
     const ash_builtin *filter = NULL;
     ash_values mapped = { 0 };
+    if (!ash_truth(c->self)) /* none is an empty sequence here, and nothing else is looked at */
+        return give(r, ASH_V_GENERATOR, &mapped, out);
     for (uint32_t i = 0; i < a->key_count && a->count == 0; i++) {
         if (ash_string_is(a->keys[i], "attribute"))
             attribute = a->values[i];
@@ -307,6 +309,8 @@ static ash_status choose(ash_run *r, const ash_call *c, bool by_attribute, bool 
     uint32_t count, off = by_attribute;
     const ash_builtin *test = NULL;
     ash_values kept = { 0 };
+    if (!ash_truth(c->self))
+        return give(r, ASH_V_GENERATOR, &kept, out);
     if (a->count < off)
         return ash_run_fail(r, ASH_E_FORMAT, "an attribute's name is missing");
     if (a->count > off) {

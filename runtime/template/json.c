@@ -24,9 +24,10 @@ static ash_status put_string(writer *w, const ash_string *s)
         char escape[16] = "";
         uint32_t code;
         size_t n = ash_char_bytes(s->text + at, s->bytes - at, &code);
-        const char *letter = code && code < 0x80 ? strchr("\"\"\\\\\nn\rr\tt\bb\ff", (int)code) : NULL;
-        if (letter)
-            sprintf(escape, "\\%c", code == '"' || code == '\\' ? (char)code : letter[1]);
+        static const char special[] = "\"\\\n\r\t\b\f", letters[] = "\"\\nrtbf";
+        const char *known = code && code < 0x80 ? strchr(special, (int)code) : NULL;
+        if (known)
+            sprintf(escape, "\\%c", letters[known - special]);
         else if (code < 0x20 || (w->ascii && code > 0x7e && code < 0x10000 && code != 0x7f))
             sprintf(escape, "\\u%04x", code);
         else if (w->ascii && code >= 0x10000)

@@ -363,7 +363,7 @@ static ash_status skip_comment(lexer *x)
             return ASH_OK;
         }
     }
-    return fail_at(x, x->at, "a comment without its end '#}'");
+    return x->at == x->bytes ? ASH_OK : fail_at(x, x->at, "a comment without its end '#}'");
 }
 
 /* {% word %} whose "{%" lies at `at`: the offset behind it with all that it takes away, or 0. */
@@ -390,7 +390,7 @@ static ash_status lex_raw(lexer *x)
         move_to(x, end);
         return ASH_OK;
     }
-    return fail_at(x, from, "a raw block without its end");
+    return from == x->bytes ? ASH_OK : fail_at(x, from, "a raw block without its end");
 }
 
 static ash_status lex_all(lexer *x)

@@ -194,6 +194,16 @@ static ash_status expect_block_end(ash_parser *p)
 
 static ash_status parse_statement(ash_parser *p, ash_node **out);
 
+static ash_status check_unknown(ash_parser *p)
+{
+    const ash_node *node = p->unknown;
+    if (!node)
+        return ASH_OK;
+    return ash_parse_fail(p, ASH_E_UNSUPPORTED, node->line, "no %s named '%.*s'",
+                          node->op == ASH_N_FILTER ? "filter" : "test",
+                          (int)(node->name->bytes < 80 ? node->name->bytes : 80), node->name->text);
+}
+
 /* Up to a tag whose name is one of `ends` (a NULL ends the list); it is next afterwards. Without `ends`: to the end. */
 static ash_status parse_body(ash_parser *p, const char *const *ends, ash_node **out)
 {
@@ -229,6 +239,7 @@ static ash_status parse_body(ash_parser *p, const char *const *ends, ash_node **
             ASH_TRY(parse_statement(p, &node));
             ASH_TRY(expect_block_end(p));
             ASH_TRY(ash_node_list_add(p, &items, node));
+            ASH_TRY(check_unknown(p));
             continue;
         }
         ash_node *output;
@@ -236,6 +247,7 @@ static ash_status parse_body(ash_parser *p, const char *const *ends, ash_node **
         ASH_TRY(ash_node_adopt(p, output, node));
         output->a = node;
         ASH_TRY(ash_node_list_add(p, &items, output));
+        ASH_TRY(check_unknown(p));
     }
     p->depth--;
     return ash_node_take_list(p, *out, &items);

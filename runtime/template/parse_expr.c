@@ -305,13 +305,12 @@ static ash_status parse_dotted(ash_parser *p, ash_node *node)
     return ash_parse_intern(p, first->text, (size_t)(last->text - first->text) + last->bytes, &node->name, NULL);
 }
 
-static ash_status find_builtin(ash_parser *p, ash_node *node, const char *what)
+/* One that is not there fails at the end of the tag: an inline if may follow, and forgive it until it is reached. */
+static void find_builtin(ash_parser *p, ash_node *node)
 {
     node->builtin = node->op == ASH_N_FILTER ? ash_find_filter(node->name) : ash_find_test(node->name);
-    if (!node->builtin && !p->soft)
-        return ash_parse_fail(p, ASH_E_UNSUPPORTED, node->line, "no %s named '%.*s'", what,
-                              (int)(node->name->bytes < 80 ? node->name->bytes : 80), node->name->text);
-    return ASH_OK;
+    if (!node->builtin && !p->soft && !p->unknown)
+        p->unknown = node;
 }
 
 ash_status ash_parse_filters(ash_parser *p, ash_node *input, bool bare, ash_node **out)
@@ -328,7 +327,7 @@ ash_status ash_parse_filters(ash_parser *p, ash_node *input, bool bare, ash_node
             ASH_TRY(parse_args(p, *out));
         else
             ASH_TRY(no_args(p, *out));
-        ASH_TRY(find_builtin(p, *out, "filter"));
+        find_builtin(p, *out);
     }
     return ASH_OK;
 }
@@ -360,7 +359,7 @@ static ash_status parse_test(ash_parser *p, ash_node *node, ash_node **out)
             (*out)->args->count = 1;
         }
     }
-    ASH_TRY(find_builtin(p, *out, "test"));
+    find_builtin(p, *out);
     if (negated)
         ASH_TRY(two(p, ASH_N_NOT, line, *out, NULL, out));
     return ASH_OK;
@@ -554,12 +553,11 @@ static ash_status parse_condition(ash_parser *p, ash_node **out)
 {
     uint32_t line = p->at->line;
     bool soft = p->soft;
-    const ash_token *start = p->at;
+    const ash_node *unknown = p->unknown;
     ASH_TRY(parse_or(p, out));
-    if (ash_at_name(p, "if") && !soft) { /* once more: what stands before the if is reached only sometimes */
-        p->at = start;
+    if (ash_at_name(p, "if")) {
+        p->unknown = unknown;
         p->soft = true;
-        ASH_TRY(parse_or(p, out));
     }
     while (ash_skip_name(p, "if")) {
         ash_node *test, *otherwise = NULL, *then = *out;

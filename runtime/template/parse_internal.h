@@ -13,7 +13,8 @@ typedef struct ash_parser {
     uint32_t depth;
     uint32_t loops;      /* for loops around, within the innermost macro */
     uint32_t all_loops;  /* and outside of it */
-    bool soft;           /* inside an if: unknown filters are errors only when reached */
+    bool soft;               /* inside an if: unknown filters are errors only when reached */
+    const ash_node *unknown; /* a filter or test outside of one that is not there */
     struct ash_macro_names {
         struct ash_macro_names *up;
         bool caller, varargs, kwargs; /* the body names them */
