@@ -171,9 +171,10 @@ ash_status ash_expect_operator(ash_parser *p, const char *text)
 
 ash_status ash_expect_name(ash_parser *p, const ash_token **out)
 {
+    *out = p->at;
     if (p->at->kind != ASH_T_NAME)
         return ash_parse_unexpected(p, "a name");
-    *out = p->at++;
+    p->at++;
     return ASH_OK;
 }
 
