@@ -40,6 +40,8 @@ ash_status ash_run_steps(ash_run *r, uint64_t steps)
 }
 
 ash_status ash_run_bytes(ash_run *r, size_t bytes) { return ash_run_steps(r, bytes / TEMPLATE_BYTES_PER_STEP); }
+ash_status ash_run_decode(ash_run *r, size_t bytes) { return ash_run_steps(r, bytes / TEMPLATE_DECODED_PER_STEP); }
+ash_status ash_run_change(ash_run *r, size_t bytes) { return ash_run_steps(r, bytes / TEMPLATE_CHANGED_PER_STEP); }
 
 ash_status ash_run_enter(ash_run *r)
 {
