@@ -29,6 +29,9 @@ ash_status ash_eval_call(ash_run *r, const ash_node *node, ash_value caller, ash
 ash_status ash_assign(ash_run *r, const ash_node *target, ash_value value, ash_scope *scope);
 
 ash_status ash_exec(ash_run *r, const ash_node *node, ash_scope *scope, ash_flow *flow);
+/* ash_template_render with another bound on steps: the fuzzer has no second for each template. */
+ash_status ash_template_render_within(const ash_template *t, const ash_template_input *in, uint64_t steps_max,
+                                      ash_template_output *out, ash_error *err);
 /* Executes into a text of its own. */
 ash_status ash_exec_captured(ash_run *r, const ash_node *node, ash_scope *scope, ash_flow *flow, ash_value *out);
 

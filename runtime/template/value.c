@@ -1,6 +1,7 @@
 #include "runtime/template/value.h"
 
 #include <cjson/cJSON.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,8 +35,8 @@ ash_status ash_run_alloc(ash_run *r, size_t bytes, void *out_pointer)
 ash_status ash_run_steps(ash_run *r, uint64_t steps)
 {
     r->steps += steps;
-    if (r->steps > TEMPLATE_STEPS_MAX)
-        return ash_run_fail(r, ASH_E_LIMIT, "the template takes more than %u steps", TEMPLATE_STEPS_MAX);
+    if (r->steps > r->steps_max)
+        return ash_run_fail(r, ASH_E_LIMIT, "the template takes more than %" PRIu64 " steps", r->steps_max);
     return ASH_OK;
 }
 

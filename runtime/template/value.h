@@ -115,7 +115,7 @@ typedef struct ash_run {
     ash_builder *out;   /* where output goes: the text, or a macro's or block's */
     uint32_t line;      /* of what is being evaluated */
     uint32_t depth;
-    uint64_t steps;
+    uint64_t steps, steps_max;
 } ash_run;
 
 /* Fails with "line N: " before the text. */
