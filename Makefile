@@ -84,7 +84,7 @@ ifeq ($(MACHINE),x86_64)
 KERNEL_SRC += $(wildcard kernels/x86/*.c)
 endif
 FORMAT_SRC := $(wildcard format/*.c)
-RUNTIME_SRC := $(wildcard runtime/*.c)
+RUNTIME_SRC := $(wildcard runtime/*.c runtime/template/*.c)
 CONVERT_SRC := $(wildcard convert/*.c)
 QUANT_SRC := $(wildcard quant/*.c)
 COMMAND_SRC := $(wildcard runtime/command/*.c)
