@@ -48,7 +48,9 @@
 #define ASH_VOCAB_STEPS_MAX 64u
 #define ASH_VOCAB_TRIE_MAX (1u << 28)
 #define ASH_VOCAB_PROBES_MAX 1024u
-#define ASH_VOCAB_PATTERN_MAX 65536u /* bytes of one expression */
+#define ASH_VOCAB_PATTERN_MAX 65536u /* bytes of one expression or replacement */
+#define ASH_VOCAB_MAP_MAX (1u << 24) /* bytes of one CHARSMAP or SPM map */
+#define ASH_VOCAB_UNIGRAM_BYTES_MAX 1024u /* of a token of UNIGRAM's model: a step of the search walks no further */
 
 /* How a piece of text becomes ids. A symbol is a byte (BYTE_BPE) or a character of UTF-8 (the others).
  * BYTE_BPE  each byte's own token, then merges from the table.
@@ -75,9 +77,9 @@ enum {                                    /* ash_vocab_header.flags; unknown bit
        ASH_VOCAB_BYTE_FALLBACK = 1u << 4, /* byte_ids are the tokens of single bytes, for what has no token */
        ASH_VOCAB_FUSE_UNK = 1u << 5,      /* neighbouring unk become one */
        ASH_VOCAB_FLOAT_SUMS = 1u << 6,
-       ASH_VOCAB_CUT_SPACE = 1u << 7, /* set by the builder, BPE of characters without a SPLIT: no token has U+2581
-                                         behind another character than U+2581, so a text may be cut there and its parts
-                                         merged (and remembered) one by one */
+       ASH_VOCAB_CUT_SPACE = 1u << 7, /* set by the builder, BPE of characters without a SPLIT: no token and no symbol
+                                         has U+2581 behind another character than U+2581, and U+2581 is a token, so a
+                                         text may be cut there and its parts merged (and remembered) one by one */
 };
 #define ASH_VOCAB_FLAGS_KNOWN 255u
 
@@ -165,6 +167,7 @@ typedef enum ash_vocab_step_kind {
                                         is NEVER */
     ASH_STEP_DECODE_SPM = 134,      /* SentencePiece's: U+2581 is a space; with DUMMY the text loses one in front (with
                                        TRIM all); unk is " \u2047 " */
+    ASH_STEP_DECODE_JOIN = 135,     /* a space between tokens (a tokenizer.json without a decoder) */
 } ash_vocab_step_kind;
 static inline bool ash_step_normalizes(uint16_t kind) { return kind >= 16 && kind < 64; }
 static inline bool ash_step_cuts(uint16_t kind) { return kind >= 1 && kind < 16; }
@@ -220,7 +223,7 @@ typedef struct ash_vocab_header {
     uint32_t model;         /* ash_vocab_model */
     uint32_t flags;
     uint32_t score_count;   /* UNIGRAM: token_count, else 0 */
-    uint32_t longest_bytes; /* of the longest token with WHOLE: a longer piece needs no search */
+    uint32_t longest_bytes; /* of the longest token with WHOLE (BYTE_BPE) or MODEL (the others): longer needs no search */
     int32_t bos, eos, pad, unk; /* -1: none; else below token_count */
     uint64_t section_bytes; /* of the whole section */
     uint32_t token_count;   /* at least 1, at most ASH_VOCAB_TOKENS_MAX */
@@ -282,6 +285,21 @@ static inline const uint8_t *ash_vocab_bytes(const ash_vocab *v, uint32_t id, si
         return v->pool;
     *size = t->bytes;
     return v->pool + t->offset;
+}
+
+/* Bytes of the character of UTF-8 at the start by its first byte, 0 when it is cut short or none begins so: for text that
+ * is known to be valid, and for token bytes that may be none. */
+static inline size_t ash_vocab_char_bytes(const uint8_t *bytes, size_t size)
+{
+    if (size == 0 || (bytes[0] >= 0x80 && bytes[0] < 0xc2) || bytes[0] > 0xf4)
+        return 0;
+    size_t n = bytes[0] < 0x80 ? 1 : bytes[0] < 0xe0 ? 2 : bytes[0] < 0xf0 ? 3 : 4;
+    if (n > size)
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+    return n;
 }
 
 static inline uint64_t ash_vocab_merge_hash(uint32_t left, uint32_t right)
@@ -347,6 +365,11 @@ typedef struct ash_vocab_source {
     const ash_vocab_source_step *steps;
     bool last_duplicate; /* of merges with the same pair the last counts, else the first */
 } ash_vocab_source;
+
+/* The trie of UNIGRAM (vocab_trie.c): the `count` texts of `ids`, which index source tokens; of equal texts the first
+ * id counts. *out is freed with free(). */
+ash_status ash_vocab_trie_build(const ash_vocab_source_token *tokens, uint32_t *ids, uint32_t count,
+                                ash_vocab_trie **out, uint32_t *out_count, ash_error *err);
 
 /* Lays out a section. The same source gives the same bytes. *out is freed with free(). */
 ash_status ash_vocab_build(const ash_vocab_source *source, uint8_t **out, size_t *size, ash_error *err);
