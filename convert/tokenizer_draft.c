@@ -189,8 +189,8 @@ ash_status ash_draft_step(ash_draft *d, uint16_t kind, uint16_t behaviour, uint3
     }
     if (text)
         d->owned[d->owned_count++] = text;
-    d->steps[d->step_count++] =
-        (ash_vocab_source_step){ .kind = kind, .behaviour = behaviour, .flags = flags, .text = text, .size = (uint32_t)size };
+    d->steps[d->step_count++] = (ash_vocab_source_step){ .kind = kind, .behaviour = behaviour, .flags = flags,
+                                                         .text = text, .size = (uint32_t)size };
     return ASH_OK;
 }
 

@@ -65,7 +65,7 @@ static ash_status check_header(const ash_vocab_header *h, size_t size, ash_error
     if (h->score_count != (unigram ? h->token_count : 0) || (h->trie_count != 0) != unigram ||
         h->trie_count > ASH_VOCAB_TRIE_MAX || !isfinite(h->unk_score))
         return ash_fail(err, ASH_E_FORMAT,
-                        "tokenizer section: %u scores, %u trie units and unk's score %g do not fit %u tokens of model %u",
+                        "tokenizer section: %u scores, %u trie units and unk's score %g do not fit %u tokens of kind %u",
                         h->score_count, h->trie_count, h->unk_score, h->token_count, h->model);
     if (h->pool_bytes > UINT32_MAX)
         return ash_fail(err, ASH_E_FORMAT, "tokenizer section: string pool of %llu bytes, at most 4 GiB - 1",
@@ -163,10 +163,11 @@ static ash_status check_steps(const ash_vocab *v, ash_error *err)
             !ash_inside(s->second_offset, s->second_bytes, h->pool_bytes) ||
             s->second_bytes > (rule->second ? ASH_VOCAB_PATTERN_MAX : 0) ||
             (!rule->numbers && (s->numbers[0] | s->numbers[1]) != 0) ||
-            (rule->text == 2 && ash_vocab_char_bytes(v->pool + s->text_offset, s->text_bytes) != s->text_bytes))
+            (rule->text == 2 &&
+             (s->text_bytes == 0 || ash_vocab_char_bytes(v->pool + s->text_offset, s->text_bytes) != s->text_bytes)))
             return ash_fail(err, ASH_E_FORMAT,
-                            "tokenizer section: step %u has texts of %u and %u bytes at %u and %u of %llu, which kind %u "
-                            "does not take",
+                            "tokenizer section: step %u has texts of %u and %u bytes at %u and %u of %llu, which kind "
+                            "%u does not take",
                             i, s->text_bytes, s->second_bytes, s->text_offset, s->second_offset,
                             (unsigned long long)h->pool_bytes, s->kind);
         int now = ash_step_normalizes(s->kind) ? 0 : ash_step_cuts(s->kind) ? 1 : 2;

@@ -60,8 +60,8 @@
  *           first, of equal scores the leftmost; a token of type UNUSED that comes out is taken apart again as it was
  *           put together. What is no token in the end is its bytes (BYTE_FALLBACK) or unk. Symbols that `added` marks
  *           with SYMBOL are whole from the start and never merge.
- * UNIGRAM   the tokens with MODEL whose scores sum highest (scores[]); a character that none covers scores unk_score and
- *           is its bytes (BYTE_FALLBACK) or unk. Sums in float with FLOAT_SUMS (SentencePiece), else in double. */
+ * UNIGRAM   the tokens with MODEL whose scores sum highest (scores[]); a character that none covers scores unk_score
+ *           and is its bytes (BYTE_FALLBACK) or unk. Sums in float with FLOAT_SUMS (SentencePiece), else in double. */
 typedef enum ash_vocab_model {
     ASH_VOCAB_BYTE_BPE = 1,
     ASH_VOCAB_SPM_BPE = 2,
@@ -140,8 +140,8 @@ typedef enum ash_vocab_step_kind {
     ASH_STEP_SPLIT = 1,        /* cut each piece at the matches of `text` */
     ASH_STEP_PREFIX_SPACE = 2, /* a space in front of each piece that does not begin with one */
     ASH_STEP_METASPACE = 3,    /* spaces become `text` (one character, mostly U+2581), one is put in front of each piece
-                                  that does not begin with it, as `behaviour` (ash_prepend) says; with CUT each occurrence
-                                  begins a piece */
+                                  that does not begin with it, as `behaviour` (ash_prepend) says; with CUT each
+                                  occurrence begins a piece */
 
     ASH_STEP_NFC = 16,
     ASH_STEP_NFD = 17,
@@ -151,9 +151,10 @@ typedef enum ash_vocab_step_kind {
     ASH_STEP_REPLACE = 21,   /* every match of `text` (LITERAL or an expression, as for SPLIT) becomes `second` */
     ASH_STEP_LOWERCASE = 22, /* each character for itself, full mapping */
     ASH_STEP_STRIP = 23,     /* white space at the LEFT and RIGHT ends */
-    ASH_STEP_STRIP_ACCENTS = 24, /* without nonspacing marks (Mn) */
-    ASH_STEP_CHARSMAP = 25,  /* `text`: SentencePiece's precompiled map, applied as the tokenizers library does: to each
-                                grapheme of fewer than 6 bytes as a whole, else to its characters */
+    ASH_STEP_STRIP_ACCENTS = 24, /* without marks (M) */
+    ASH_STEP_CHARSMAP = 25,  /* `text`: SentencePiece's precompiled map, applied as the tokenizers library does: a
+                                grapheme of fewer than 6 bytes that begins with a key becomes what the shortest such key
+                                stands for; else the same for each of its characters */
     ASH_STEP_SPM = 26,       /* SentencePiece's normalizer: `text` is the map (may be empty) of which the longest match
                                 counts at each place; flags TRIM, DUMMY, ESCAPE, SUFFIX; symbols pass unchanged */
 
@@ -163,8 +164,8 @@ typedef enum ash_vocab_step_kind {
     ASH_STEP_DECODE_FUSE = 131,     /* what follows sees one text */
     ASH_STEP_DECODE_STRIP = 132,    /* up to numbers[0] of the character `text` at the start, numbers[1] at the end, of
                                        each token or of the fused text */
-    ASH_STEP_DECODE_METASPACE = 133, /* `text` becomes a space; the first token loses one in front unless `behaviour`
-                                        is NEVER */
+    ASH_STEP_DECODE_METASPACE = 133, /* `text` becomes a space; in the first token it goes, unless `behaviour` is
+                                        NEVER */
     ASH_STEP_DECODE_SPM = 134,      /* SentencePiece's: U+2581 is a space; with DUMMY the text loses one in front (with
                                        TRIM all); unk is " \u2047 " */
     ASH_STEP_DECODE_JOIN = 135,     /* a space between tokens (a tokenizer.json without a decoder) */
@@ -223,7 +224,7 @@ typedef struct ash_vocab_header {
     uint32_t model;         /* ash_vocab_model */
     uint32_t flags;
     uint32_t score_count;   /* UNIGRAM: token_count, else 0 */
-    uint32_t longest_bytes; /* of the longest token with WHOLE (BYTE_BPE) or MODEL (the others): longer needs no search */
+    uint32_t longest_bytes; /* of the longest token with WHOLE (BYTE_BPE) or MODEL (others): longer needs no search */
     int32_t bos, eos, pad, unk; /* -1: none; else below token_count */
     uint64_t section_bytes; /* of the whole section */
     uint32_t token_count;   /* at least 1, at most ASH_VOCAB_TOKENS_MAX */
@@ -287,8 +288,8 @@ static inline const uint8_t *ash_vocab_bytes(const ash_vocab *v, uint32_t id, si
     return v->pool + t->offset;
 }
 
-/* Bytes of the character of UTF-8 at the start by its first byte, 0 when it is cut short or none begins so: for text that
- * is known to be valid, and for token bytes that may be none. */
+/* Bytes of the character of UTF-8 at the start by its first byte, 0 when it is cut short or none begins so: for text
+ * that is known to be valid, and for token bytes that may be none. */
 static inline size_t ash_vocab_char_bytes(const uint8_t *bytes, size_t size)
 {
     if (size == 0 || (bytes[0] >= 0x80 && bytes[0] < 0xc2) || bytes[0] > 0xf4)

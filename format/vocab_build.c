@@ -232,8 +232,9 @@ static ash_status make_trie(layout *l, ash_error *err)
         if (!(t->flags & ASH_TOKEN_MODEL) || t->size == 0)
             continue;
         if (t->size > ASH_VOCAB_UNIGRAM_BYTES_MAX || !isfinite(t->score))
-            status = ash_fail(err, ASH_E_LIMIT, "tokenizer: token %u has %u bytes and score %g; at most %u are taken", i,
-                              t->size, t->score, ASH_VOCAB_UNIGRAM_BYTES_MAX);
+            status = ash_fail(err, ASH_E_LIMIT,
+                              "tokenizer: token %u has %u bytes and the score %g; unigram takes at most %u and no infinity",
+                              i, t->size, t->score, ASH_VOCAB_UNIGRAM_BYTES_MAX);
         if (t->size > l->h.longest_bytes)
             l->h.longest_bytes = t->size;
         ids[count++] = i;
@@ -256,8 +257,8 @@ static void fill_unigram(layout *l)
 
 /* ---- which tokens are whole, and where a text may be cut ---- */
 
-/* Symbols of a token's bytes: bytes, or characters; 0 when they are none or too many. For SPM_BPE ends[] counts, for the
- * others ids[]. */
+/* Symbols of a token's bytes: bytes, or characters; 0 when one is none. For SPM_BPE ends[] counts, for the others
+ * ids[]. */
 static uint32_t symbols_of(const ash_vocab *v, const uint8_t *bytes, uint32_t size, uint32_t *ids, uint32_t *ends)
 {
     uint32_t model = v->header->model, n = 0;
