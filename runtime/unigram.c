@@ -1,4 +1,6 @@
 /* Unigram: the tokens whose scores sum highest, by Viterbi's search over the characters' begins. */
+#include <math.h>
+
 #include "runtime/tokenizer_internal.h"
 
 #define NONE ASH_VOCAB_NONE
@@ -15,12 +17,22 @@ typedef struct place {
 
 static inline void offer(place *to, double score, uint32_t start, uint32_t id, bool floats)
 {
-    /* SentencePiece keeps sums as floats and compares them with candidates that are doubles. */
+    score = floats ? (double)(float)score : score;
     if (to->start != NONE && !(score > to->score))
         return;
-    to->score = floats ? (double)(float)score : score;
+    to->score = score;
     to->start = start;
     to->id = id;
+}
+
+/* SentencePiece's remedy for floats that lose their small digits in a long text: all sums from here on lose this one. */
+#define RESET_FROM 100000
+static void reset(place *best, uint32_t at, uint32_t frontier)
+{
+    float offset = (float)best[at].score;
+    for (uint32_t i = at; i <= frontier; i++)
+        if (i == at || best[i].start != NONE)
+            best[i].score = (double)((float)best[i].score - offset);
 }
 
 static void search(const ash_vocab *v, const uint8_t *piece, uint32_t size, place *best)
@@ -31,9 +43,11 @@ static void search(const ash_vocab *v, const uint8_t *piece, uint32_t size, plac
     uint32_t longest = h->longest_bytes < ASH_VOCAB_UNIGRAM_BYTES_MAX ? h->longest_bytes : ASH_VOCAB_UNIGRAM_BYTES_MAX;
     for (uint32_t i = 0; i <= size; i++)
         best[i] = (place){ { 0 }, NONE, NONE };
-    for (uint32_t at = 0, step; at < size; at += step) {
+    for (uint32_t at = 0, step, frontier = 0; at < size; at += step) {
         step = (uint32_t)ash_vocab_char_bytes(piece + at, size - at);
         step = step ? step : 1;
+        if (floats && fabs(best[at].score) > RESET_FROM)
+            reset(best, at, frontier);
         double till_here = best[at].score;
         bool single = false;
         uint32_t end = size - at < longest ? size : at + longest;
@@ -46,11 +60,12 @@ static void search(const ash_vocab *v, const uint8_t *piece, uint32_t size, plac
             if (id >= h->token_count)
                 continue;
             offer(&best[k], v->scores[id] + till_here, at, id, floats);
+            frontier = k > frontier ? k : frontier;
             single |= k - at == step;
         }
         if (!single) {
-            double score = h->unk_score + till_here;
-            offer(&best[at + step], floats ? (double)(float)score : score, at, NONE, floats);
+            offer(&best[at + step], h->unk_score + till_here, at, NONE, floats);
+            frontier = at + step > frontier ? at + step : frontier;
         }
     }
 }
