@@ -216,7 +216,7 @@ ash_status ash_normalize(const ash_normalizer *n, ash_search *search, const uint
         ash_buffer next = { .most = most };
         if (n->steps[i].pattern)
             ash_search_text(search, i == 0 ? size : now.size);
-        const uint8_t *from = i == 0 ? text : now.bytes;
+        const uint8_t *from = i == 0 ? text : now.bytes ? now.bytes : (const uint8_t *)"";
         size_t from_size = i == 0 ? size : now.size;
         ash_status status = run_step(n, &n->steps[i], search, from, from_size, place, &next, err);
         free(now.bytes);
