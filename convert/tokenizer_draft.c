@@ -189,7 +189,8 @@ ash_status ash_draft_step(ash_draft *d, uint16_t kind, uint16_t behaviour, uint3
     }
     if (text)
         d->owned[d->owned_count++] = text;
-    d->steps[d->step_count++] = (ash_vocab_source_step){ kind, behaviour, flags, text, (uint32_t)size };
+    d->steps[d->step_count++] = (ash_vocab_source_step){ .kind = kind, .behaviour = behaviour, .flags = flags,
+                                                         .text = text, .size = (uint32_t)size };
     return ASH_OK;
 }
 
@@ -240,7 +241,6 @@ ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err)
     ash_vocab_source s = {
         .model = ASH_VOCAB_BYTE_BPE,
         .flags = d->flags,
-        .decoder = ASH_DECODER_BYTES,
         .bos = d->bos,
         .eos = d->eos,
         .pad = d->pad,

@@ -1,6 +1,7 @@
 /* Opening a TOKN section, and finding a token by its bytes. */
 #include "format/vocab.h"
 
+#include <math.h>
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -40,12 +41,9 @@ static ash_status check_header(const ash_vocab_header *h, size_t size, ash_error
         return ash_fail(err, ASH_E_FORMAT,
                         "tokenizer section: header of %u bytes for %llu bytes of section, expected %zu for %zu",
                         h->header_bytes, (unsigned long long)h->section_bytes, sizeof *h, size);
-    if (h->model != ASH_VOCAB_BYTE_BPE)
-        return ash_fail(err, ASH_E_UNSUPPORTED,
-                        "tokenizer section: kind of model %u; this version runs byte-level BPE (1)", h->model);
-    if (h->decoder != ASH_DECODER_BYTES)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: decoder %u; this version has bytes (1)",
-                        h->decoder);
+    if (h->model < ASH_VOCAB_BYTE_BPE || h->model > ASH_VOCAB_CHAR_BPE)
+        return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: kind of model %u; this version runs 1 to %d",
+                        h->model, ASH_VOCAB_CHAR_BPE);
     if (h->flags & ~ASH_VOCAB_FLAGS_KNOWN)
         return ash_fail(err, ASH_E_UNSUPPORTED, "tokenizer section: unknown flags 0x%x",
                         h->flags & ~ASH_VOCAB_FLAGS_KNOWN);
@@ -63,6 +61,12 @@ static ash_status check_header(const ash_vocab_header *h, size_t size, ash_error
         return ash_fail(err, ASH_E_FORMAT,
                         "tokenizer section: %u added tokens (%u raw) and %u steps, allowed are %u and %u",
                         h->added_count, h->added_raw_count, h->step_count, ASH_VOCAB_ADDED_MAX, ASH_VOCAB_STEPS_MAX);
+    bool unigram = h->model == ASH_VOCAB_UNIGRAM;
+    if (h->score_count != (unigram ? h->token_count : 0) || (h->trie_count != 0) != unigram ||
+        h->trie_count > ASH_VOCAB_TRIE_MAX || !isfinite(h->unk_score))
+        return ash_fail(err, ASH_E_FORMAT,
+                        "tokenizer section: %u scores, %u trie units and unk's score %g do not fit %u tokens of kind %u",
+                        h->score_count, h->trie_count, h->unk_score, h->token_count, h->model);
     if (h->pool_bytes > UINT32_MAX)
         return ash_fail(err, ASH_E_FORMAT, "tokenizer section: string pool of %llu bytes, at most 4 GiB - 1",
                         (unsigned long long)h->pool_bytes);
@@ -71,6 +75,8 @@ static ash_status check_header(const ash_vocab_header *h, size_t size, ash_error
     ASH_TRY(check_array(h, "merges", h->merges, h->merge_slot_count, sizeof(ash_vocab_merge), err));
     ASH_TRY(check_array(h, "added tokens", h->added, h->added_count, sizeof(ash_vocab_added), err));
     ASH_TRY(check_array(h, "steps", h->steps, h->step_count, sizeof(ash_vocab_step), err));
+    ASH_TRY(check_array(h, "scores", h->scores, h->score_count, sizeof(double), err));
+    ASH_TRY(check_array(h, "trie", h->trie, h->trie_count, sizeof(ash_vocab_trie), err));
     ASH_TRY(check_array(h, "strings", h->pool, h->pool_bytes, 1, err));
     if (!id_or_none(h, h->bos) || !id_or_none(h, h->eos) || !id_or_none(h, h->pad) || !id_or_none(h, h->unk))
         return ash_fail(err, ASH_E_FORMAT, "tokenizer section: bos %d, eos %d, pad %d, unk %d in a vocabulary of %u",
@@ -82,35 +88,93 @@ static ash_status check_header(const ash_vocab_header *h, size_t size, ash_error
     return ASH_OK;
 }
 
-static ash_status check_lists(const ash_vocab *v, ash_error *err)
+static ash_status check_added(const ash_vocab *v, ash_error *err)
 {
     const ash_vocab_header *h = v->header;
     for (uint32_t i = 0; i < h->added_count; i++) {
         const ash_vocab_added *a = &v->added[i];
         bool normalized = (a->flags & ASH_ADDED_NORMALIZED) != 0;
         if (a->id >= h->token_count || a->bytes == 0 || (a->flags & ~ASH_ADDED_FLAGS_KNOWN) ||
-            normalized != (i >= h->added_raw_count) || !ash_inside(a->offset, a->bytes, h->pool_bytes))
+            (normalized && (a->flags & ASH_ADDED_SYMBOL)) || normalized != (i >= h->added_raw_count) ||
+            !ash_inside(a->offset, a->bytes, h->pool_bytes))
             return ash_fail(err, ASH_E_FORMAT,
                             "tokenizer section: added token %u (id %u, flags 0x%x, %u bytes) is not valid", i, a->id,
                             a->flags, a->bytes);
     }
-    bool splits = false;
+    return ASH_OK;
+}
+
+/* What a kind of step may have. `text`: 0 none, 1 one, 2 one character. */
+typedef struct step_rule {
+    uint16_t kind, behaviour_max, flags;
+    uint8_t text;
+    bool second, numbers;
+    uint32_t text_max;
+} step_rule;
+
+static const step_rule *rule_of(uint16_t kind)
+{
+    static const step_rule rules[] = {
+        { ASH_STEP_SPLIT, ASH_SPLIT_CONTIGUOUS, ASH_STEP_INVERT | ASH_STEP_LITERAL, 1, 0, 0, ASH_VOCAB_PATTERN_MAX },
+        { ASH_STEP_PREFIX_SPACE, 0, 0, 0, 0, 0, 0 },
+        { ASH_STEP_METASPACE, ASH_PREPEND_NEVER, ASH_STEP_CUT, 2, 0, 0, 4 },
+        { ASH_STEP_NFC, 0, 0, 0, 0, 0, 0 },
+        { ASH_STEP_NFD, 0, 0, 0, 0, 0, 0 },
+        { ASH_STEP_NFKC, 0, 0, 0, 0, 0, 0 },
+        { ASH_STEP_NFKD, 0, 0, 0, 0, 0, 0 },
+        { ASH_STEP_PREPEND, 0, 0, 1, 0, 0, ASH_VOCAB_PATTERN_MAX },
+        { ASH_STEP_REPLACE, 0, ASH_STEP_LITERAL, 1, 1, 0, ASH_VOCAB_PATTERN_MAX },
+        { ASH_STEP_LOWERCASE, 0, 0, 0, 0, 0, 0 },
+        { ASH_STEP_STRIP, 0, ASH_STEP_LEFT | ASH_STEP_RIGHT, 0, 0, 0, 0 },
+        { ASH_STEP_STRIP_ACCENTS, 0, 0, 0, 0, 0, 0 },
+        { ASH_STEP_CHARSMAP, 0, 0, 1, 0, 0, ASH_VOCAB_MAP_MAX },
+        { ASH_STEP_SPM, 0, ASH_STEP_TRIM | ASH_STEP_DUMMY | ASH_STEP_ESCAPE | ASH_STEP_SUFFIX, 1, 0, 0,
+          ASH_VOCAB_MAP_MAX },
+        { ASH_STEP_DECODE_BYTES, 0, 0, 0, 0, 0, 0 },
+        { ASH_STEP_DECODE_REPLACE, 0, ASH_STEP_LITERAL, 1, 1, 0, ASH_VOCAB_PATTERN_MAX },
+        { ASH_STEP_DECODE_FALLBACK, 0, 0, 0, 0, 0, 0 },
+        { ASH_STEP_DECODE_FUSE, 0, 0, 0, 0, 0, 0 },
+        { ASH_STEP_DECODE_STRIP, 0, 0, 2, 0, 1, 4 },
+        { ASH_STEP_DECODE_METASPACE, ASH_PREPEND_NEVER, 0, 2, 0, 0, 4 },
+        { ASH_STEP_DECODE_SPM, 0, ASH_STEP_TRIM | ASH_STEP_DUMMY | ASH_STEP_SUFFIX, 0, 0, 0, 0 },
+        { ASH_STEP_DECODE_JOIN, 0, 0, 0, 0, 0, 0 },
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (rules[i].kind == kind)
+            return &rules[i];
+    return NULL;
+}
+
+static ash_status check_steps(const ash_vocab *v, ash_error *err)
+{
+    const ash_vocab_header *h = v->header;
+    int stage = 0;
     for (uint32_t i = 0; i < h->step_count; i++) {
         const ash_vocab_step *s = &v->steps[i];
-        bool split = s->kind == ASH_STEP_SPLIT, normalizes = ash_step_normalizes(s->kind);
-        if (!split && !normalizes && s->kind != ASH_STEP_PREFIX_SPACE)
+        const step_rule *rule = rule_of(s->kind);
+        if (!rule)
             return ash_fail(err, ASH_E_UNSUPPORTED,
                             "tokenizer section: step %u has kind %u, which this version does not know", i, s->kind);
-        if (s->flags & ~ASH_STEP_FLAGS_KNOWN || s->behaviour > ASH_SPLIT_CONTIGUOUS)
+        if (s->flags & ~(uint32_t)rule->flags || s->behaviour > rule->behaviour_max)
             return ash_fail(err, ASH_E_UNSUPPORTED,
                             "tokenizer section: step %u has flags 0x%x and behaviour %u, unknown here", i, s->flags,
                             s->behaviour);
-        if (!ash_inside(s->text_offset, s->text_bytes, h->pool_bytes) || s->text_bytes > ASH_VOCAB_PATTERN_MAX)
-            return ash_fail(err, ASH_E_FORMAT, "tokenizer section: step %u has an expression of %u bytes at %u of %llu",
-                            i, s->text_bytes, s->text_offset, (unsigned long long)h->pool_bytes);
-        if (normalizes && splits)
-            return ash_fail(err, ASH_E_FORMAT, "tokenizer section: step %u normalizes after the text is cut", i);
-        splits |= !normalizes;
+        if (!ash_inside(s->text_offset, s->text_bytes, h->pool_bytes) || s->text_bytes > rule->text_max ||
+            !ash_inside(s->second_offset, s->second_bytes, h->pool_bytes) ||
+            s->second_bytes > (rule->second ? ASH_VOCAB_PATTERN_MAX : 0) ||
+            (!rule->numbers && (s->numbers[0] | s->numbers[1]) != 0) ||
+            (rule->text == 2 &&
+             (s->text_bytes == 0 || ash_vocab_char_bytes(v->pool + s->text_offset, s->text_bytes) != s->text_bytes)))
+            return ash_fail(err, ASH_E_FORMAT,
+                            "tokenizer section: step %u has texts of %u and %u bytes at %u and %u of %llu, which kind "
+                            "%u does not take",
+                            i, s->text_bytes, s->second_bytes, s->text_offset, s->second_offset,
+                            (unsigned long long)h->pool_bytes, s->kind);
+        int now = ash_step_normalizes(s->kind) ? 0 : ash_step_cuts(s->kind) ? 1 : 2;
+        if (now < stage)
+            return ash_fail(err, ASH_E_FORMAT, "tokenizer section: step %u, kind %u, stands behind later kinds", i,
+                            s->kind);
+        stage = now;
     }
     return ASH_OK;
 }
@@ -133,10 +197,13 @@ ash_status ash_vocab_open(const void *section, size_t size, ash_vocab *out, ash_
         .merges = (const ash_vocab_merge *)(base + h->merges),
         .added = (const ash_vocab_added *)(base + h->added),
         .steps = (const ash_vocab_step *)(base + h->steps),
+        .scores = (const double *)(base + h->scores),
+        .trie = (const ash_vocab_trie *)(base + h->trie),
         .pool = base + h->pool,
         .merge_shift = 64 - (uint32_t)__builtin_ctz(h->merge_slot_count),
     };
-    ASH_TRY(check_lists(&v, err));
+    ASH_TRY(check_added(&v, err));
+    ASH_TRY(check_steps(&v, err));
     *out = v;
     return ASH_OK;
 }

@@ -40,6 +40,7 @@ typedef struct ashlar_error {
 typedef struct ashlar_model ashlar_model;
 typedef struct ashlar_session ashlar_session;
 typedef struct ashlar_sampler ashlar_sampler;
+typedef struct ashlar_detokenizer ashlar_detokenizer;
 
 ASHLAR_API const char *ashlar_version(void); /* "0.1.0" */
 
@@ -62,16 +63,28 @@ ASHLAR_API void ashlar_model_describe(const ashlar_model *model, ashlar_model_in
 /* ---- text ---- */
 
 enum {
-    ASHLAR_TOKENIZE_BOS = 1,    /* BOS first where the model wants one */
-    ASHLAR_TOKENIZE_SPECIAL = 2 /* special tokens in the text are parsed */
+    ASHLAR_TOKENIZE_BOS = 1,     /* BOS first where the model wants one */
+    ASHLAR_TOKENIZE_SPECIAL = 2, /* special tokens in the text are parsed */
+    ASHLAR_TOKENIZE_EOS = 4,     /* EOS last where the model's tokenizer adds one: not for prompts */
+    ASHLAR_DETOKENIZE_CONTINUE = 8 /* the ids go on after other text: the first keeps the space that it begins with */
 };
-/* Token ids of UTF-8 text (broken UTF-8 is kept, byte by byte). *ids is freed with ashlar_free. */
+/* Token ids of UTF-8 text (broken UTF-8 is kept byte by byte where the model can). *ids is freed with ashlar_free. */
 ASHLAR_API int ashlar_tokenize(const ashlar_model *model, const char *text, size_t bytes, unsigned flags, int32_t **ids,
                                size_t *count, ashlar_error *err);
-/* The bytes of `count` ids; special tokens are left out unless ASHLAR_TOKENIZE_SPECIAL. *text has a NUL after it and
- * is freed with ashlar_free. */
+/* The text of `count` ids; special tokens are left out unless ASHLAR_TOKENIZE_SPECIAL. *text has a NUL after it and
+ * is freed with ashlar_free. Many models put a space in front of a text: the text of ids one by one is not the text of
+ * all of them. That takes a detokenizer. */
 ASHLAR_API int ashlar_detokenize(const ashlar_model *model, const int32_t *ids, size_t count, unsigned flags,
                                  char **text, size_t *bytes, ashlar_error *err);
+/* Ids one after another, with the flags of ashlar_detokenize: text comes out in whole characters, and all of it together
+ * is what ashlar_detokenize gives. *text has no NUL after it and is valid until the next call. finish: what is left. */
+ASHLAR_API int ashlar_detokenizer_new(const ashlar_model *model, unsigned flags, ashlar_detokenizer **out,
+                                      ashlar_error *err);
+ASHLAR_API void ashlar_detokenizer_free(ashlar_detokenizer *detokenizer); /* before its model; NULL is fine */
+ASHLAR_API int ashlar_detokenizer_push(ashlar_detokenizer *detokenizer, int32_t id, const char **text, size_t *bytes,
+                                       ashlar_error *err);
+ASHLAR_API int ashlar_detokenizer_finish(ashlar_detokenizer *detokenizer, const char **text, size_t *bytes,
+                                         ashlar_error *err);
 /* Frees what the library allocated for the caller; NULL is fine. */
 ASHLAR_API void ashlar_free(void *p);
 ASHLAR_API int ashlar_is_stop(const ashlar_model *model, int32_t id);

@@ -1,46 +1,15 @@
-/* Byte-pair merging. A piece that the vocabulary marks as whole is one search; a short one merges in arrays on the
- * stack; a long one with a heap of candidate merges over a linked list. All three give the merges in the order of
- * their ranks, the leftmost first. */
-#include <stdlib.h>
+/* Byte-pair merging by a table. A short piece merges in arrays on the stack, a long one with a heap of candidate merges
+ * over a linked list. Both give the merges in the order of their ranks, the leftmost first. */
 #include <string.h>
 
+#include "runtime/heap.h"
 #include "runtime/tokenizer_internal.h"
 
 #define SHORT_SYMBOLS 48
 #define NONE ASH_VOCAB_NONE
 
-/* Pieces met lately that are no whole tokens: a direct-mapped cache of one call. Sizes: a slot takes one 64-byte line;
- * longer pieces are rare in text. */
-#define KNOWN_SLOTS 2048
-#define KNOWN_BYTES 22
-#define KNOWN_IDS 10
-struct ash_bpe_known {
-    struct {
-        uint8_t bytes[KNOWN_BYTES];
-        uint8_t size; /* 0: empty */
-        uint8_t count;
-        int32_t ids[KNOWN_IDS];
-    } slots[KNOWN_SLOTS];
-};
-static_assert(sizeof(struct ash_bpe_known) == (size_t)64 * KNOWN_SLOTS, "a slot is a cache line");
-
-ash_bpe_known *ash_bpe_known_new(void) { return calloc(1, sizeof(ash_bpe_known)); }
-
-ash_status ash_ids_reserve(ash_ids *ids, size_t more, ash_error *err)
-{
-    if (ids->room - ids->count >= more)
-        return ASH_OK;
-    size_t room = ids->room + ids->room / 2 + more + 16;
-    int32_t *items = room > SIZE_MAX / sizeof *items ? NULL : realloc(ids->items, room * sizeof *items);
-    if (!items)
-        return ash_fail(err, ASH_E_MEMORY, "tokenizer: no memory for %zu ids", room);
-    ids->items = items;
-    ids->room = room;
-    return ASH_OK;
-}
-
-/* The bytes' own tokens. A byte without one gives unk, NONE (which nothing merges with) or nothing. */
-static size_t symbols(const ash_vocab *v, const uint8_t *piece, size_t size, uint32_t *out)
+/* BYTE_BPE: the bytes' own tokens. A byte without one gives unk, NONE (which nothing merges with) or nothing. */
+static size_t byte_symbols(const ash_vocab *v, const uint8_t *piece, size_t size, uint32_t *out)
 {
     const ash_vocab_header *h = v->header;
     size_t n = 0;
@@ -54,6 +23,54 @@ static size_t symbols(const ash_vocab *v, const uint8_t *piece, size_t size, uin
             out[n++] = NONE;
     }
     return n;
+}
+
+/* The tokens of a character's bytes, or 0 when one is missing. */
+static size_t fallback(const ash_vocab_header *h, const uint8_t *bytes, size_t size, uint32_t *out)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (h->byte_ids[bytes[i]] < 0)
+            return 0;
+        out[i] = (uint32_t)h->byte_ids[bytes[i]];
+    }
+    return size;
+}
+
+/* CHAR_BPE: the characters' own tokens. As in the reference, an unk waits for the next character that has a token (or
+ * is unk as well) and so comes behind the byte tokens that follow it. At most `size` symbols. */
+static size_t char_symbols(const ash_vocab *v, const uint8_t *piece, size_t size, uint32_t *out)
+{
+    const ash_vocab_header *h = v->header;
+    size_t n = 0, step;
+    bool waits = false;
+    for (size_t at = 0; at < size; at += step) {
+        step = ash_vocab_char_bytes(piece + at, size - at);
+        step = step ? step : 1;
+        int32_t id = ash_vocab_search(v, piece + at, step, ASH_TOKEN_MODEL);
+        if (id >= 0) {
+            if (waits)
+                out[n++] = (uint32_t)h->unk;
+            waits = false;
+            out[n++] = (uint32_t)id;
+            continue;
+        }
+        size_t bytes = h->flags & ASH_VOCAB_BYTE_FALLBACK ? fallback(h, piece + at, step, out + n) : 0;
+        n += bytes;
+        if (bytes != 0 || h->unk < 0)
+            continue;
+        if (waits && !(h->flags & ASH_VOCAB_FUSE_UNK))
+            out[n++] = (uint32_t)h->unk;
+        waits = true;
+    }
+    if (waits)
+        out[n++] = (uint32_t)h->unk;
+    return n;
+}
+
+static size_t symbols(const ash_vocab *v, const uint8_t *piece, size_t size, uint32_t *out)
+{
+    return v->header->model == ASH_VOCAB_BYTE_BPE ? byte_symbols(v, piece, size, out)
+                                                  : char_symbols(v, piece, size, out);
 }
 
 typedef struct candidate { uint32_t rank, result; } candidate;
@@ -92,42 +109,16 @@ static size_t merge_short(const ash_vocab *v, uint32_t *id, size_t n)
 
 /* ---- long pieces ---- */
 
-/* A heap of rank << 32 | position, the smallest first. Each merge takes one out and puts at most two in, and there are
- * fewer than n merges: 2 n places are enough. An entry whose rank is no longer the one of its position is stale. */
-typedef struct heap { uint64_t *keys; size_t count; } heap;
-
-static void heap_put(heap *h, uint64_t key)
-{
-    size_t at = h->count++;
-    for (; at > 0 && h->keys[(at - 1) / 2] > key; at = (at - 1) / 2)
-        h->keys[at] = h->keys[(at - 1) / 2];
-    h->keys[at] = key;
-}
-
-static uint64_t heap_take(heap *h)
-{
-    uint64_t top = h->keys[0], last = h->keys[--h->count];
-    size_t at = 0;
-    for (size_t child; (child = 2 * at + 1) < h->count; at = child) {
-        child += child + 1 < h->count && h->keys[child + 1] < h->keys[child];
-        if (h->keys[child] >= last)
-            break;
-        h->keys[at] = h->keys[child];
-    }
-    h->keys[at] = last;
-    return top;
-}
-
 typedef struct node { uint32_t id, previous, next; candidate pair; } node; /* pair: with the next symbol */
 
-static void relink(const ash_vocab *v, node *s, heap *h, uint32_t at)
+static void relink(const ash_vocab *v, node *s, ash_heap *h, uint32_t at)
 {
     s[at].pair = s[at].next == NONE ? (candidate){ NONE, NONE } : look(v, s[at].id, s[s[at].next].id);
     if (s[at].pair.rank != NONE)
-        heap_put(h, (uint64_t)s[at].pair.rank << 32 | at);
+        ash_heap_put(h, (uint64_t)s[at].pair.rank << 32 | at);
 }
 
-static size_t merge_long(const ash_vocab *v, uint32_t *ids, size_t n, node *s, heap h)
+static size_t merge_long(const ash_vocab *v, uint32_t *ids, size_t n, node *s, ash_heap h)
 {
     for (size_t i = 0; i < n; i++)
         s[i] =
@@ -135,7 +126,7 @@ static size_t merge_long(const ash_vocab *v, uint32_t *ids, size_t n, node *s, h
     for (size_t i = 0; i < n; i++)
         relink(v, s, &h, (uint32_t)i);
     while (h.count != 0) {
-        uint64_t key = heap_take(&h);
+        uint64_t key = ash_heap_take(&h);
         uint32_t at = (uint32_t)key;
         if (s[at].pair.rank != (uint32_t)(key >> 32))
             continue;
@@ -155,26 +146,16 @@ static size_t merge_long(const ash_vocab *v, uint32_t *ids, size_t n, node *s, h
     return count;
 }
 
-static ash_status long_piece(ash_bpe *b, const uint8_t *piece, size_t size, ash_ids *ids, ash_error *err)
+static ash_status long_piece(ash_pieces *p, const uint8_t *piece, size_t size, ash_ids *ids, ash_error *err)
 {
-    if (size > ASH_PIECE_MAX)
-        return ash_fail(err, ASH_E_LIMIT, "text: a single word of %zu bytes, at most %u are taken", size,
-                        ASH_PIECE_MAX);
-    size_t each = 2 * sizeof(uint64_t) + sizeof(node) + sizeof(uint32_t);
-    if (b->scratch_bytes < size * each) {
-        free(b->scratch);
-        b->scratch_bytes = 0;
-        b->scratch = malloc(size * each);
-        if (!b->scratch)
-            return ash_fail(err, ASH_E_MEMORY, "text: no memory for a single word of %zu bytes", size);
-        b->scratch_bytes = size * each;
-    }
-    heap h = { b->scratch, 0 };
+    void *scratch;
+    ASH_TRY(ash_scratch(p, size, 2 * sizeof(uint64_t) + sizeof(node) + sizeof(uint32_t), &scratch, err));
+    ash_heap h = { scratch, 0 };
     node *links = (node *)(h.keys + 2 * size);
     uint32_t *id = (uint32_t *)(links + size);
-    size_t n = symbols(b->vocab, piece, size, id);
+    size_t n = symbols(p->vocab, piece, size, id);
     if (n > 1)
-        n = merge_long(b->vocab, id, n, links, h);
+        n = merge_long(p->vocab, id, n, links, h);
     ASH_TRY(ash_ids_reserve(ids, n, err));
     for (size_t i = 0; i < n; i++)
         if (id[i] != NONE)
@@ -182,60 +163,15 @@ static ash_status long_piece(ash_bpe *b, const uint8_t *piece, size_t size, ash_
     return ASH_OK;
 }
 
-/* FNV-1a with a final mix: the pieces are a few bytes. */
-static uint32_t known_slot(const uint8_t *piece, size_t size)
+ash_status ash_bpe(ash_pieces *p, const uint8_t *piece, size_t size, ash_ids *ids, ash_error *err)
 {
-    uint32_t h = 2166136261u;
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ piece[i]) * 16777619u;
-    return (h ^ h >> 15) % KNOWN_SLOTS;
-}
-
-ash_status ash_bpe_piece(ash_bpe *b, const uint8_t *piece, size_t size, ash_ids *ids, ash_error *err)
-{
-    const ash_vocab *v = b->vocab;
-    if (size <= v->header->longest_bytes) {
-        int32_t id = ash_vocab_search(v, piece, size, ASH_TOKEN_WHOLE);
-        if (id >= 0) {
-            ASH_TRY(ash_ids_reserve(ids, 1, err));
-            ids->items[ids->count++] = id;
-            return ASH_OK;
-        }
-    }
     if (size > SHORT_SYMBOLS)
-        return long_piece(b, piece, size, ids, err);
+        return long_piece(p, piece, size, ids, err);
     ASH_TRY(ash_ids_reserve(ids, SHORT_SYMBOLS, err));
-    int32_t *out = ids->items + ids->count;
-    size_t slot = 0;
-    bool keep = b->known && size <= KNOWN_BYTES;
-    if (keep) {
-        slot = known_slot(piece, size);
-        if (b->known->slots[slot].size == size && memcmp(b->known->slots[slot].bytes, piece, size) == 0) {
-            size_t n = b->known->slots[slot].count;
-            memcpy(out, b->known->slots[slot].ids, n * sizeof *out);
-            ids->count += n;
-            return ASH_OK;
-        }
-    }
     uint32_t id[SHORT_SYMBOLS];
-    size_t n = merge_short(v, id, symbols(v, piece, size, id)), count = 0;
+    size_t n = merge_short(p->vocab, id, symbols(p->vocab, piece, size, id));
     for (size_t i = 0; i < n; i++)
         if (id[i] != NONE)
-            out[count++] = (int32_t)id[i];
-    ids->count += count;
-    if (keep && count <= KNOWN_IDS) {
-        memcpy(b->known->slots[slot].bytes, piece, size);
-        memcpy(b->known->slots[slot].ids, out, count * sizeof *out);
-        b->known->slots[slot].size = (uint8_t)size;
-        b->known->slots[slot].count = (uint8_t)count;
-    }
+            ids->items[ids->count++] = (int32_t)id[i];
     return ASH_OK;
-}
-
-void ash_bpe_free(ash_bpe *b)
-{
-    free(b->scratch);
-    free(b->known);
-    b->scratch = NULL;
-    b->known = NULL;
 }

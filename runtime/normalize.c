@@ -9,11 +9,6 @@
 
 #define CLASSES 256 /* canonical combining classes are bytes */
 
-bool ash_normalizes(const ash_vocab *vocab)
-{
-    return vocab->header->step_count != 0 && ash_step_normalizes(vocab->steps[0].kind);
-}
-
 /* Characters to their decompositions. Unassigned code points stay. *out is freed with free(). */
 static ash_status decompose(const uint8_t *text, size_t size, utf8proc_option_t options, int32_t **out, size_t *count,
                             ash_error *err)
@@ -80,7 +75,8 @@ static ash_status order_marks(int32_t *codes, size_t count, ash_error *err)
     return ASH_OK;
 }
 
-static ash_status form(uint16_t kind, const uint8_t *text, size_t size, uint8_t **out, size_t *out_size, ash_error *err)
+ash_status ash_normal_form(uint16_t kind, const uint8_t *text, size_t size, uint8_t **out, size_t *out_size,
+                           ash_error *err)
 {
     bool compose = kind == ASH_STEP_NFC || kind == ASH_STEP_NFKC;
     int options = UTF8PROC_DECOMPOSE | (kind == ASH_STEP_NFKC || kind == ASH_STEP_NFKD ? UTF8PROC_COMPAT : 0);
@@ -93,6 +89,8 @@ static ash_status form(uint16_t kind, const uint8_t *text, size_t size, uint8_t 
             utf8proc_normalize_utf32(codes, (utf8proc_ssize_t)count, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
         count = n < 0 ? 0 : (size_t)n;
     }
+    *out = NULL;
+    *out_size = 0;
     uint8_t *bytes = status == ASH_OK ? malloc(4 * count + 1) : NULL;
     if (status == ASH_OK && !bytes)
         status = ash_fail(err, ASH_E_MEMORY, "text: no memory to normalize %zu bytes", size);
@@ -105,23 +103,4 @@ static ash_status form(uint16_t kind, const uint8_t *text, size_t size, uint8_t 
     }
     free(codes);
     return status;
-}
-
-ash_status ash_normalize(const ash_vocab *vocab, const uint8_t *text, size_t size, uint8_t **out, size_t *out_size,
-                         ash_error *err)
-{
-    *out = NULL;
-    *out_size = 0;
-    uint8_t *now = NULL;
-    for (uint32_t i = 0; i < vocab->header->step_count && ash_step_normalizes(vocab->steps[i].kind); i++) {
-        uint8_t *next = NULL;
-        ash_status status = form(vocab->steps[i].kind, now ? now : text, size, &next, &size, err);
-        free(now);
-        if (status != ASH_OK)
-            return status;
-        now = next;
-    }
-    *out = now;
-    *out_size = size;
-    return ASH_OK;
 }

@@ -66,7 +66,8 @@ static ash_status tokenize(const ashlar_model *model, const char *text, size_t b
     *count = 0;
     ASH_TRY(need_tokenizer(model, err));
     unsigned encode = (flags & ASHLAR_TOKENIZE_BOS ? ASH_ENCODE_BOS : 0) |
-                      (flags & ASHLAR_TOKENIZE_SPECIAL ? ASH_ENCODE_SPECIAL : 0);
+                      (flags & ASHLAR_TOKENIZE_SPECIAL ? ASH_ENCODE_SPECIAL : 0) |
+                      (flags & ASHLAR_TOKENIZE_EOS ? ASH_ENCODE_EOS : 0);
     return ash_tokenizer_encode(model->tokenizer, text, bytes, encode, ids, count, err);
 }
 
@@ -78,33 +79,47 @@ int ashlar_tokenize(const ashlar_model *model, const char *text, size_t bytes, u
                                                                              : ash_public_error(&local, err);
 }
 
+static ash_status decoding_new(const ashlar_model *model, unsigned flags, ash_decoding **out, ash_error *err)
+{
+    *out = NULL;
+    ASH_TRY(need_tokenizer(model, err));
+    unsigned decode = (flags & ASHLAR_TOKENIZE_SPECIAL ? ASH_DECODE_SPECIAL : 0) |
+                      (flags & ASHLAR_DETOKENIZE_CONTINUE ? ASH_DECODE_CONTINUE : 0);
+    return ash_decoding_new(model->tokenizer, decode, out, err);
+}
+
 static ash_status detokenize(const ashlar_model *model, const int32_t *ids, size_t count, unsigned flags, char **text,
                              size_t *bytes, ash_error *err)
 {
+    ash_decoding *d;
+    const char *part, *rest;
+    size_t part_bytes, rest_bytes;
     *text = NULL;
     *bytes = 0;
-    ASH_TRY(need_tokenizer(model, err));
-    size_t total = 0, at = 0;
-    for (int pass = 0; pass < 2; pass++) { /* first the size, then the bytes */
-        for (size_t i = 0; i < count; i++) {
-            size_t n;
-            const char *piece = ash_tokenizer_bytes(model->tokenizer, ids[i], &n);
-            if (n == 0 || (!(flags & ASHLAR_TOKENIZE_SPECIAL) && ash_tokenizer_special(model->tokenizer, ids[i])))
-                continue;
-            if (pass == 0) {
-                if (__builtin_add_overflow(total, n, &total))
-                    return ash_fail(err, ASH_E_MEMORY, "the text of %zu tokens is too long", count);
-            } else {
-                memcpy(*text + at, piece, n);
-                at += n;
-            }
-        }
-        if (pass == 0 && (total == SIZE_MAX || !(*text = malloc(total + 1))))
-            return ash_fail(err, ASH_E_MEMORY, "out of memory for the text of %zu tokens", count);
+    ASH_TRY(decoding_new(model, flags, &d, err));
+    ash_status status = ash_decoding_push(d, ids, count, &part, &part_bytes, err);
+    if (status == ASH_OK && !(*text = malloc(part_bytes + 1)))
+        status = ash_fail(err, ASH_E_MEMORY, "out of memory for the text of %zu tokens", count);
+    if (status == ASH_OK) {
+        if (part_bytes != 0)
+            memcpy(*text, part, part_bytes);
+        status = ash_decoding_finish(d, &rest, &rest_bytes, err);
     }
-    (*text)[total] = 0;
-    *bytes = total;
-    return ASH_OK;
+    char *whole = status == ASH_OK ? realloc(*text, part_bytes + rest_bytes + 1) : NULL;
+    if (status == ASH_OK && !whole)
+        status = ash_fail(err, ASH_E_MEMORY, "out of memory for the text of %zu tokens", count);
+    if (status == ASH_OK) {
+        if (rest_bytes != 0)
+            memcpy(whole + part_bytes, rest, rest_bytes);
+        whole[part_bytes + rest_bytes] = 0;
+        *text = whole;
+        *bytes = part_bytes + rest_bytes;
+    } else {
+        free(*text);
+        *text = NULL;
+    }
+    ash_decoding_free(d);
+    return status;
 }
 
 int ashlar_detokenize(const ashlar_model *model, const int32_t *ids, size_t count, unsigned flags, char **text,
@@ -113,6 +128,47 @@ int ashlar_detokenize(const ashlar_model *model, const int32_t *ids, size_t coun
     ash_error local;
     return detokenize(model, ids, count, flags, text, bytes, &local) == ASH_OK ? ASHLAR_OK
                                                                                : ash_public_error(&local, err);
+}
+
+struct ashlar_detokenizer {
+    ash_decoding *decoding;
+};
+
+int ashlar_detokenizer_new(const ashlar_model *model, unsigned flags, ashlar_detokenizer **out, ashlar_error *err)
+{
+    ash_error local;
+    ashlar_detokenizer *d = *out = calloc(1, sizeof *d);
+    ash_status status = d ? decoding_new(model, flags, &d->decoding, &local)
+                          : ash_fail(&local, ASH_E_MEMORY, "out of memory for a detokenizer");
+    if (status == ASH_OK)
+        return ASHLAR_OK;
+    free(d);
+    *out = NULL;
+    return ash_public_error(&local, err);
+}
+
+void ashlar_detokenizer_free(ashlar_detokenizer *detokenizer)
+{
+    if (!detokenizer)
+        return;
+    ash_decoding_free(detokenizer->decoding);
+    free(detokenizer);
+}
+
+int ashlar_detokenizer_push(ashlar_detokenizer *detokenizer, int32_t id, const char **text, size_t *bytes,
+                            ashlar_error *err)
+{
+    ash_error local;
+    return ash_decoding_push(detokenizer->decoding, &id, 1, text, bytes, &local) == ASH_OK
+               ? ASHLAR_OK
+               : ash_public_error(&local, err);
+}
+
+int ashlar_detokenizer_finish(ashlar_detokenizer *detokenizer, const char **text, size_t *bytes, ashlar_error *err)
+{
+    ash_error local;
+    return ash_decoding_finish(detokenizer->decoding, text, bytes, &local) == ASH_OK ? ASHLAR_OK
+                                                                                     : ash_public_error(&local, err);
 }
 
 /* ---- chat ---- */

@@ -7,43 +7,60 @@
 #include "runtime/tokenizer_internal.h"
 #include "runtime/utf8.h"
 
-/* One group of added tokens: those looked for in the text as it is, or those looked for in normalized text. */
-typedef struct group {
-    uint32_t first[256], end[256]; /* records that begin with this byte; end 0: none */
-    uint32_t longest_bytes;
-    bool any, plain[256];          /* plain: one of them is not special */
-} group;
+enum { RAW, NORMALIZED, SETS }; /* looked for in the text as it is; in normalized text */
 
 struct ash_tokenizer {
     ash_vocab vocab;
     ash_cutter *cutter;
-    bool normalizes;
-    group groups[2];
+    ash_normalizer *normalizer;
+    ash_added_set added[SETS];
+    ash_added_set symbols;
 };
 
 typedef struct encoding {
     const ash_tokenizer *t;
     unsigned flags;
     ash_ids ids;
-    ash_bpe bpe;
+    ash_pieces pieces;
+    ash_search *search;
     ash_cutting *cutting;
 } encoding;
 
 /* ---- open ---- */
 
-static void index_added(const ash_vocab *v, uint32_t from, uint32_t to, group *g)
+enum { WANT_RAW, WANT_SYMBOLS, WANT_NORMALIZED };
+
+/* The records of one kind as a set. Texts that are no UTF-8 could cut a character of normalized text, or of what the
+ * model sees, in two: there they are left out. */
+static ash_status make_set(const ash_tokenizer *t, int want, ash_added_set *set, ash_error *err)
 {
-    for (uint32_t i = from; i < to; i++) {
+    const ash_vocab *v = &t->vocab;
+    ash_added *items = malloc((v->header->added_count + 1) * sizeof *items);
+    ash_search *search = NULL;
+    ash_status status = items ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "tokenizer: no memory for added tokens");
+    uint32_t n = 0;
+    if (status == ASH_OK && want == WANT_NORMALIZED)
+        status = ash_search_new(&search, err);
+    for (uint32_t i = 0; i < v->header->added_count && status == ASH_OK; i++) {
         const ash_vocab_added *a = &v->added[i];
-        uint8_t b = v->pool[a->offset];
-        if (g->end[b] == 0)
-            g->first[b] = i;
-        g->end[b] = i + 1;
-        g->plain[b] |= !(a->flags & ASH_ADDED_SPECIAL);
-        g->any = true;
-        if (a->bytes > g->longest_bytes)
-            g->longest_bytes = a->bytes;
+        int is = a->flags & ASH_ADDED_NORMALIZED ? WANT_NORMALIZED
+                 : a->flags & ASH_ADDED_SYMBOL   ? WANT_SYMBOLS
+                                                 : WANT_RAW;
+        ash_added item = { v->pool + a->offset, NULL, a->bytes, a->id, a->flags };
+        if (is != want || (want != WANT_RAW && ash_utf8_valid(item.bytes, item.size) != item.size))
+            continue;
+        if (want == WANT_NORMALIZED && ash_normalizer_changes(t->normalizer, item.bytes, item.size)) {
+            ash_place place = { .start = true };
+            status = ash_normalize(t->normalizer, search, item.bytes, item.size, &place, &item.own, &item.size, err);
+            item.bytes = item.own;
+        }
+        if (status == ASH_OK)
+            items[n++] = item;
     }
+    ash_search_free(search);
+    if (items)
+        ash_added_set_make(set, items, n);
+    return status;
 }
 
 ash_status ash_tokenizer_open(const void *section, size_t size, ash_tokenizer **out, ash_error *err)
@@ -55,14 +72,18 @@ ash_status ash_tokenizer_open(const void *section, size_t size, ash_tokenizer **
     ash_status status = ash_vocab_open(section, size, &t->vocab, err);
     if (status == ASH_OK)
         status = ash_cutter_new(&t->vocab, &t->cutter, err);
+    if (status == ASH_OK)
+        status = make_set(t, WANT_SYMBOLS, &t->symbols, err);
+    if (status == ASH_OK)
+        status = ash_normalizer_new(&t->vocab, &t->symbols, &t->normalizer, err);
+    if (status == ASH_OK)
+        status = make_set(t, WANT_RAW, &t->added[RAW], err);
+    if (status == ASH_OK)
+        status = make_set(t, WANT_NORMALIZED, &t->added[NORMALIZED], err);
     if (status != ASH_OK) {
         ash_tokenizer_close(t);
         return status;
     }
-    const ash_vocab_header *h = t->vocab.header;
-    index_added(&t->vocab, 0, h->added_raw_count, &t->groups[0]);
-    index_added(&t->vocab, h->added_raw_count, h->added_count, &t->groups[1]);
-    t->normalizes = ash_normalizes(&t->vocab);
     *out = t;
     return ASH_OK;
 }
@@ -72,47 +93,16 @@ void ash_tokenizer_close(ash_tokenizer *t)
     if (!t)
         return;
     ash_cutter_free(t->cutter);
+    ash_normalizer_free(t->normalizer);
+    ash_added_set_free(&t->added[RAW]);
+    ash_added_set_free(&t->added[NORMALIZED]);
+    ash_added_set_free(&t->symbols);
     free(t);
 }
 
+const ash_vocab *ash_tokenizer_vocab(const ash_tokenizer *t) { return &t->vocab; }
+
 /* ---- added tokens ---- */
-
-static int compare(const uint8_t *a, size_t a_size, const uint8_t *b, size_t b_size)
-{
-    int order = memcmp(a, b, a_size < b_size ? a_size : b_size);
-    return order != 0 ? order : a_size < b_size ? -1 : a_size > b_size;
-}
-
-/* The longest record that the text begins with, or NULL. The records are sorted: the last one that is not greater than
- * the text is it, or shares fewer bytes with the text, and then the search repeats with that many. */
-static const ash_vocab_added *longest_at(const ash_vocab *v, const group *g, const uint8_t *text, size_t size)
-{
-    uint32_t low = g->first[text[0]], high = g->end[text[0]];
-    size_t limit = size < g->longest_bytes ? size : g->longest_bytes;
-    while (low < high && limit != 0) {
-        uint32_t from = low, to = high; /* the records in [low, from) are not greater */
-        while (from < to) {
-            uint32_t middle = from + (to - from) / 2;
-            const ash_vocab_added *a = &v->added[middle];
-            if (compare(v->pool + a->offset, a->bytes, text, limit) <= 0)
-                from = middle + 1;
-            else
-                to = middle;
-        }
-        if (from == low)
-            return NULL;
-        const ash_vocab_added *a = &v->added[from - 1];
-        const uint8_t *bytes = v->pool + a->offset;
-        size_t same = 0, most = a->bytes < limit ? a->bytes : limit;
-        while (same < most && bytes[same] == text[same])
-            same++;
-        if (same == a->bytes)
-            return a;
-        high = from - 1;
-        limit = same;
-    }
-    return NULL;
-}
 
 static bool stands_alone(const uint8_t *text, size_t size, size_t start, size_t end)
 {
@@ -122,29 +112,25 @@ static bool stands_alone(const uint8_t *text, size_t size, size_t start, size_t 
     return ash_utf8_char(text + end, size - end, &code) == 0 || !ash_is_word(code);
 }
 
-typedef ash_status between_fn(encoding *e, const uint8_t *text, size_t size, ash_error *err);
+typedef ash_status between_fn(encoding *e, const uint8_t *text, size_t size, ash_place place, ash_error *err);
 
 /* Gives what lies between added tokens to `between` and the tokens to the output. As in the reference, a match that is
  * not wanted here (special, or part of a word) is passed over as a whole, and the search goes on behind the match
  * itself: a token of white space is found even where the token before it has taken that white space. */
-static ash_status added_tokens(encoding *e, const group *g, const uint8_t *text, size_t size, between_fn *between,
-                               ash_error *err)
+static ash_status added_tokens(encoding *e, const ash_added_set *set, const uint8_t *text, size_t size, ash_place place,
+                               between_fn *between, ash_error *err)
 {
-    const ash_vocab *v = &e->t->vocab;
     bool special = (e->flags & ASH_ENCODE_SPECIAL) != 0;
     size_t done = 0;
-    for (size_t at = 0; g->any && at < size;) {
+    for (size_t at = 0; set->count != 0 && at < size;) {
         uint8_t b = text[at];
-        if (g->end[b] == 0 || !(special || g->plain[b])) {
-            at++;
-            continue;
-        }
-        const ash_vocab_added *a = longest_at(v, g, text + at, size - at);
+        const ash_added *a =
+            set->end[b] != 0 && (special || set->plain[b]) ? ash_added_longest(set, text + at, size - at) : NULL;
         if (!a) {
             at++;
             continue;
         }
-        size_t start = at, end = at + a->bytes;
+        size_t start = at, end = at + a->size;
         at = end;
         if ((a->flags & ASH_ADDED_SPECIAL) && !special)
             continue;
@@ -159,12 +145,13 @@ static ash_status added_tokens(encoding *e, const group *g, const uint8_t *text,
             while ((step = ash_utf8_char(text + end, size - end, &code)) != 0 && ash_is_space(code))
                 end += step;
         if (start > done)
-            ASH_TRY(between(e, text + done, start - done, err));
+            ASH_TRY(between(e, text + done, start - done, (ash_place){ place.start, place.joined, false }, err));
         ASH_TRY(ash_ids_reserve(&e->ids, 1, err));
         e->ids.items[e->ids.count++] = (int32_t)a->id;
         done = end;
+        place.start = place.joined = false;
     }
-    return done < size ? between(e, text + done, size - done, err) : ASH_OK;
+    return done < size ? between(e, text + done, size - done, place, err) : ASH_OK;
 }
 
 /* ---- encode ---- */
@@ -172,40 +159,59 @@ static ash_status added_tokens(encoding *e, const group *g, const uint8_t *text,
 static ash_status on_piece(void *context, const uint8_t *piece, size_t size, ash_error *err)
 {
     encoding *e = context;
-    return ash_bpe_piece(&e->bpe, piece, size, &e->ids, err);
+    return ash_piece(&e->pieces, piece, size, &e->ids, err);
 }
 
-static ash_status cut(encoding *e, const uint8_t *text, size_t size, ash_error *err)
+static ash_status cut(encoding *e, const uint8_t *text, size_t size, ash_place place, ash_error *err)
 {
-    return ash_cut(e->cutting, text, size, err);
+    return ash_cut(e->cutting, text, size, place, err);
 }
 
 /* Valid UTF-8: normalize, find the added tokens that are looked for in normalized text, cut and merge the rest. */
-static ash_status encode_valid(encoding *e, const uint8_t *text, size_t size, ash_error *err)
+static ash_status encode_valid(encoding *e, const uint8_t *text, size_t size, ash_place place, ash_error *err)
 {
     uint8_t *own = NULL;
-    if (e->t->normalizes && !ash_utf8_ascii(text, size)) {
-        ASH_TRY(ash_normalize(&e->t->vocab, text, size, &own, &size, err));
+    if (ash_normalizer_changes(e->t->normalizer, text, size)) {
+        ASH_TRY(ash_normalize(e->t->normalizer, e->search, text, size, &place, &own, &size, err));
         text = own;
     }
-    ash_status status = added_tokens(e, &e->t->groups[1], text, size, cut, err);
+    ash_status status = added_tokens(e, &e->t->added[NORMALIZED], text, size, place, cut, err);
     free(own);
     return status;
 }
 
 /* Any bytes: a run of bytes that are no UTF-8 is one piece, and what surrounds it is cut as if it ended there. */
-static ash_status encode_any(encoding *e, const uint8_t *text, size_t size, ash_error *err)
+static ash_status encode_any(encoding *e, const uint8_t *text, size_t size, ash_place place, ash_error *err)
 {
     while (size != 0) {
         size_t n = ash_utf8_valid(text, size);
         if (n != 0) {
-            ASH_TRY(encode_valid(e, text, n, err));
+            place.open = n < size;
+            ASH_TRY(encode_valid(e, text, n, place, err));
         } else {
             n = ash_utf8_broken(text, size);
-            ASH_TRY(ash_bpe_piece(&e->bpe, text, n, &e->ids, err));
+            ASH_TRY(ash_piece_broken(&e->pieces, text, n, &e->ids, err));
         }
         text += n;
         size -= n;
+        place.start = false;
+        place.joined = true;
+    }
+    return ASH_OK;
+}
+
+static ash_status encode_all(encoding *e, const uint8_t *text, size_t size, ash_error *err)
+{
+    const ash_vocab_header *h = e->t->vocab.header;
+    ASH_TRY(ash_ids_reserve(&e->ids, size / 4 + 2, err));
+    if ((e->flags & ASH_ENCODE_BOS) && (h->flags & ASH_VOCAB_ADD_BOS) && h->bos >= 0)
+        e->ids.items[e->ids.count++] = h->bos;
+    ASH_TRY(ash_search_new(&e->search, err));
+    ASH_TRY(ash_cutting_new(e->t->cutter, e->search, on_piece, e, &e->cutting, err));
+    ASH_TRY(added_tokens(e, &e->t->added[RAW], text, size, (ash_place){ .start = true }, encode_any, err));
+    if ((e->flags & ASH_ENCODE_EOS) && (h->flags & ASH_VOCAB_ADD_EOS) && h->eos >= 0) {
+        ASH_TRY(ash_ids_reserve(&e->ids, 1, err));
+        e->ids.items[e->ids.count++] = h->eos;
     }
     return ASH_OK;
 }
@@ -215,20 +221,14 @@ ash_status ash_tokenizer_encode(const ash_tokenizer *t, const char *text, size_t
 {
     *ids = NULL;
     *count = 0;
-    const ash_vocab_header *h = t->vocab.header;
-    encoding e = { .t = t, .flags = flags, .bpe = { .vocab = &t->vocab } };
+    encoding e = { .t = t, .flags = flags, .pieces = { .vocab = &t->vocab, .symbols = &t->symbols } };
     /* A short text meets few pieces twice. Without memory for the cache it works as well. */
     if (bytes >= 512)
-        e.bpe.known = ash_bpe_known_new();
-    ash_status status = ash_ids_reserve(&e.ids, bytes / 4 + 1, err);
-    if (status == ASH_OK && (flags & ASH_ENCODE_BOS) && (h->flags & ASH_VOCAB_ADD_BOS) && h->bos >= 0)
-        e.ids.items[e.ids.count++] = h->bos;
-    if (status == ASH_OK)
-        status = ash_cutting_new(t->cutter, on_piece, &e, &e.cutting, err);
-    if (status == ASH_OK)
-        status = added_tokens(&e, &t->groups[0], (const uint8_t *)text, bytes, encode_any, err);
+        e.pieces.known = ash_known_new();
+    ash_status status = encode_all(&e, (const uint8_t *)text, bytes, err);
     ash_cutting_free(e.cutting);
-    ash_bpe_free(&e.bpe);
+    ash_search_free(e.search);
+    ash_pieces_free(&e.pieces);
     if (status != ASH_OK) {
         free(e.ids.items);
         return status;

@@ -17,9 +17,10 @@ void ash_tokenizer_close(ash_tokenizer *t);
 
 uint32_t ash_tokenizer_count(const ash_tokenizer *t); /* ids are 0 .. count - 1 */
 
-enum { ASH_ENCODE_BOS = 1, ASH_ENCODE_SPECIAL = 2 };
-/* *ids is freed with free(). Bytes that are no valid UTF-8 are kept as bytes. ASH_ENCODE_BOS: BOS first, where the
- * vocabulary says that it adds one. ASH_ENCODE_SPECIAL: special tokens in the text are parsed; added tokens that are not
+enum { ASH_ENCODE_BOS = 1, ASH_ENCODE_SPECIAL = 2, ASH_ENCODE_EOS = 4 };
+/* *ids is freed with free(). Bytes that are no valid UTF-8 are kept as bytes (where the vocabulary has tokens for
+ * bytes, else they are unk or nothing). ASH_ENCODE_BOS, _EOS: BOS first and EOS last, where the vocabulary says that it
+ * adds them; a prompt gets no EOS. ASH_ENCODE_SPECIAL: special tokens in the text are parsed; added tokens that are not
  * special always are. */
 ash_status ash_tokenizer_encode(const ash_tokenizer *t, const char *text, size_t bytes, unsigned flags, int32_t **ids,
                                 size_t *count, ash_error *err);
@@ -29,7 +30,21 @@ const char *ash_tokenizer_bytes(const ash_tokenizer *t, int32_t id, size_t *size
 bool ash_tokenizer_special(const ash_tokenizer *t, int32_t id);
 int32_t ash_tokenizer_find(const ash_tokenizer *t, const char *text, size_t bytes); /* an exact token, or -1 */
 
-/* Streaming decode: collects bytes and gives out whole UTF-8 characters. Zero-initialize. */
+/* Decoding, token by token. The text of all pushes and of finish is the same however the ids are split, and no push
+ * ends inside a character (a broken one ends as soon as it is sure that it cannot be completed). */
+enum {
+    ASH_DECODE_SPECIAL = 1,  /* special tokens are written out, else left out */
+    ASH_DECODE_CONTINUE = 2, /* other text went before: the first token is none that loses its space */
+};
+typedef struct ash_decoding ash_decoding;
+ash_status ash_decoding_new(const ash_tokenizer *t, unsigned flags, ash_decoding **out, ash_error *err);
+void ash_decoding_free(ash_decoding *d);
+/* *out is valid until the next call. Ids out of range give nothing. */
+ash_status ash_decoding_push(ash_decoding *d, const int32_t *ids, size_t count, const char **out, size_t *size,
+                             ash_error *err);
+ash_status ash_decoding_finish(ash_decoding *d, const char **out, size_t *size, ash_error *err); /* what is left */
+
+/* Streaming decode of bytes: collects bytes and gives out whole UTF-8 characters. Zero-initialize. */
 typedef struct ash_utf8_stream {
     uint8_t held[8];
     uint32_t held_bytes;

@@ -28,21 +28,20 @@ static int feed_message(ashlar_model *model, const char *role, const char *text,
 }
 
 /* Streams one answer. However it ends, its end-of-turn token is fed, so that the next message can follow. */
-static int answer(ashlar_model *model, ashlar_sampler *sampler, ashlar_error *err)
+static int stream(ashlar_model *model, ashlar_sampler *sampler, ashlar_detokenizer *detokenizer, ashlar_error *err)
 {
     for (;;) {
         const float *logits = ashlar_session_logits(session, 0);
         int32_t id = ashlar_sampler_next(sampler, logits);
         int stop = ashlar_is_stop(model, id);
         if (!stop) {
-            char *text;
+            const char *text;
             size_t bytes;
-            int status = ashlar_detokenize(model, &id, 1, 0, &text, &bytes, err);
+            int status = ashlar_detokenizer_push(detokenizer, id, &text, &bytes, err);
             if (status != ASHLAR_OK)
                 return status;
             fwrite(text, 1, bytes, stdout);
             fflush(stdout);
-            ashlar_free(text);
             ashlar_sampler_accept(sampler, id);
         }
         int status = ashlar_session_feed(session, &id, 1, 0, err);
@@ -51,6 +50,16 @@ static int answer(ashlar_model *model, ashlar_sampler *sampler, ashlar_error *er
         if (status != ASHLAR_OK || stop)
             return status;
     }
+}
+
+static int answer(ashlar_model *model, ashlar_sampler *sampler, ashlar_error *err)
+{
+    ashlar_detokenizer *detokenizer;
+    int status = ashlar_detokenizer_new(model, 0, &detokenizer, err);
+    if (status == ASHLAR_OK)
+        status = stream(model, sampler, detokenizer, err);
+    ashlar_detokenizer_free(detokenizer);
+    return status;
 }
 
 int main(int argc, char **argv)

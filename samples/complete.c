@@ -22,6 +22,7 @@ int main(int argc, char **argv)
     ashlar_model *model = NULL;
     ashlar_session *session = NULL;
     ashlar_sampler *sampler = NULL;
+    ashlar_detokenizer *detokenizer = NULL;
     int32_t *ids = NULL;
     size_t count;
     ashlar_model_info info;
@@ -32,6 +33,7 @@ int main(int argc, char **argv)
     ashlar_model_describe(model, &info);
     if (ashlar_session_new(model, NULL, &session, &err) != ASHLAR_OK ||
         ashlar_sampler_new(NULL, info.vocab, &sampler, &err) != ASHLAR_OK ||
+        ashlar_detokenizer_new(model, ASHLAR_DETOKENIZE_CONTINUE, &detokenizer, &err) != ASHLAR_OK ||
         ashlar_tokenize(model, argv[2], strlen(argv[2]), ASHLAR_TOKENIZE_BOS, &ids, &count, &err) != ASHLAR_OK ||
         ashlar_session_feed(session, ids, count, 0, &err) != ASHLAR_OK) {
         failed(&err);
@@ -42,15 +44,14 @@ int main(int argc, char **argv)
         int32_t id = ashlar_sampler_next(sampler, ashlar_session_logits(session, 0));
         if (ashlar_is_stop(model, id))
             break;
-        char *text;
+        const char *text;
         size_t bytes;
-        if (ashlar_detokenize(model, &id, 1, 0, &text, &bytes, &err) != ASHLAR_OK) {
+        if (ashlar_detokenizer_push(detokenizer, id, &text, &bytes, &err) != ASHLAR_OK) {
             failed(&err);
             goto end;
         }
         fwrite(text, 1, bytes, stdout);
         fflush(stdout);
-        ashlar_free(text);
         ashlar_sampler_accept(sampler, id);
         if (left > 0 && ashlar_session_feed(session, &id, 1, 0, &err) != ASHLAR_OK) {
             failed(&err);
@@ -61,6 +62,7 @@ int main(int argc, char **argv)
     rc = 0;
 end:
     ashlar_free(ids);
+    ashlar_detokenizer_free(detokenizer);
     ashlar_sampler_free(sampler);
     ashlar_session_free(session);
     ashlar_model_free(model);

@@ -1,4 +1,4 @@
-/* ashlar bench: load, prefill and decode. */
+/* ashlar bench: load, prefill and decode; with --tokenizer the tokenizer alone. */
 #include <stdlib.h>
 
 #include "runtime/command/engine.h"
@@ -56,10 +56,12 @@ int verb_bench(int argc, char **argv)
 {
     engine e;
     engine_defaults(&e);
-    const char *path;
+    const char *path, *text = NULL;
     uint32_t pp = 512, tg = 64, depth = 0, repeats = 3;
-    bool json = false;
+    bool json = false, tokenizer = false;
     const option options[] = {
+        { "--tokenizer", NULL, OPTION_FLAG, &tokenizer, 0, 0, "measure the tokenizer alone, on one thread" },
+        { "--text", "FILE", OPTION_STRING, &text, 0, 0, "with --tokenizer: what it reads; default: some English" },
         { "--pp", "N", OPTION_U32, &pp, 1, 1 << 20, "tokens of prompt to measure" },
         { "--tg", "N", OPTION_U32, &tg, 1, 1 << 20, "tokens to decode" },
         { "--depth", "N", OPTION_U32, &depth, 0, 1 << 20, "tokens in the context before decoding" },
@@ -67,10 +69,14 @@ int verb_bench(int argc, char **argv)
         ENGINE_OPTIONS(e),
         { "--json", NULL, OPTION_FLAG, &json, 0, 0, "one object" },
     };
-    static const usage u = { "bench", "FILE", "Measures load, prefill and decode on this machine.", NULL, 1 };
+    static const usage u = { "bench", "FILE", "Measures load, prefill and decode, or the tokenizer, on this machine.", NULL, 1 };
     int code;
     if (!options_parse(&u, options, sizeof options / sizeof *options, argc, argv, &path, &code))
         return code;
+    if (tokenizer)
+        return bench_tokenizer(path, text, repeats, json);
+    if (text)
+        return usage_error(&u, "--text comes with --tokenizer");
     uint32_t longest = pp > depth + tg ? pp : depth + tg;
     if (e.context == 0)
         e.context = longest + 64;

@@ -43,7 +43,7 @@ static int complete(engine *e, const int32_t *prompt, size_t prompt_count, uint3
 {
     ashlar_error err;
     generated g = { 0 };
-    text_stream stream = { .out = json ? NULL : stdout };
+    text_stream stream = { .out = json ? NULL : stdout, .continues = true };
     double started = seconds_now();
     if (ashlar_session_feed(e->session, prompt, prompt_count, 0, &err) != ASHLAR_OK)
         return fail_public(&err);

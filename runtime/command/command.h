@@ -98,5 +98,7 @@ int verb_tokenize(int argc, char **argv);
 int verb_perplexity(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_export(int argc, char **argv);
+/* bench --tokenizer; text_path NULL: English that the tool has. */
+int bench_tokenizer(const char *path, const char *text_path, uint32_t repeats, bool json);
 
 #endif

@@ -88,7 +88,8 @@ static bool keep(text_stream *s, const char *bytes, size_t size)
             return false;
         s->kept = bigger, s->room = room;
     }
-    memcpy(s->kept + s->kept_bytes, bytes, size);
+    if (size != 0)
+        memcpy(s->kept + s->kept_bytes, bytes, size);
     s->kept_bytes += size;
     s->kept[s->kept_bytes] = 0;
     return true;
@@ -96,22 +97,26 @@ static bool keep(text_stream *s, const char *bytes, size_t size)
 
 bool text_stream_token(text_stream *s, const ashlar_model *model, int32_t id)
 {
-    char *piece, *whole;
+    const char *text;
     size_t size;
     ashlar_error err;
-    if (ashlar_detokenize(model, &id, 1, 0, &piece, &size, &err) != ASHLAR_OK)
+    unsigned flags = s->continues ? ASHLAR_DETOKENIZE_CONTINUE : 0;
+    if (!s->detokenizer && ashlar_detokenizer_new(model, flags, &s->detokenizer, &err) != ASHLAR_OK)
         return false;
-    whole = malloc(size + 8);
-    bool fine = whole && keep(s, whole, ash_utf8_push(&s->utf8, piece, size, whole));
-    free(whole);
-    ashlar_free(piece);
-    return fine;
+    return ashlar_detokenizer_push(s->detokenizer, id, &text, &size, &err) == ASHLAR_OK && keep(s, text, size);
 }
 
 void text_stream_end(text_stream *s)
 {
-    char rest[8];
-    keep(s, rest, ash_utf8_flush(&s->utf8, rest));
+    const char *rest;
+    size_t size;
+    ashlar_error err;
+    if (s->detokenizer && ashlar_detokenizer_finish(s->detokenizer, &rest, &size, &err) == ASHLAR_OK)
+        keep(s, rest, size);
+    else
+        keep(s, "", 0);
+    ashlar_detokenizer_free(s->detokenizer);
+    s->detokenizer = NULL;
 }
 
 /* ---- sampling loop ---- */

@@ -3,7 +3,6 @@
 #define ASHLAR_COMMAND_ENGINE_H
 
 #include "runtime/command/command.h"
-#include "runtime/tokenizer.h"
 
 typedef struct engine {
     /* options, filled by the option table */
@@ -41,13 +40,14 @@ void engine_close(engine *e);
 
 /* A stream of token text on stdout (or into a buffer): whole UTF-8 characters, special tokens left out. */
 typedef struct text_stream {
-    ash_utf8_stream utf8;
+    ashlar_detokenizer *detokenizer; /* from the first token to text_stream_end */
+    bool continues; /* the text goes on after a prompt's text */
     FILE *out;      /* NULL: keep only */
     char *kept;     /* everything so far; free() */
     size_t kept_bytes, room;
 } text_stream;
 bool text_stream_token(text_stream *s, const ashlar_model *model, int32_t id); /* false: out of memory */
-void text_stream_end(text_stream *s);
+void text_stream_end(text_stream *s); /* what is left; `kept` stays */
 
 /* Samples up to `limit` tokens after what has been fed, each fed in turn but the last; ids appends what was chosen. */
 typedef enum generate_end { END_STOP, END_LIMIT, END_CONTEXT, END_INTERRUPT, END_ERROR } generate_end;

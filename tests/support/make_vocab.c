@@ -18,7 +18,7 @@ uint8_t *make_vocab(const char *expression, size_t *size)
     static char texts[MERGES][8];
     static ash_vocab_source_token tokens[TOKENS];
     static ash_vocab_source_merge merges[MERGES];
-    ash_vocab_source s = { .model = ASH_VOCAB_BYTE_BPE, .flags = ASH_VOCAB_ADD_BOS, .decoder = ASH_DECODER_BYTES,
+    ash_vocab_source s = { .model = ASH_VOCAB_BYTE_BPE, .flags = ASH_VOCAB_ADD_BOS,
                            .bos = TOKENS - 3, .eos = TOKENS - 3, .pad = -1, .unk = -1,
                            .token_count = TOKENS, .merge_count = MERGES, .tokens = tokens, .merges = merges };
     for (int i = 0; i < 256; i++) {
