@@ -143,6 +143,11 @@ $(B)/samples/%: $(B)/obj/samples/%.o $(LIB)
 	$(call say,LD)
 	$(run)$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -lm -o $@
 
+# Conversions that the command keeps in the user's cache are made again by a converter that differs.
+CONVERTER_FILES := $(sort $(wildcard format/*.[ch] quant/*.[ch] convert/*.[ch]))
+$(B)/obj/runtime/command/cache_source.o: $(CONVERTER_FILES)
+$(B)/obj/runtime/command/cache_source.o: ALL_CFLAGS += -DCONVERTER_ID='"$(shell cat $(CONVERTER_FILES) | cksum | cut -d" " -f1)"'
+
 # ---- the demo's model, also used by the tests ----
 MODELS := build/models
 SMOLLM2_GGUF := $(MODELS)/SmolLM2-135M-Instruct.Q4_1.gguf

@@ -167,6 +167,8 @@ static ash_status write_file(conversion *c, uint64_t *file_bytes, ash_error *err
 {
     ASH_TRY(check_space(c, err));
     ASH_TRY(ash_writer_create(c->output, c->options->force, &c->writer, err));
+    if (c->options->begin)
+        c->options->begin(c->options->context, c->plan.output_bytes);
     if (add_directory(c, err) != ASH_OK)
         return ash_fail_in(err, c->source.path);
     ASH_TRY(ash_stream(&c->source, &c->plan, c->writer, thread_count(c->options->threads), c->options->progress,

@@ -21,7 +21,9 @@ typedef struct ash_convert_options {
     bool force;      /* replace an existing output */
     uint32_t threads; /* 0: all */
     /* Events; each may be NULL. progress: bytes of source data done and in total; nonzero cancels.
-     * note: one line worth telling (tensors kept raw, a scale ignored). */
+     * note: one line worth telling (tensors kept raw, a scale ignored). begin: everything has been checked, the free
+     * space too, and `bytes` are about to be written, without the sections behind the data. */
+    void (*begin)(void *context, uint64_t bytes);
     int (*progress)(void *context, uint64_t done, uint64_t total);
     void (*note)(void *context, const char *line);
     void *context;

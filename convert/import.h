@@ -43,9 +43,10 @@ ash_status ash_import_hf_quantization(const cJSON *config, ash_import *out, ash_
 /* The template from chat_template.jinja, tokenizer_config.json or chat_template.json, in this order; or NULL. */
 ash_status ash_import_hf_template(const char *folder, char **out, ash_error *err);
 
-/* Fills bos, add_bos, pad and the stop ids: the union of config.json's and generation_config.json's eos_token_id,
- * GGUF's eos, eot and eom, and the end-of-turn token of the chat template. `vocab` may have no section; meta->h is
- * filled in before. */
+/* Fills bos, add_bos, pad and the stop ids: the union of config.json's and generation_config.json's eos_token_id (a
+ * number or a list), the tokenizer's own eos, GGUF's eos, eot and eom, the tokens of a GGUF that llama.cpp counts as
+ * ends of generation by their spelling, and the end-of-turn tokens that the chat template writes. `vocab` may have no
+ * section; meta->h is filled in before. */
 ash_status ash_import_special_ids(const ash_source *source, const ash_import *import, const ash_vocab_import *vocab,
                                   ash_meta *meta, ash_error *err);
 

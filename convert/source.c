@@ -1,5 +1,6 @@
 #include "convert/source.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,20 @@ static bool folder_has_safetensors(const char *folder)
     return folder_has_index(folder) || folder_has(folder, "model.safetensors");
 }
 
+/* Several quantizations of a model often share a folder: only the user knows which one is meant. */
+static ash_status explain_gguf(const char *folder, ash_error *err)
+{
+    DIR *d = opendir(folder);
+    char name[256] = "";
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (ends_with(e->d_name, ".gguf") && (!*name || strcmp(e->d_name, name) < 0))
+            snprintf(name, sizeof name, "%s", e->d_name);
+    if (d)
+        closedir(d);
+    return *name ? ash_fail(err, ASH_E_ARGUMENT, "%s: has no .safetensors file, but %s: name that file", folder, name)
+                 : ASH_OK;
+}
+
 /* A folder without safetensors often has the weights in a form that is not read here: say which. */
 static ash_status explain_folder(const char *folder, ash_error *err)
 {
@@ -81,7 +96,7 @@ static ash_status explain_folder(const char *folder, ash_error *err)
             return ash_fail(err, ASH_E_UNSUPPORTED, "%s: has %s (%s), which are not read; safetensors are needed",
                             folder, others[i].file, others[i].what);
     }
-    return ASH_OK;
+    return explain_gguf(folder, err);
 }
 
 /* ---- directories ---- */

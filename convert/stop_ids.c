@@ -130,26 +130,82 @@ static ash_status from_folder(const char *folder, ash_meta *meta, ash_error *err
     return ASH_OK;
 }
 
-static ash_status from_gguf(const ash_source *source, ash_meta *meta, ash_error *err)
+/* ---- by spelling ---- */
+
+static int32_t id_of(const ash_vocab_import *vocab, const char *text)
 {
-    static const char *const keys[] = { "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
-                                        "tokenizer.ggml.eom_token_id" };
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        uint64_t id;
-        if (ash_gguf_get_u64(source->gguf, keys[i], &id))
-            ASH_TRY(add_stop(meta, id, err));
+    return vocab->section ? ash_vocab_find(vocab->section, vocab->size, text, strlen(text)) : -1;
+}
+
+/* Tokens that end a text or a turn by what they are called. `always`: in a GGUF wherever the vocabulary has them, since a
+ * GGUF names at most three ids while models have more, and llama.cpp stops at these; the others, and all of them in a
+ * Hugging Face folder (whose generation_config.json lists what ends), where the chat template writes them. */
+static const struct end {
+    const char *text;
+    bool always;
+} ends[] = {
+    { "<|im_end|>", true },        { "<|eot_id|>", true },
+    { "<|eom_id|>", true },        { "<|end|>", true },
+    { "<end_of_turn>", true },     { "<|endoftext|>", true },
+    { "<|end_of_text|>", true },   { "<eos>", true },
+    { "<EOT>", true },             { "_<EOT>", true },
+    { "<|return|>", true },        { "<|call|>", true },
+    { "<|calls|>", true },         { "<|flush|>", true },
+    { "<turn|>", true },           { "<|tool_response>", true },
+    { "<end_of_utterance>", true },
+    { "<\uff5cend\u2581of\u2581sentence\uff5c>", true },
+    { "</s>", false },             { "<|eot|>", false },
+    { "<|end_of_turn|>", false },  { "<|END_OF_TURN_TOKEN|>", false },
+    { "[|endofturn|]", false },    { "<|turn_end|>", false },
+    { "<|endofresponse|>", false }, { "<|message_sep|>", false },
+    { "<|eos|>", false },
+};
+
+/* Where a message ends with <|end|> and a turn with another token, <|end|> stands between thoughts and answer. */
+static bool ends_messages_only(const ash_vocab_import *vocab, const char *text)
+{
+    return strcmp(text, "<|end|>") == 0 && ((id_of(vocab, "<|return|>") >= 0 && id_of(vocab, "<|call|>") >= 0) ||
+                                            (id_of(vocab, "<|flush|>") >= 0 && id_of(vocab, "<|calls|>") >= 0));
+}
+
+static ash_status from_spellings(const ash_vocab_import *vocab, bool gguf, const char *template, ash_meta *meta,
+                                 ash_error *err)
+{
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        if (!(gguf && ends[i].always) && !(template && strstr(template, ends[i].text)))
+            continue;
+        int32_t id = id_of(vocab, ends[i].text);
+        if (id >= 0 && !ends_messages_only(vocab, ends[i].text))
+            ASH_TRY(add_stop(meta, (uint64_t)id, err));
     }
     return ASH_OK;
 }
 
-/* What ends an assistant's turn in the two framings that the runtime knows: ChatML and Llama 3. */
-static ash_status from_template(const char *template, const ash_vocab_import *vocab, ash_meta *meta, ash_error *err)
+/* ---- GGUF ---- */
+
+/* What separates files in code completion ends one: its key, else the first of its spellings that the vocabulary has. */
+static const struct { const char *key, *spellings[5]; } separators[] = {
+    { "tokenizer.ggml.fim_pad_token_id", { "<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>" } },
+    { "tokenizer.ggml.fim_rep_token_id", { "<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>" } },
+    { "tokenizer.ggml.fim_sep_token_id", { "<|file_sep|>" } },
+};
+
+static ash_status from_gguf(const ash_source *source, const ash_vocab_import *vocab, ash_meta *meta, ash_error *err)
 {
-    static const char *const ends[] = { "<|im_end|>", "<|eot_id|>" };
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
-        if (!template || !vocab->section || !strstr(template, ends[i]))
+    static const char *const keys[] = { "tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                        "tokenizer.ggml.eom_token_id" };
+    uint64_t value;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (ash_gguf_get_u64(source->gguf, keys[i], &value))
+            ASH_TRY(add_stop(meta, value, err));
+    for (size_t i = 0; i < sizeof separators / sizeof *separators; i++) {
+        int32_t id = -1;
+        if (ash_gguf_get_u64(source->gguf, separators[i].key, &value)) {
+            ASH_TRY(add_stop(meta, value, err));
             continue;
-        int32_t id = ash_vocab_find(vocab->section, vocab->size, ends[i], strlen(ends[i]));
+        }
+        for (size_t k = 0; k < 5 && separators[i].spellings[k] && id < 0; k++)
+            id = id_of(vocab, separators[i].spellings[k]);
         if (id >= 0)
             ASH_TRY(add_stop(meta, (uint64_t)id, err));
     }
@@ -165,11 +221,11 @@ ash_status ash_import_special_ids(const ash_source *source, const ash_import *im
     meta->add_bos = known && vocab->add_bos;
     meta->stop_count = 0;
     if (source->kind == ASH_SOURCE_GGUF)
-        ASH_TRY(from_gguf(source, meta, err));
+        ASH_TRY(from_gguf(source, vocab, meta, err));
     else
         ASH_TRY(from_folder(source->folder, meta, err));
-    ASH_TRY(from_template(import->chat_template, vocab, meta, err));
-    if (meta->stop_count == 0 && known && vocab->eos >= 0)
+    ASH_TRY(from_spellings(vocab, source->kind == ASH_SOURCE_GGUF, import->chat_template, meta, err));
+    if (known && vocab->eos >= 0) /* which a template may write as eos_token */
         ASH_TRY(add_stop(meta, (uint64_t)vocab->eos, err));
     if (meta->bos >= (int64_t)meta->h.vocab)
         meta->bos = -1, meta->add_bos = false;

@@ -12,6 +12,7 @@ export B SHARED SMOLLM2_GGUF CMOCKA_MESSAGE_OUTPUT=TAP
 export ASHLAR="$PWD/$B/ashlar"
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+export XDG_CACHE_HOME="$work/cache" # no test touches the user's own
 passed=0 failed=0 skipped=0
 
 run_one() { # name command...

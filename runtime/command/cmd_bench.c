@@ -82,7 +82,7 @@ int verb_bench(int argc, char **argv)
         e.context = longest + 64;
     if (e.context < longest)
         return usage_error(&u, "--ctx %u is too small for %u tokens", e.context, longest);
-    double started = seconds_now();
+    double started = seconds_since_start();
     if (!engine_open(&e, &u, path, &code))
         return code;
     ashlar_error err;
@@ -94,7 +94,7 @@ int verb_bench(int argc, char **argv)
     if (status == ASHLAR_OK) {
         fill_ids(ids, longest, e.info.vocab, 1);
         status = ashlar_session_feed(e.session, ids, 1, 0, &err);
-        first_s = seconds_now() - started;
+        first_s = seconds_since_start() - started;
     }
     if (status == ASHLAR_OK)
         status = measure(&e, ids, pp, tg, depth, repeats, &pp_rate, &tg_rate, &err);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "convert/convert.h"
+#include "runtime/command/cache.h"
 #include "runtime/command/command.h"
 
 int verb_export(int argc, char **argv)
@@ -22,13 +23,17 @@ int verb_export(int argc, char **argv)
         return usage_error(&u, "%s is missing", to ? "-o OUT.gguf" : "--to gguf");
     if (strcmp(to, "gguf") != 0)
         return usage_error(&u, "--to %s is not known; gguf is", to);
+    ash_error err;
+    cached file;
+    if (cache_open(path, &file, &err) != ASH_OK)
+        return fail_with(&err);
     progress p;
     handle_interrupt();
     progress_start(&p, "export");
     ash_export_options opts = { .force = force, .progress = progress_update, .context = &p };
-    ash_error err;
-    ash_status status = ash_export_gguf(path, output, &opts, &err);
+    ash_status status = ash_export_gguf(file.path, output, &opts, &err);
     progress_end(&p);
+    cache_close(&file);
     if (status != ASH_OK)
         return fail_with(&err);
     fprintf(stderr, "wrote %s (%.1f s)\n", output, seconds_now() - p.started);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/command/command.h"
+#include "runtime/command/engine.h"
 
 /* Ids in decimal, separated by anything that is no digit (so JSON arrays work too). NULL on failure, printed. */
 static int32_t *parse_ids(const char *text, size_t *count)
@@ -100,9 +100,8 @@ int verb_tokenize(int argc, char **argv)
     if (!options_parse(&u, options, sizeof options / sizeof *options, argc, argv, &path, &code))
         return code;
     ashlar_model *model;
-    ashlar_error err;
-    if (ashlar_model_load(path, &model, &err) != ASHLAR_OK)
-        return fail_public(&err);
+    if (!open_model(path, &model, &code))
+        return code;
     size_t size;
     char *text = read_text(text_path, &size);
     if (!text)

@@ -32,12 +32,14 @@ typedef struct option {
     const char *help;
 } option;
 
+#define ANY_ARGUMENTS SIZE_MAX /* none, one or more: options_parse takes room for argc of them, zeroed */
+
 typedef struct usage {
     const char *verb;      /* "run" */
     const char *arguments; /* "FILE -p TEXT" */
     const char *summary;   /* one line */
     const char *notes;     /* what follows the options in --help, or NULL */
-    size_t positional;     /* how many arguments must be there */
+    size_t positional;     /* how many arguments must be there, or ANY_ARGUMENTS */
 } usage;
 
 /* Parses argv[1..]. Returns true when the verb shall go on, with *exit_code 0; otherwise help was printed (0) or a usage error (2).
@@ -71,11 +73,13 @@ void progress_end(progress *p);                              /* takes the bar aw
 /* Set by SIGINT and SIGTERM once handle_interrupt() has been called; a second signal removes temporary files and leaves. */
 extern volatile sig_atomic_t interrupted;
 void handle_interrupt(void);
+void restore_interrupt(void); /* the signals do what they did before handle_interrupt() */
 
 /* ---- words ---- */
 
 double seconds_now(void); /* monotonic */
-double seconds_since_start(void); /* of the process */
+double seconds_since_start(void); /* of the process, without what was set aside */
+void seconds_set_aside(double spent); /* work that is done once, such as a conversion, is no part of a model's load time */
 /* "1.5 GB", "98.2 MB", "512 bytes": powers of 1000, as disks and cards are sold. */
 const char *bytes_text(uint64_t bytes, char out[32]);
 const char *count_text(uint64_t count, char out[32]); /* "1.5 B", "135 M" */
@@ -100,5 +104,6 @@ int verb_bench(int argc, char **argv);
 int verb_export(int argc, char **argv);
 /* bench --tokenizer; text_path NULL: English that the tool has. */
 int bench_tokenizer(const char *path, const char *text_path, uint32_t repeats, bool json);
+int verb_cache(int argc, char **argv);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "runtime/command/cache.h"
 
 void engine_defaults(engine *e)
 {
@@ -37,16 +38,30 @@ static bool session_options(const engine *e, const usage *u, ashlar_session_opti
     return true;
 }
 
+bool open_model(const char *path, ashlar_model **model, int *code)
+{
+    cached file;
+    ash_error unopened;
+    ashlar_error err;
+    if (cache_open(path, &file, &unopened) != ASH_OK) {
+        *code = fail_with(&unopened);
+        return false;
+    }
+    bool loaded = ashlar_model_load(file.path, model, &err) == ASHLAR_OK;
+    cache_close(&file);
+    if (!loaded)
+        *code = fail_public(&err);
+    return loaded;
+}
+
 bool engine_open(engine *e, const usage *u, const char *path, int *code)
 {
     ashlar_session_options options;
     if (!session_options(e, u, &options, code))
         return false;
     ashlar_error err;
-    if (ashlar_model_load(path, &e->model, &err) != ASHLAR_OK) {
-        *code = fail_public(&err);
+    if (!open_model(path, &e->model, code))
         return false;
-    }
     ashlar_model_describe(e->model, &e->info);
     if (ashlar_session_new(e->model, &options, &e->session, &err) != ASHLAR_OK ||
         ashlar_sampler_new(&e->sampling, e->info.vocab, &e->sampler, &err) != ASHLAR_OK) {

@@ -15,7 +15,7 @@ typedef struct engine {
     ashlar_model_info info;
     ashlar_session *session;
     ashlar_sampler *sampler;
-    double load_s; /* start of the process to a session that is ready */
+    double load_s; /* start of the process to a session that is ready, without a conversion on the way */
 } engine;
 
 /* Values before the options are parsed. */
@@ -34,6 +34,9 @@ void engine_defaults(engine *e);
     { "--repeat-penalty", "R", OPTION_FLOAT, &(e).sampling.repeat_penalty, 0.1, 10, "divides the logits of recent tokens" }, \
     { "--seed", "S", OPTION_U64, &(e).sampling.seed, 0, 18446744073709549568.0, "of the random numbers" }
 
+/* Loads what `path` names, by way of the cache where it is no .ashlar. On failure the error has been printed and *code is
+ * set. ashlar_model_free(*model). */
+bool open_model(const char *path, ashlar_model **model, int *code);
 /* Loads the model and makes session and sampler. On failure the error has been printed and *code is set. */
 bool engine_open(engine *e, const usage *u, const char *path, int *code);
 void engine_close(engine *e);

@@ -21,6 +21,7 @@ static const verb verbs[] = {
     { "perplexity", verb_perplexity, "how well a model predicts a text" },
     { "bench", verb_bench, "measure load, prefill and decode" },
     { "export", verb_export, "an .ashlar file back to a GGUF" },
+    { "cache", verb_cache, "what has been converted on the way, and its removal" },
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };
 

@@ -156,7 +156,7 @@ bool options_parse(const usage *u, const option *options, size_t count, int argc
         if (*exit_code)
             return false;
     }
-    if (found < u->positional) {
+    if (found < u->positional && u->positional != ANY_ARGUMENTS) {
         *exit_code = usage_error(u, "an argument is missing: ashlar %s %s", u->verb, u->arguments);
         return false;
     }

@@ -38,13 +38,25 @@ static void on_interrupt(int signal_number)
     interrupted = 1;
 }
 
+static const int interrupts[] = { SIGINT, SIGTERM, SIGHUP };
+enum { INTERRUPTS = sizeof interrupts / sizeof *interrupts };
+static struct sigaction before[INTERRUPTS];
+
 void handle_interrupt(void)
 {
     struct sigaction action = { .sa_handler = on_interrupt };
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    for (int i = 0; i < INTERRUPTS; i++) {
+        sigaction(interrupts[i], NULL, &before[i]);
+        if (interrupts[i] != SIGHUP || before[i].sa_handler != SIG_IGN) /* nohup means it */
+            sigaction(interrupts[i], &action, NULL);
+    }
+}
+
+void restore_interrupt(void)
+{
+    for (int i = 0; i < INTERRUPTS; i++)
+        sigaction(interrupts[i], &before[i], NULL);
 }
 
 /* ---- time, sizes ---- */
@@ -56,13 +68,17 @@ double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
+static double set_aside;
+
 double seconds_since_start(void)
 {
     static double start;
     if (start == 0)
         start = seconds_now();
-    return seconds_now() - start;
+    return seconds_now() - start - set_aside;
 }
+
+void seconds_set_aside(double spent) { set_aside += spent; }
 
 static const char *scaled(double value, const char *const units[], const char *suffix, char out[32])
 {
