@@ -70,6 +70,7 @@ struct ash_node {
         struct {
             ash_node *test, *otherwise;
             bool recursive;
+            bool keeps_scopes; /* a macro, call block or recursive loop within may outlive a round */
         } loop;
         const uint8_t *operands;
         struct {

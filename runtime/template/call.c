@@ -202,7 +202,8 @@ static ash_status item_alone(ash_run *r, ash_value v, ash_value key, ash_value *
         *out = ash_int(v.range->start + at * v.range->step);
     } else if (v.kind == ASH_V_STRING) {
         size_t offset = ash_string_offset(v.s, (uint32_t)at);
-        ASH_TRY(ash_run_bytes(r, offset));
+        if (ash_string_chars(v.s) != v.s->bytes)
+            ASH_TRY(ash_run_decode(r, offset));
         *out = (ash_value){ .kind = ASH_V_STRING };
         return ash_string_cut(r, v.s, offset, ash_char_bytes(v.s->text + offset, v.s->bytes - offset, NULL), &out->s);
     } else {
@@ -252,7 +253,8 @@ static ash_status bound(ash_run *r, ash_value v, int64_t count, bool backwards, 
 static ash_status slice_string(ash_run *r, const ash_string *s, int64_t from, int64_t step, int64_t count, ash_value *out)
 {
     *out = (ash_value){ .kind = ASH_V_STRING };
-    ASH_TRY(ash_run_bytes(r, s->bytes));
+    if (ash_string_chars(s) != s->bytes)
+        ASH_TRY(ash_run_decode(r, s->bytes));
     if (step == 1 || count == 0) {
         size_t at = ash_string_offset(s, (uint32_t)from), end = ash_string_offset(s, (uint32_t)(from + count));
         return ash_string_cut(r, s, at, end - at, &out->s);
@@ -281,6 +283,8 @@ ash_status ash_get_slice(ash_run *r, ash_value v, ash_value from_value, ash_valu
     bool list = v.kind == ASH_V_LIST || v.kind == ASH_V_TUPLE;
     if (!list && v.kind != ASH_V_STRING && v.kind != ASH_V_RANGE)
         return ASH_WRONG_TYPE(r, "a slice", v);
+    if (v.kind == ASH_V_STRING)
+        ASH_TRY(ash_run_count(r, v.s));
     ash_length(v, &count);
     if (step_value.kind != ASH_V_NONE)
         ASH_TRY(ash_arg_int(r, step_value, "a slice", 1, &step));

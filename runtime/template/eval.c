@@ -14,13 +14,27 @@ ash_status ash_scope_new(ash_run *r, ash_scope *up, ash_scope **out)
     return ASH_OK;
 }
 
+void ash_scope_clear(ash_scope *scope)
+{
+    ash_binding **end = &scope->bindings;
+    while (*end)
+        end = &(*end)->next;
+    *end = scope->spare;
+    scope->spare = scope->bindings;
+    scope->bindings = NULL;
+}
+
 ash_status ash_scope_set(ash_run *r, ash_scope *scope, uint32_t number, ash_value value)
 {
     ash_binding *b = scope->bindings;
     while (b && b->number != number)
         b = b->next;
     if (!b) {
-        ASH_TRY(ash_run_alloc(r, sizeof *b, &b));
+        b = scope->spare;
+        if (b)
+            scope->spare = b->next;
+        else
+            ASH_TRY(ash_run_alloc(r, sizeof *b, &b));
         *b = (ash_binding){ .next = scope->bindings, .number = number };
         scope->bindings = b;
     }

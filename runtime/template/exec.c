@@ -45,11 +45,14 @@ static ash_status run_loop(ash_run *r, const ash_node *node, ash_value iterable,
     ASH_TRY(ash_iterate(r, iterable, &loop->items, &loop->count));
     if (node->loop.test)
         ASH_TRY(keep_matching(r, node, scope, &loop->items, &loop->count));
+    ash_scope *inner = NULL;
     for (loop->index = 0; loop->index < loop->count; loop->index++) {
-        ash_scope *inner;
         ash_flow flow = ASH_FLOW_ON;
         ASH_TRY(ash_run_steps(r, 1));
-        ASH_TRY(ash_scope_new(r, scope, &inner));
+        if (inner && !node->loop.keeps_scopes)
+            ash_scope_clear(inner);
+        else
+            ASH_TRY(ash_scope_new(r, scope, &inner));
         ASH_TRY(ash_scope_set(r, inner, ASH_NAME_LOOP, (ash_value){ .kind = ASH_V_LOOP, .loop = loop }));
         ASH_TRY(ash_assign(r, node->a, loop->items[loop->index], inner));
         ASH_TRY(ash_exec(r, node->c, inner, &flow));

@@ -146,7 +146,7 @@ FILTER(f_wordcount)
     int64_t n = 0;
     bool word = false;
     ASH_TRY(self_text(r, c, &s));
-    ASH_TRY(ash_run_steps(r, s->bytes / 8));
+    ASH_TRY(ash_run_change(r, s->bytes));
     for (size_t at = 0; at < s->bytes;) {
         uint32_t code;
         size_t bytes = ash_char_bytes(s->text + at, s->bytes - at, &code);

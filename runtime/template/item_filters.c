@@ -45,6 +45,7 @@ ash_status ash_key_of(ash_run *r, ash_value item, ash_value attribute, ash_value
             for (uint32_t i = 0; i < part->bytes; i++)
                 key.i = key.i * 10 + part->text[i] - '0';
         }
+        ASH_TRY(ash_run_steps(r, 1));
         ASH_TRY(ash_get_item(r, *out, key, out));
         if (out->kind == ASH_V_UNDEFINED && fallback.kind != ASH_V_MISSING && fallback.kind != ASH_V_NONE)
             *out = fallback;
@@ -348,7 +349,7 @@ FILTER(f_length)
 {
     int64_t n;
     if (c->self.kind == ASH_V_STRING)
-        ASH_TRY(ash_run_bytes(r, c->self.s->bytes));
+        ASH_TRY(ash_run_count(r, c->self.s));
     if (!ash_length(c->self, &n))
         return ASH_WRONG_TYPE(r, "length", c->self);
     *out = ash_int(n);

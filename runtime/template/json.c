@@ -18,6 +18,7 @@ static ash_status put(writer *w, const char *text) { return ash_build(w->r, w->b
 
 static ash_status put_string(writer *w, const ash_string *s)
 {
+    ASH_TRY(ash_run_decode(w->r, s->bytes));
     ASH_TRY(put(w, "\""));
     size_t done = 0;
     for (size_t at = 0; at < s->bytes;) {

@@ -133,7 +133,7 @@ static ash_status change(ash_run *r, ash_builder *b, const ash_string *s, ash_ca
 ash_status ash_string_case(ash_run *r, const ash_string *s, ash_case how, const ash_string **out)
 {
     ash_builder *b;
-    ASH_TRY(ash_run_steps(r, s->bytes / 8)); /* slower than copying */
+    ASH_TRY(ash_run_change(r, s->bytes));
     ASH_TRY(ash_builder_new(r, (size_t)s->bytes + 8, &b));
     ASH_TRY(change(r, b, s, how));
     return ash_builder_string(r, b, out);
@@ -141,7 +141,7 @@ ash_status ash_string_case(ash_run *r, const ash_string *s, ash_case how, const 
 
 ash_status ash_build_capitalized(ash_run *r, ash_builder *b, const ash_string *s)
 {
-    ASH_TRY(ash_run_steps(r, s->bytes / 8));
+    ASH_TRY(ash_run_change(r, s->bytes));
     return change(r, b, s, ASH_CAPITALIZE);
 }
 

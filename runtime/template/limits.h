@@ -12,6 +12,9 @@
 #define TEMPLATE_OUTPUT_MAX (64u << 20)  /* also of any one string */
 #define TEMPLATE_RANGE_MAX 100000     /* the sandbox's own bound for range() */
 
-#define TEMPLATE_BYTES_PER_STEP 64 /* copying or comparing that many bytes costs about one evaluation */
+/* What costs about as much as evaluating one node: */
+#define TEMPLATE_BYTES_PER_STEP 64   /* copying or comparing bytes */
+#define TEMPLATE_DECODED_PER_STEP 8  /* stepping through characters */
+#define TEMPLATE_CHANGED_PER_STEP 1  /* asking Unicode tables about them */
 
 #endif

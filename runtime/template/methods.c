@@ -81,7 +81,7 @@ static ash_status add_part(ash_run *r, ash_values *out, const ash_string *s, siz
 ash_status ash_string_lines(ash_run *r, const ash_string *s, bool keep_ends, ash_values *out)
 {
     size_t from = 0;
-    ASH_TRY(ash_run_bytes(r, s->bytes));
+    ASH_TRY(ash_run_decode(r, s->bytes));
     for (size_t at = 0; at < s->bytes;) {
         uint32_t code;
         size_t end = at;
@@ -139,7 +139,7 @@ METHOD(s_casefold) { return in_case(r, c, ASH_FOLD, out); }
 
 static ash_status is_class(ash_run *r, const ash_call *c, ash_class what, ash_value *out)
 {
-    ASH_TRY(ash_run_steps(r, c->self.s->bytes / 8));
+    ASH_TRY(ash_run_change(r, c->self.s->bytes));
     *out = ash_bool(ash_string_is_all(c->self.s, what));
     return ASH_OK;
 }
@@ -162,7 +162,7 @@ METHOD(s_isidentifier) { return is_class(r, c, ASH_IS_IDENTIFIER, out); }
 static ash_status part_of(ash_run *r, const ash_call *c, size_t *from, size_t *to, bool *inside)
 {
     int64_t count = ash_string_chars(c->self.s), start, end;
-    ASH_TRY(ash_run_bytes(r, c->self.s->bytes));
+    ASH_TRY(ash_run_decode(r, c->self.s->bytes));
     ASH_TRY(ash_arg_int(r, c->at[1].kind == ASH_V_NONE ? (ash_value){ 0 } : c->at[1], "a position", 0, &start));
     ASH_TRY(ash_arg_int(r, c->at[2].kind == ASH_V_NONE ? (ash_value){ 0 } : c->at[2], "a position", count, &end));
     start = start < 0 ? (start < -count ? 0 : start + count) : start;
@@ -312,7 +312,7 @@ static ash_status split(ash_run *r, const ash_call *c, bool right, ash_value *ou
     int64_t limit;
     ASH_TRY(ash_arg_string(r, c->at[0], "split", &separator));
     ASH_TRY(ash_arg_int(r, c->at[1], "split", -1, &limit));
-    ASH_TRY(ash_run_bytes(r, s->bytes));
+    ASH_TRY(separator ? ash_run_bytes(r, s->bytes) : ash_run_decode(r, s->bytes));
     if (separator && separator->bytes == 0)
         return ash_run_fail(r, ASH_E_FORMAT, "split: an empty separator");
     if (!separator) {

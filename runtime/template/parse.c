@@ -311,7 +311,10 @@ static ash_status parse_for(ash_parser *p, ash_node *node)
     if (ash_skip_name(p, "if"))
         ASH_TRY(ash_parse_expression(p, true, &node->loop.test));
     node->loop.recursive = ash_skip_name(p, "recursive");
+    uint32_t closures = p->closures;
     ASH_TRY(parse_block(p, ends, &node->c));
+    node->loop.keeps_scopes = p->closures != closures;
+    p->closures += node->loop.recursive;
     p->loops--;
     if (ash_skip_name(p, "else"))
         ASH_TRY(parse_block_to(p, "endfor", &node->loop.otherwise));
@@ -391,6 +394,7 @@ static ash_status parse_parameters(ash_parser *p, ash_node *node)
 static ash_status parse_macro_body(ash_parser *p, ash_node *node, const char *end)
 {
     struct ash_macro_names names = { .up = p->macro };
+    p->closures++;
     uint32_t loops = p->loops;
     bool soft = p->soft;
     p->macro = &names;

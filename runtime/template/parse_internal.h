@@ -11,6 +11,7 @@ typedef struct ash_parser {
     uint32_t *slots; /* hash table of names: number + 1, or 0 */
     uint32_t slot_count, name_room;
     uint32_t depth;
+    uint32_t closures;   /* macros, call blocks and recursive loops so far */
     uint32_t loops;      /* for loops around, within the innermost macro */
     uint32_t all_loops;  /* and outside of it */
     bool soft;               /* inside an if: unknown filters are errors only when reached */

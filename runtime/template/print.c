@@ -14,6 +14,7 @@ static ash_status put(ash_run *r, ash_builder *b, const char *text) { return ash
 /* Bytes that stand for themselves are copied in runs. */
 static ash_status repr_string(ash_run *r, ash_builder *b, const ash_string *s)
 {
+    ASH_TRY(ash_run_decode(r, s->bytes));
     bool quotes = memchr(s->text, '\'', s->bytes) && !memchr(s->text, '"', s->bytes);
     const char *quote = quotes ? "\"" : "'";
     ASH_TRY(ash_build(r, b, quote, 1, ash_mark_at(s, 0)));
@@ -172,7 +173,8 @@ ash_status ash_to_string(ash_run *r, ash_value v, const ash_string **out)
 ash_status ash_escape_html(ash_run *r, const ash_string *s, const ash_string **out)
 {
     ash_builder *b;
-    ASH_TRY(ash_builder_new(r, s->bytes + 16, &b));
+    ASH_TRY(ash_run_decode(r, s->bytes));
+    ASH_TRY(ash_builder_new(r, (size_t)s->bytes + 16, &b));
     size_t done = 0;
     for (size_t at = 0; at < s->bytes && !s->markup; at++) {
         const char *escape = s->text[at] == '&' ? "&amp;" : s->text[at] == '<' ? "&lt;" : s->text[at] == '>' ? "&gt;" :

@@ -118,7 +118,14 @@ static ash_status render(ash_run *r)
 ash_status ash_template_render(const ash_template *t, const ash_template_input *in, ash_template_output *out,
                                ash_error *err)
 {
-    ash_run r = { .arena.limit = TEMPLATE_MEMORY_MAX, .template = t, .input = in, .err = err, .line = 1 };
+    return ash_template_render_within(t, in, TEMPLATE_STEPS_MAX, out, err);
+}
+
+ash_status ash_template_render_within(const ash_template *t, const ash_template_input *in, uint64_t steps_max,
+                                      ash_template_output *out, ash_error *err)
+{
+    ash_run r = { .arena.limit = TEMPLATE_MEMORY_MAX, .template = t, .input = in, .err = err, .line = 1,
+                  .steps_max = steps_max };
     *out = (ash_template_output){ 0 };
     ash_status status = render(&r);
     if (status == ASH_OK)

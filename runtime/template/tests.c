@@ -34,7 +34,7 @@ static ash_status is_case(ash_run *r, ash_value v, ash_class what, ash_value *ou
 {
     const ash_string *s;
     ASH_TRY(ash_to_string(r, v, &s));
-    ASH_TRY(ash_run_bytes(r, s->bytes));
+    ASH_TRY(ash_run_change(r, s->bytes));
     *out = ash_bool(ash_string_is_all(s, what));
     return ASH_OK;
 }

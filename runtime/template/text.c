@@ -186,6 +186,11 @@ size_t ash_char_bytes(const char *text, size_t bytes, uint32_t *code)
     return n ? n : 1;
 }
 
+ash_status ash_run_count(ash_run *r, const ash_string *s)
+{
+    return s->chars == UINT32_MAX ? ash_run_decode(r, s->bytes) : ASH_OK;
+}
+
 uint32_t ash_string_chars(const ash_string *s)
 {
     if (s->chars == UINT32_MAX) {
@@ -288,6 +293,6 @@ ash_status ash_string_strip(ash_run *r, const ash_string *s, const ash_string *c
             break;
         to -= n;
     }
-    ASH_TRY(ash_run_bytes(r, (s->bytes - (to - from)) * (chars ? 1 + chars->bytes : 1)));
+    ASH_TRY(ash_run_decode(r, (s->bytes - (to - from)) * (chars ? 1 + (size_t)chars->bytes : 1)));
     return ash_string_cut(r, s, from, to - from, out);
 }

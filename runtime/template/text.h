@@ -28,6 +28,7 @@ ash_status ash_string_cut(ash_run *r, const ash_string *s, size_t at, size_t byt
 ash_status ash_string_join(ash_run *r, const ash_string *a, const ash_string *b, const ash_string **out);
 ash_status ash_string_repeat(ash_run *r, const ash_string *s, int64_t times, const ash_string **out);
 
+ash_status ash_run_count(ash_run *r, const ash_string *s); /* the steps of counting them, where that is still to do */
 uint32_t ash_string_chars(const ash_string *s);              /* code points; a stray byte counts as one */
 size_t ash_string_offset(const ash_string *s, uint32_t chars); /* bytes before that code point */
 uint32_t ash_string_index(const ash_string *s, size_t offset); /* code points before that byte */

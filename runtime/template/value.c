@@ -1,6 +1,7 @@
 #include "runtime/template/value.h"
 
 #include <cjson/cJSON.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -34,12 +35,14 @@ ash_status ash_run_alloc(ash_run *r, size_t bytes, void *out_pointer)
 ash_status ash_run_steps(ash_run *r, uint64_t steps)
 {
     r->steps += steps;
-    if (r->steps > TEMPLATE_STEPS_MAX)
-        return ash_run_fail(r, ASH_E_LIMIT, "the template takes more than %u steps", TEMPLATE_STEPS_MAX);
+    if (r->steps > r->steps_max)
+        return ash_run_fail(r, ASH_E_LIMIT, "the template takes more than %" PRIu64 " steps", r->steps_max);
     return ASH_OK;
 }
 
 ash_status ash_run_bytes(ash_run *r, size_t bytes) { return ash_run_steps(r, bytes / TEMPLATE_BYTES_PER_STEP); }
+ash_status ash_run_decode(ash_run *r, size_t bytes) { return ash_run_steps(r, bytes / TEMPLATE_DECODED_PER_STEP); }
+ash_status ash_run_change(ash_run *r, size_t bytes) { return ash_run_steps(r, bytes / TEMPLATE_CHANGED_PER_STEP); }
 
 ash_status ash_run_enter(ash_run *r)
 {

@@ -115,7 +115,7 @@ typedef struct ash_run {
     ash_builder *out;   /* where output goes: the text, or a macro's or block's */
     uint32_t line;      /* of what is being evaluated */
     uint32_t depth;
-    uint64_t steps;
+    uint64_t steps, steps_max;
 } ash_run;
 
 /* Fails with "line N: " before the text. */
@@ -123,7 +123,9 @@ ash_status ash_run_fail(ash_run *r, ash_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4), cold));
 ash_status ash_run_alloc(ash_run *r, size_t bytes, void *out_pointer); /* zeroed; *(void **)out_pointer */
 ash_status ash_run_steps(ash_run *r, uint64_t steps);
-ash_status ash_run_bytes(ash_run *r, size_t bytes); /* the steps of work on that many bytes */
+ash_status ash_run_bytes(ash_run *r, size_t bytes); /* the steps of copying so many bytes */
+ash_status ash_run_decode(ash_run *r, size_t bytes); /* of stepping through their characters */
+ash_status ash_run_change(ash_run *r, size_t bytes); /* of asking Unicode tables about each */
 ash_status ash_run_enter(ash_run *r);               /* one level deeper; r->depth-- leaves it */
 #define ASH_WRONG_TYPE(r, what, v) \
     ash_run_fail(r, ASH_E_FORMAT, "%s does not work on %s", what, ash_kind_name((v).kind))
