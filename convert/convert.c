@@ -42,7 +42,7 @@ static ash_status read_configuration(conversion *c, ash_error *err)
     if (c->source.kind == ASH_SOURCE_GGUF)
         return ash_import_gguf(&c->source, &c->import, err);
     ASH_TRY(ash_import_hf(&c->source, &c->import, err));
-    return ash_import_hf_template(c->source.folder, &c->import.chat_template, err);
+    return ash_import_hf_templates(c->source.folder, &c->import, err);
 }
 
 static ash_status read_tokenizer(conversion *c, ash_error *err)
@@ -67,7 +67,10 @@ static ash_status build_meta(conversion *c, ash_error *err)
         free(c->import.name), c->import.name = NULL; /* JSON could not hold it, and it is a label alone */
     c->meta.name = c->import.name;
     c->meta.chat_template = c->import.chat_template;
-    c->import.name = c->import.chat_template = NULL;
+    c->meta.tool_template = c->import.tool_template;
+    c->import.name = c->import.chat_template = c->import.tool_template = NULL;
+    if (c->import.templates_left_out)
+        note(c, "the source has more chat templates than the default one and the one for tools: they are left out");
     c->meta.source_kind = strdup(c->source.kind == ASH_SOURCE_GGUF ? "gguf" : "hf");
     if (!c->meta.source_kind)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", c->source.path);

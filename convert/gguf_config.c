@@ -8,7 +8,6 @@
 #include "convert/import.h"
 
 /* Templates of published models have up to some 20 KB. */
-#define TEMPLATE_LIMIT ((uint64_t)1 << 20)
 
 typedef struct keys {
     const ash_gguf *g;
@@ -180,15 +179,7 @@ static ash_status read_keys(const ash_source *source, ash_import *out, ash_error
     ASH_TRY(ash_hparams_check(h, err));
     if (ash_gguf_get_string(g, "general.name", &text) && text.size != 0 && text.size <= 1024)
         out->name = copy_string(text);
-    if (ash_gguf_get_string(g, "tokenizer.chat_template", &text) && text.size != 0) {
-        if (text.size > TEMPLATE_LIMIT)
-            return ash_fail(err, ASH_E_LIMIT, "key tokenizer.chat_template has %" PRIu64 " bytes; at most %" PRIu64
-                            " are accepted", text.size, TEMPLATE_LIMIT);
-        out->chat_template = copy_string(text);
-        if (!out->chat_template)
-            return ash_fail(err, ASH_E_FORMAT, "key tokenizer.chat_template has a NUL inside");
-    }
-    return ASH_OK;
+    return ash_import_gguf_templates(g, out, err);
 }
 
 ash_status ash_import_gguf(const ash_source *source, ash_import *out, ash_error *err)

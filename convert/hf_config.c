@@ -13,6 +13,7 @@ void ash_import_free(ash_import *import)
 {
     free(import->name);
     free(import->chat_template);
+    free(import->tool_template);
     *import = (ash_import){ 0 };
 }
 

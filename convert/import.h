@@ -28,20 +28,24 @@ typedef struct ash_import {
     bool fp8_static, fp8_dynamic;
     char *name;               /* the model's, or NULL; free() */
     char *chat_template;      /* or NULL; free() */
+    char *tool_template;      /* what takes its place where there are tools, or NULL; free() */
+    uint32_t templates_left_out;
 } ash_import;
 
 void ash_import_free(ash_import *import); /* zeroed is fine; zeroes it */
 
-/* folder/config.json to everything but the chat template. Errors name config.json and the key. */
+/* folder/config.json to everything but the chat templates. Errors name config.json and the key. */
 ash_status ash_import_hf(const ash_source *source, ash_import *out, ash_error *err);
-/* Likewise from GGUF keys, chat template included. */
+/* Likewise from GGUF keys, chat templates included. */
 ash_status ash_import_gguf(const ash_source *source, ash_import *out, ash_error *err);
 
 /* quantization_config of config.json: what of it can be used, else ASH_E_UNSUPPORTED by name. */
 ash_status ash_import_hf_quantization(const cJSON *config, ash_import *out, ash_error *err);
 
-/* The template from chat_template.jinja, tokenizer_config.json or chat_template.json, in this order; or NULL. */
-ash_status ash_import_hf_template(const char *folder, char **out, ash_error *err);
+/* The templates of chat_template.jinja and additional_chat_templates/, else of tokenizer_config.json, else of
+ * chat_template.json; which of several are "default" and "tool_use", others are counted as left out. */
+ash_status ash_import_hf_templates(const char *folder, ash_import *import, ash_error *err);
+ash_status ash_import_gguf_templates(const ash_gguf *g, ash_import *import, ash_error *err);
 
 /* Fills bos, add_bos, pad and the stop ids: the union of config.json's and generation_config.json's eos_token_id (a
  * number or a list), the tokenizer's own eos, GGUF's eos, eot and eom, the tokens of a GGUF that llama.cpp counts as

@@ -1,4 +1,4 @@
-/* Chat template and special ids: where a model says how a conversation is framed and which token ends it. */
+/* Special ids: where a model says which token begins a text, which pads it and which ends it. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,8 +6,7 @@
 
 #include "convert/import.h"
 
-#define JSON_LIMIT ((size_t)64 << 20) /* tokenizer_config.json repeats every added token */
-#define TEMPLATE_LIMIT ((size_t)1 << 20)
+#define JSON_LIMIT ((size_t)64 << 20)
 
 /* The file of a folder, NULL with ASH_OK where it is absent. */
 static ash_status read_optional(const char *folder, const char *name, cJSON **out, ash_error *err)
@@ -20,53 +19,6 @@ static ash_status read_optional(const char *folder, const char *name, cJSON **ou
     free(path);
     return status;
 }
-
-/* ---- chat template ---- */
-
-/* A string, or a list of {name, template} of which "default" counts. */
-static const char *template_in(const cJSON *object)
-{
-    const cJSON *value = ash_json_get(object, "chat_template"), *item;
-    if (cJSON_IsString(value))
-        return value->valuestring;
-    cJSON_ArrayForEach(item, value) {
-        const char *name = ash_json_string(item, "name");
-        if (name && strcmp(name, "default") == 0)
-            return ash_json_string(item, "template");
-    }
-    return NULL;
-}
-
-ash_status ash_import_hf_template(const char *folder, char **out, ash_error *err)
-{
-    *out = NULL;
-    char *path = ash_path_join(folder, "chat_template.jinja");
-    if (!path)
-        return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", folder);
-    ash_status status = ASH_OK;
-    if (ash_path_exists(path)) {
-        size_t size;
-        status = ash_read_whole(path, TEMPLATE_LIMIT, out, &size, err);
-        if (status == ASH_OK && strlen(*out) != size) {
-            free(*out);
-            *out = NULL;
-            status = ash_fail(err, ASH_E_FORMAT, "%s: has a NUL inside", path);
-        }
-    }
-    free(path);
-    static const char *const names[] = { "tokenizer_config.json", "chat_template.json" };
-    for (size_t i = 0; i < sizeof names / sizeof *names && status == ASH_OK && !*out; i++) {
-        cJSON *json;
-        status = read_optional(folder, names[i], &json, err);
-        const char *text = status == ASH_OK ? template_in(json) : NULL;
-        if (text && *text && !(*out = strdup(text)))
-            status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", folder);
-        cJSON_Delete(json);
-    }
-    return status;
-}
-
-/* ---- stop ids ---- */
 
 /* An id outside the vocabulary can never come up: it is left out (some files write -1 for "none"). */
 static ash_status add_stop(ash_meta *meta, uint64_t id, ash_error *err)

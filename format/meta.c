@@ -20,6 +20,7 @@ void ash_meta_free(ash_meta *meta)
     free(meta->name);
     free(meta->source_kind);
     free(meta->chat_template);
+    free(meta->tool_template);
     free(meta->provenance);
     memset(meta, 0, sizeof *meta);
 }
@@ -170,7 +171,8 @@ static cJSON *build(const ash_meta *m, cJSON *provenance)
               (!m->name || cJSON_AddStringToObject(root, "name", m->name)) &&
               (!m->source_kind || cJSON_AddStringToObject(root, "source_kind", m->source_kind)) &&
               add_hparams(root, &m->h) && add_tokens(root, m) &&
-              (!m->chat_template || cJSON_AddStringToObject(root, "chat_template", m->chat_template));
+              (!m->chat_template || cJSON_AddStringToObject(root, "chat_template", m->chat_template)) &&
+              (!m->tool_template || cJSON_AddStringToObject(root, "tool_template", m->tool_template));
     if (provenance && !(root && cJSON_AddItemToObject(root, "provenance", provenance))) {
         cJSON_Delete(provenance);
         ok = false;
@@ -348,6 +350,7 @@ static ash_status read_root(const cJSON *root, ash_meta *m, ash_error *err)
     ASH_TRY(get_text(root, "source_kind", &m->source_kind, err));
     ASH_TRY(get_tokens(root, m, err));
     ASH_TRY(get_text(root, "chat_template", &m->chat_template, err));
+    ASH_TRY(get_text(root, "tool_template", &m->tool_template, err));
     const cJSON *provenance = ash_json_get(root, "provenance");
     if (provenance) {
         if (!cJSON_IsObject(provenance))

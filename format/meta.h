@@ -40,6 +40,7 @@ typedef struct ash_meta {
     char *name;           /* of the model, as its source calls it; may be NULL */
     char *source_kind;    /* "hf" or "gguf" */
     char *chat_template;  /* Jinja text, or NULL */
+    char *tool_template;  /* what takes its place in a conversation with tools, or NULL */
     int32_t bos;          /* -1: none */
     bool add_bos;         /* encode puts BOS first */
     int32_t pad;          /* -1: none */

@@ -89,27 +89,43 @@ ASHLAR_API int ashlar_detokenizer_finish(ashlar_detokenizer *detokenizer, const 
 ASHLAR_API void ashlar_free(void *p);
 ASHLAR_API int ashlar_is_stop(const ashlar_model *model, int32_t id);
 
-/* Text of one chat message in the model's own framing, ready to be tokenized with ASHLAR_TOKENIZE_SPECIAL.
- * role: "system", "user", "assistant". `first` opens the conversation (BOS text, default system message where the
- * template has one); `reply` appends the opening of the assistant's answer. A template that is not known is
- * ASHLAR_ERROR_UNSUPPORTED and named; a model without one likewise. Message text is not interpreted: a special token
- * spelled inside it stays text (see *segments).
- * The result is a list of segments to be tokenized one by one: special ones with ASHLAR_TOKENIZE_SPECIAL, others
- * without. Messages follow each other without gaps: one ends with its end-of-turn token, and a line break that the
- * template puts after that opens the next message. So after a generated answer the caller feeds the stop token that
- * ended it and then the next message's tokens; for an answer cut short, role "assistant" with text NULL gives that
- * token alone. */
+/* ---- chat ---- */
+
+/* One message of a conversation. Roles are the template's: "system", "user", "assistant", often "tool". */
+typedef struct ashlar_message {
+    const char *role;
+    const char *content; /* UTF-8; NULL: null, as in a message that only calls tools */
+    const char *json;    /* NULL, or an object with further members: tool_calls, name, reasoning_content, ... */
+} ashlar_message;
+
+typedef struct ashlar_chat_options {
+    const char *template_text;  /* NULL: the model's own (which may have another one for tools) */
+    const char *tools_json;     /* NULL, or an array: what the template sees as `tools` */
+    const char *variables_json; /* NULL, or an object with further variables of the template: enable_thinking, ... */
+    int reply;                  /* the assistant's answer is opened: add_generation_prompt */
+    int64_t now;                /* seconds since 1970, for templates that name the date; 0: the system's clock */
+} ashlar_chat_options;
+
+/* A run of a rendered conversation, not terminated by a NUL. */
 typedef struct ashlar_segment {
     char *text;
     size_t bytes;
-    int special;
+    int special; /* framing, which the template wrote: special tokens in it count; otherwise text of messages and tools */
 } ashlar_segment;
-ASHLAR_API int ashlar_chat_message(const ashlar_model *model, const char *role, const char *text, int first, int reply,
-                                   ashlar_segment **segments, size_t *count, ashlar_error *err);
+
+/* The conversation as the template writes it (options NULL: the model's template, an answer opened). The segments
+ * joined are what the template's author sees; they are for showing, not for tokenizing one by one: that is
+ * ashlar_chat_tokens. A model without a template is ASHLAR_ERROR_UNSUPPORTED; a template that is none or that fails is
+ * ASHLAR_ERROR_FORMAT, what it raises itself ASHLAR_ERROR_ARGUMENT, a bound that it meets ASHLAR_ERROR_LIMIT. */
+ASHLAR_API int ashlar_chat_render(const ashlar_model *model, const ashlar_message *messages, size_t count,
+                                  const ashlar_chat_options *options, ashlar_segment **segments,
+                                  size_t *segment_count, ashlar_error *err);
 ASHLAR_API void ashlar_segments_free(ashlar_segment *segments, size_t count);
-/* The same, straight to token ids; *ids is freed with ashlar_free. */
-ASHLAR_API int ashlar_chat_tokens(const ashlar_model *model, const char *role, const char *text, int first, int reply,
-                                  int32_t **ids, size_t *count, ashlar_error *err);
+/* The same as token ids. A special token spelled in a message stays text; BOS is there where the template writes it.
+ * *ids is freed with ashlar_free. */
+ASHLAR_API int ashlar_chat_tokens(const ashlar_model *model, const ashlar_message *messages, size_t count,
+                                  const ashlar_chat_options *options, int32_t **ids, size_t *id_count,
+                                  ashlar_error *err);
 
 /* ---- session ---- */
 
@@ -139,6 +155,13 @@ enum { ASHLAR_FEED_ALL_LOGITS = 1 /* keep logits for each of the tokens fed, not
 #define ASHLAR_ALL_LOGITS_MAX 256
 ASHLAR_API int ashlar_session_feed(ashlar_session *session, const int32_t *ids, size_t count, unsigned flags,
                                    ashlar_error *err);
+/* Makes `ids` all that the session has been fed: keeps its beginning as far as that stands for the same text, rewinds to
+ * there and feeds the rest, one token at least, so that logits are there. Between two special tokens the text counts and
+ * not the ids: an answer keeps the tokens that the model chose, however the tokenizer would cut it; *kept (if not NULL)
+ * is how many tokens stayed. When `ids` do not fit nothing changes and the result is ASHLAR_ERROR_LIMIT; after
+ * ASHLAR_ERROR_CANCELLED the session holds what has been fed, and the same call goes on from there. */
+ASHLAR_API int ashlar_session_prompt(ashlar_session *session, const int32_t *ids, size_t count, size_t *kept,
+                                     ashlar_error *err);
 ASHLAR_API void ashlar_session_stop(ashlar_session *session); /* async-signal-safe */
 /* `vocab` floats for the i-th of the last feed's tokens (0 without ALL_LOGITS); valid until the next feed; NULL when
  * there are none. Padding rows of the output matrix are not in it. */

@@ -338,18 +338,6 @@ static ash_status open_text(ashlar_model *model, ash_error *err)
     const uint8_t *section = ash_file_section_bytes(model->file, ASH_SECTION_TOKENIZER, &size);
     if (section)
         ASH_TRY(ash_tokenizer_open(section, size, &model->tokenizer, err));
-    const char *bos = "";
-    size_t bos_bytes = 0;
-    if (model->tokenizer && model->meta.bos >= 0)
-        bos = ash_tokenizer_bytes(model->tokenizer, model->meta.bos, &bos_bytes);
-    model->bos_text = calloc(1, bos_bytes + 1);
-    if (!model->bos_text)
-        return ash_fail(err, ASH_E_MEMORY, "out of memory");
-    memcpy(model->bos_text, bos, bos_bytes);
-    if (!model->meta.chat_template)
-        ash_fail(&model->chat_error, ASH_E_UNSUPPORTED, "the model has no chat template: use run");
-    else
-        model->has_chat = ash_chat_format_init(&model->chat, model->meta.chat_template, &model->chat_error) == ASH_OK;
     return ASH_OK;
 }
 
@@ -404,9 +392,7 @@ void ashlar_model_free(ashlar_model *model)
         free(model->owned[i]);
     free(model->owned);
     free(model->layers);
-    free(model->bos_text);
     ash_rope_free(&model->rope);
-    ash_chat_format_free(&model->chat);
     ash_tokenizer_close(model->tokenizer);
     ash_meta_free(&model->meta);
     ash_file_close(model->file);

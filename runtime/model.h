@@ -16,7 +16,6 @@
 #include "format/reader.h"
 #include "kernels/kernels.h"
 #include "runtime/ashlar.h"
-#include "runtime/chat_format.h"
 #include "runtime/rope.h"
 #include "runtime/tokenizer.h"
 
@@ -70,10 +69,6 @@ struct ashlar_model {
     ash_file *file;
     ash_meta meta;
     ash_tokenizer *tokenizer; /* NULL: the file has none */
-    bool has_chat;
-    ash_chat_format chat;
-    ash_error chat_error; /* why has_chat is false */
-    char *bos_text;       /* the BOS token's spelling, "" where there is none */
 
     int64_t k_first, v_first; /* in a qkv row; q is at 0 */
     ash_matrix embed;
@@ -89,6 +84,9 @@ struct ashlar_model {
 
 /* Memory that lives as long as the model: `count` zeroed floats, aligned to 64 bytes. */
 ash_status ash_model_floats(ashlar_model *model, uint64_t count, float **out, ash_error *err);
+
+/* ASH_E_UNSUPPORTED, with the file's name, where the model has no tokenizer. */
+ash_status ash_need_tokenizer(const ashlar_model *model, ash_error *err);
 
 /* ---- scales.c ---- */
 

@@ -94,11 +94,12 @@ static ash_status open_session(ashlar_session *s, const ashlar_session_options *
     ASH_TRY(ash_pool_new(o->threads ? o->threads : ash_cpu_count(), &s->pool, err));
     ASH_TRY(ash_kv_cache_init(&s->kv, h, s->context, err));
 
+    s->ids = malloc((size_t)s->context * sizeof *s->ids);
     s->thread = calloc(ash_pool_threads(s->pool), sizeof *s->thread);
     arena count = { 0 };
-    if (s->thread)
+    if (s->thread && s->ids)
         place_buffers(s, &count);
-    if (s->thread && !count.overflow)
+    if (s->thread && s->ids && !count.overflow)
         s->arena = ash_pages_new(count.used, 0);
     if (!s->arena)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for a session: ask for a smaller context or fewer threads");
@@ -138,6 +139,7 @@ void ashlar_session_free(ashlar_session *s)
     ash_pages_free(s->arena, s->arena_bytes);
     ash_pages_free(s->logits, s->logits_bytes);
     free(s->thread);
+    free(s->ids);
     free(s);
 }
 
@@ -191,6 +193,7 @@ static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool
         size_t n = count - done < ASH_BATCH ? count - done : ASH_BATCH;
         extend_angles(s, s->position + (uint32_t)n);
         ash_forward(s, ids + done, (int64_t)n, all);
+        memcpy(s->ids + s->position, ids + done, n * sizeof *ids);
         s->position += (uint32_t)n;
         done += n;
     }

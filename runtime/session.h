@@ -43,6 +43,7 @@ struct ashlar_session {
     ash_kv_cache kv;
     bool q8; /* 8-bit activations for the types that have them */
     uint32_t context, position;
+    int32_t *ids; /* `context` places; those up to position have been fed */
     atomic_int stop;
 
     uint8_t *arena;

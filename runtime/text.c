@@ -37,7 +37,7 @@ void ashlar_model_describe(const ashlar_model *model, ashlar_model_info *out)
         .vocab = h->vocab,
         .context_trained = h->context,
         .has_tokenizer = model->tokenizer != NULL,
-        .has_chat_template = model->has_chat,
+        .has_chat_template = model->meta.chat_template != NULL,
     };
 }
 
@@ -51,7 +51,7 @@ int ashlar_is_stop(const ashlar_model *model, int32_t id)
 
 /* ---- tokens ---- */
 
-static ash_status need_tokenizer(const ashlar_model *model, ash_error *err)
+ash_status ash_need_tokenizer(const ashlar_model *model, ash_error *err)
 {
     if (model->tokenizer)
         return ASH_OK;
@@ -64,7 +64,7 @@ static ash_status tokenize(const ashlar_model *model, const char *text, size_t b
 {
     *ids = NULL;
     *count = 0;
-    ASH_TRY(need_tokenizer(model, err));
+    ASH_TRY(ash_need_tokenizer(model, err));
     unsigned encode = (flags & ASHLAR_TOKENIZE_BOS ? ASH_ENCODE_BOS : 0) |
                       (flags & ASHLAR_TOKENIZE_SPECIAL ? ASH_ENCODE_SPECIAL : 0) |
                       (flags & ASHLAR_TOKENIZE_EOS ? ASH_ENCODE_EOS : 0);
@@ -82,7 +82,7 @@ int ashlar_tokenize(const ashlar_model *model, const char *text, size_t bytes, u
 static ash_status decoding_new(const ashlar_model *model, unsigned flags, ash_decoding **out, ash_error *err)
 {
     *out = NULL;
-    ASH_TRY(need_tokenizer(model, err));
+    ASH_TRY(ash_need_tokenizer(model, err));
     unsigned decode = (flags & ASHLAR_TOKENIZE_SPECIAL ? ASH_DECODE_SPECIAL : 0) |
                       (flags & ASHLAR_DETOKENIZE_CONTINUE ? ASH_DECODE_CONTINUE : 0);
     return ash_decoding_new(model->tokenizer, decode, out, err);
@@ -169,65 +169,4 @@ int ashlar_detokenizer_finish(ashlar_detokenizer *detokenizer, const char **text
     ash_error local;
     return ash_decoding_finish(detokenizer->decoding, text, bytes, &local) == ASH_OK ? ASHLAR_OK
                                                                                      : ash_public_error(&local, err);
-}
-
-/* ---- chat ---- */
-
-int ashlar_chat_message(const ashlar_model *model, const char *role, const char *text, int first, int reply,
-                        ashlar_segment **segments, size_t *count, ashlar_error *err)
-{
-    ash_error local;
-    *segments = NULL;
-    *count = 0;
-    if (!model->has_chat)
-        return ash_public_error(&model->chat_error, err);
-    if (ash_chat_segments(&model->chat, model->bos_text, role, text, first != 0, reply != 0, segments, count, &local) !=
-        ASH_OK)
-        return ash_public_error(&local, err);
-    return ASHLAR_OK;
-}
-
-static ash_status join_tokens(const ashlar_model *model, const ashlar_segment *segments, size_t segment_count,
-                              int32_t **ids, size_t *count, ash_error *err)
-{
-    for (size_t i = 0; i < segment_count; i++) {
-        int32_t *more, *grown = NULL;
-        size_t n;
-        ash_status status = tokenize(model, segments[i].text, segments[i].bytes,
-                                     segments[i].special ? ASHLAR_TOKENIZE_SPECIAL : 0, &more, &n, err);
-        if (status == ASH_OK && n > 0) {
-            grown = realloc(*ids, (*count + n) * sizeof *grown);
-            if (grown) {
-                memcpy(grown + *count, more, n * sizeof *grown);
-                *ids = grown;
-                *count += n;
-            } else {
-                status = ash_fail(err, ASH_E_MEMORY, "out of memory for the tokens of a message");
-            }
-        }
-        free(more);
-        ASH_TRY(status);
-    }
-    return ASH_OK;
-}
-
-int ashlar_chat_tokens(const ashlar_model *model, const char *role, const char *text, int first, int reply,
-                       int32_t **ids, size_t *count, ashlar_error *err)
-{
-    ash_error local;
-    ashlar_segment *segments;
-    size_t segment_count;
-    *ids = NULL;
-    *count = 0;
-    int failed = ashlar_chat_message(model, role, text, first, reply, &segments, &segment_count, err);
-    if (failed)
-        return failed;
-    ash_status status = join_tokens(model, segments, segment_count, ids, count, &local);
-    ashlar_segments_free(segments, segment_count);
-    if (status == ASH_OK)
-        return ASHLAR_OK;
-    free(*ids);
-    *ids = NULL;
-    *count = 0;
-    return ash_public_error(&local, err);
 }

@@ -25,9 +25,24 @@ enum { ASH_ENCODE_BOS = 1, ASH_ENCODE_SPECIAL = 2, ASH_ENCODE_EOS = 4 };
 ash_status ash_tokenizer_encode(const ash_tokenizer *t, const char *text, size_t bytes, unsigned flags, int32_t **ids,
                                 size_t *count, ash_error *err);
 
+/* A run of text, from the end of the run before it: special tokens that lie wholly inside are parsed, or are not. */
+typedef struct ash_text_run {
+    size_t end; /* in bytes of the whole text */
+    bool special;
+} ash_text_run;
+/* The same for text in runs, whose ends ascend; the last one's is the text's size. No BOS is added. Runs bound special
+ * tokens and nothing else: what lies between two special tokens is encoded in one piece. */
+ash_status ash_tokenizer_encode_runs(const ash_tokenizer *t, const char *text, const ash_text_run *runs,
+                                     size_t run_count, int32_t **ids, size_t *count, ash_error *err);
+
 /* The bytes of one token in the mapping (for a special token its spelling); *size 0 for an id out of range. */
 const char *ash_tokenizer_bytes(const ash_tokenizer *t, int32_t id, size_t *size);
 bool ash_tokenizer_special(const ash_tokenizer *t, int32_t id);
+/* What the vocabulary calls BOS, EOS, padding and unknown; -1: none. */
+typedef struct ash_token_roles {
+    int32_t bos, eos, pad, unk;
+} ash_token_roles;
+ash_token_roles ash_tokenizer_roles(const ash_tokenizer *t);
 int32_t ash_tokenizer_find(const ash_tokenizer *t, const char *text, size_t bytes); /* an exact token, or -1 */
 
 /* Decoding, token by token. The text of all pushes and of finish is the same however the ids are split, and no push

@@ -51,6 +51,7 @@ static int complete(engine *e, const int32_t *prompt, size_t prompt_count, uint3
     for (size_t i = 0; i < prompt_count; i++)
         ashlar_sampler_accept(e->sampler, prompt[i]);
     generate_end end = generate(e, limit, &stream, &g, &err);
+    text_stream_end(&stream);
     int code = EXIT_OK;
     if (end == END_ERROR) {
         code = fail_public(&err);

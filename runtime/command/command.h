@@ -46,6 +46,9 @@ typedef struct usage {
  * "--name value" and "--name=value" both work; "--" ends the options; an option may stand after the arguments. */
 bool options_parse(const usage *u, const option *options, size_t count, int argc, char **argv, const char **positional,
                    int *exit_code);
+/* Checks a value and stores it. NULL, or what is wrong with it, in `why`. */
+enum { OPTION_WHY = 240 };
+const char *option_assign(const option *o, const char *value, char why[OPTION_WHY]);
 /* "ashlar VERB: TEXT; see 'ashlar VERB --help'" to stderr; returns EXIT_USAGE. */
 int usage_error(const usage *u, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

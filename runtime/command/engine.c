@@ -93,7 +93,10 @@ void print_context(const engine *e)
 static bool keep(text_stream *s, const char *bytes, size_t size)
 {
     if (s->out) {
-        fwrite(bytes, 1, size, s->out);
+        for (size_t i = 0; i < size; i++) {
+            unsigned char b = (unsigned char)bytes[i];
+            putc(s->plain && (b < 0x20 || b == 0x7f) && b != '\n' && b != '\t' ? ' ' : b, s->out);
+        }
         fflush(s->out);
     }
     if (s->kept_bytes + size + 1 > s->room) {
@@ -136,11 +139,11 @@ void text_stream_end(text_stream *s)
 
 /* ---- sampling loop ---- */
 
-static generate_end generate_loop(engine *e, uint32_t limit, text_stream *stream, generated *out, ashlar_error *err)
+generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated *out, ashlar_error *err)
 {
     const float *logits = ashlar_session_logits(e->session, 0);
-    size_t room = 0;
-    double started = 0;
+    size_t room = out->count; /* what is there is as large as that or larger */
+    double started = 0, before = out->seconds;
     for (;;) {
         if (interrupted)
             return END_INTERRUPT;
@@ -172,19 +175,10 @@ static generate_end generate_loop(engine *e, uint32_t limit, text_stream *stream
         if (status != ASHLAR_OK)
             return END_ERROR;
         out->fed++;
-        out->seconds = seconds_now() - started;
+        out->seconds = before + seconds_now() - started;
         logits = ashlar_session_logits(e->session, 0);
     }
 no_memory:
     *err = (ashlar_error){ ASHLAR_ERROR_MEMORY, "out of memory while generating" };
     return END_ERROR;
-}
-
-generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated *out, ashlar_error *err)
-{
-    *out = (generated){ 0 };
-    generate_end end = generate_loop(e, limit, stream, out, err);
-    if (stream)
-        text_stream_end(stream);
-    return end;
 }

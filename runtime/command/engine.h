@@ -46,13 +46,15 @@ typedef struct text_stream {
     ashlar_detokenizer *detokenizer; /* from the first token to text_stream_end */
     bool continues; /* the text goes on after a prompt's text */
     FILE *out;      /* NULL: keep only */
+    bool plain;     /* out is a terminal: control characters become blanks, \n and \t aside */
     char *kept;     /* everything so far; free() */
     size_t kept_bytes, room;
 } text_stream;
 bool text_stream_token(text_stream *s, const ashlar_model *model, int32_t id); /* false: out of memory */
 void text_stream_end(text_stream *s); /* what is left; `kept` stays */
 
-/* Samples up to `limit` tokens after what has been fed, each fed in turn but the last; ids appends what was chosen. */
+/* Samples tokens after what has been fed, each fed in turn but the last, until *out (zeroed, or from an earlier call) has
+ * `limit` of them. The stream's end is the caller's. */
 typedef enum generate_end { END_STOP, END_LIMIT, END_CONTEXT, END_INTERRUPT, END_ERROR } generate_end;
 typedef struct generated {
     int32_t *ids; /* free() */

@@ -66,39 +66,47 @@ static bool parse_u64(const char *text, uint64_t *out)
     return errno == 0;
 }
 
-static int set_value(const usage *u, const option *o, const char *text)
+const char *option_assign(const option *o, const char *text, char why[OPTION_WHY])
 {
     uint64_t integer;
     char *end;
     switch (o->kind) {
     case OPTION_FLAG:
         *(bool *)o->target = true;
-        return 0;
+        return NULL;
     case OPTION_STRING:
         *(const char **)o->target = text;
-        return 0;
+        return NULL;
     case OPTION_U32:
     case OPTION_U64:
-        if (!parse_u64(text, &integer))
-            return usage_error(u, "%s takes a whole number, not '%s'", o->name, text);
-        if ((double)integer < o->min || (double)integer > o->max || (o->kind == OPTION_U32 && integer > UINT32_MAX))
-            return usage_error(u, "%s %s is not between %.0f and %.0f", o->name, text, o->min, o->max);
+        if (!parse_u64(text, &integer)) {
+            snprintf(why, OPTION_WHY, "%s takes a whole number, not '%.80s'", o->name, text);
+            return why;
+        }
+        if ((double)integer < o->min || (double)integer > o->max || (o->kind == OPTION_U32 && integer > UINT32_MAX)) {
+            snprintf(why, OPTION_WHY, "%s %.80s is not between %.0f and %.0f", o->name, text, o->min, o->max);
+            return why;
+        }
         if (o->kind == OPTION_U32)
             *(uint32_t *)o->target = (uint32_t)integer;
         else
             *(uint64_t *)o->target = integer;
-        return 0;
+        return NULL;
     case OPTION_FLOAT: {
         double number = strtod(text, &end);
-        if (end == text || *end || !isfinite(number))
-            return usage_error(u, "%s takes a number, not '%s'", o->name, text);
-        if (number < o->min || number > o->max)
-            return usage_error(u, "%s %s is not between %g and %g", o->name, text, o->min, o->max);
+        if (end == text || *end || !isfinite(number)) {
+            snprintf(why, OPTION_WHY, "%s takes a number, not '%.80s'", o->name, text);
+            return why;
+        }
+        if (number < o->min || number > o->max) {
+            snprintf(why, OPTION_WHY, "%s %.80s is not between %g and %g", o->name, text, o->min, o->max);
+            return why;
+        }
         *(float *)o->target = (float)number;
-        return 0;
+        return NULL;
     }
     }
-    return 0;
+    return NULL;
 }
 
 bool options_parse(const usage *u, const option *options, size_t count, int argc, char **argv, const char **positional,
@@ -152,9 +160,11 @@ bool options_parse(const usage *u, const option *options, size_t count, int argc
             *exit_code = usage_error(u, "%s needs a value (%s)", o->name, o->argument);
             return false;
         }
-        *exit_code = set_value(u, o, value);
-        if (*exit_code)
+        char why[OPTION_WHY];
+        if (option_assign(o, value, why)) {
+            *exit_code = usage_error(u, "%s", why);
             return false;
+        }
     }
     if (found < u->positional && u->positional != ANY_ARGUMENTS) {
         *exit_code = usage_error(u, "an argument is missing: ashlar %s %s", u->verb, u->arguments);

@@ -79,42 +79,6 @@ check "bench --json" python3 -c '
 import json,sys; d=json.loads(sys.argv[1])
 for k in ("load_to_first_logits_s","pp_tok_s","tg_tok_s","tg_gb_s","peak_rss_mib"): assert d[k]>0, k' "$out"
 
-# Chat through a pipe: two turns, the second needs the first.
-printf 'My name is Ada. Remember it.\nWhat is my name?\n/stats\n/save %s\n/reset\n/nonsense\n/exit\nnot reached\n' "$TEST_TMP/log" |
-    "$ASHLAR" chat "$model" --temp 0 -n 48 >"$TEST_TMP/.out" 2>"$TEST_TMP/.err"
-code=$? out=$(cat "$TEST_TMP/.out") err=$(cat "$TEST_TMP/.err")
-check "chat: exit 0" [ "$code" = 0 ]
-# The second turn feeds its own message alone: fewer tokens than the first, which brought the system message too,
-# on top of a context that holds all of the first.
-first=$(sed -n 's/^\[\([0-9]*\) tokens in.*; \([0-9]*\) of .*/\1 \2/p' "$TEST_TMP/.err" | sed -n 1p)
-second=$(sed -n 's/^\[\([0-9]*\) tokens in.*; \([0-9]*\) of .*/\1 \2/p' "$TEST_TMP/.err" | sed -n 2p)
-check "chat keeps its first turn ($first, then $second)" [ "${second% *}" -lt "${first% *}" -a "${second#* }" -gt "${first#* }" ]
-check "chat prints speed after an answer" holds "$err" "tok/s"
-check "chat /stats" holds "$err" "2 turns"
-check "chat /save writes the conversation" grep -q "user: What is my name?" "$TEST_TMP/log"
-check "chat names an unknown command" holds "$err" "/nonsense"
-printf 'Write a very long story about a stone mason.\n' | "$ASHLAR" chat "$model" --temp 0 -n 400 --ctx 64 >"$TEST_TMP/.out" 2>"$TEST_TMP/.err"
-code=$? err=$(cat "$TEST_TMP/.err")
-check "chat in a context that fills up says what to do" holds "$code $err" "/reset"
-
-# Ctrl+C stops an answer and not the program; a terminal is needed for the editor, a pipe is enough for the signal.
-mkfifo "$TEST_TMP/fifo"
-"$ASHLAR" chat "$model" --temp 0 --ctx 2048 --repeat-penalty 1.3 <"$TEST_TMP/fifo" >"$TEST_TMP/.out" 2>"$TEST_TMP/.err" &
-chat=$!
-exec 7>"$TEST_TMP/fifo"
-echo "Write a very long story about a stone mason." >&7
-for _ in $(seq 100); do [ -s "$TEST_TMP/.out" ] && break; sleep 0.1; done
-kill -INT $chat
-for _ in $(seq 100); do grep -q 'tok/s' "$TEST_TMP/.err" && break; sleep 0.1; done
-echo "Say yes." >&7
-echo "/stats" >&7
-echo "/exit" >&7
-exec 7>&-
-wait $chat
-code=$? out=$(cat "$TEST_TMP/.out") err=$(cat "$TEST_TMP/.err")
-check "Ctrl+C stops the answer" [ "$code" = 0 -a "$(sed -n 's/.*; \([0-9]*\) out.*/\1/p' "$TEST_TMP/.err" | head -1)" -lt 1900 ]
-check "  and the chat goes on: the next message is answered" holds "$err" "2 turns"
-
 # A conversion that is interrupted leaves nothing behind.
 rm -f "$TEST_TMP/partial.ashlar"
 "$ASHLAR" convert "$SMOLLM2_GGUF" -o "$TEST_TMP/partial.ashlar" --type f32 2>"$TEST_TMP/.err" &

@@ -194,16 +194,21 @@ static void test_quantization(void **state)
 
 /* ---- chat template ---- */
 
-static void expect_template(const char *expected)
+static void expect_templates(const char *expected, const char *for_tools, uint32_t left_out)
 {
     ash_error err;
-    char *folder = test_path("template"), *text;
-    assert_ok(ash_import_hf_template(folder, &text, &err), &err);
+    ash_import import = { 0 };
+    char *folder = test_path("template");
+    assert_ok(ash_import_hf_templates(folder, &import, &err), &err);
+    assert_int_equal(import.chat_template != NULL, expected != NULL);
+    assert_int_equal(import.tool_template != NULL, for_tools != NULL);
     if (expected)
-        assert_string_equal(text, expected);
-    else
-        assert_null(text);
-    free(folder), free(text);
+        assert_string_equal(import.chat_template, expected);
+    if (for_tools)
+        assert_string_equal(import.tool_template, for_tools);
+    assert_int_equal(import.templates_left_out, left_out);
+    ash_import_free(&import);
+    free(folder);
 }
 
 static void write_text(const char *name, const char *text)
@@ -217,14 +222,40 @@ static void test_template(void **state)
 {
     (void)state;
     write_text("template/tokenizer_config.json", "{}");
-    expect_template(NULL);
+    expect_templates(NULL, NULL, 0);
+    write_text("template/chat_template.json", "{\"chat_template\": \"old\"}");
+    expect_templates("old", NULL, 0);
     write_text("template/tokenizer_config.json", "{\"chat_template\": \"one\"}");
-    expect_template("one");
-    write_text("template/tokenizer_config.json", "{\"chat_template\": [{\"name\": \"tool_use\", \"template\": \"x\"}, "
-                                                 "{\"name\": \"default\", \"template\": \"two\"}]}");
-    expect_template("two");
+    expect_templates("one", NULL, 0);
+    write_text("template/tokenizer_config.json",
+               "{\"chat_template\": [{\"name\": \"tool_use\", \"template\": \"x\"}, {\"name\": \"rag\", \"template\": "
+               "\"y\"}, {\"name\": \"default\", \"template\": \"two\"}, {\"name\": 3}, 4]}");
+    expect_templates("two", "x", 1);
     write_text("template/chat_template.jinja", "three\n");
-    expect_template("three\n");
+    expect_templates("three\n", NULL, 0);
+    write_text("template/additional_chat_templates/tool_use.jinja", "four");
+    write_text("template/additional_chat_templates/default.jinja", "not this");
+    write_text("template/additional_chat_templates/README.md", "nor this");
+    write_text("template/additional_chat_templates/rag.jinja", "five");
+    expect_templates("three\n", "four", 1);
+}
+
+static void test_template_refused(void **state)
+{
+    (void)state;
+    ash_error err;
+    ash_import import = { 0 };
+    char *folder = test_path("refused"), *path = test_path("refused/chat_template.jinja");
+    test_write_file(path, "a\0b", 3);
+    assert_int_equal(ash_import_hf_templates(folder, &import, &err), ASH_E_FORMAT);
+    assert_non_null(strstr(err.text, "chat_template.jinja"));
+    assert_non_null(strstr(err.text, "NUL"));
+    char *large = malloc((1 << 20) + 1);
+    memset(large, 'x', (1 << 20) + 1);
+    test_write_file(path, large, (1 << 20) + 1);
+    assert_int_equal(ash_import_hf_templates(folder, &import, &err), ASH_E_LIMIT);
+    ash_import_free(&import);
+    free(large), free(folder), free(path);
 }
 
 /* ---- GGUF ---- */
@@ -234,6 +265,17 @@ typedef struct pairs {
     /* kind: 0 end, 1 u32, 2 f32, 3 text */
     struct { const char *key; int kind; double value; const char *text; } extra[4];
 } pairs;
+
+static void finish_with_embedding(ash_gguf_writer *w)
+{
+    const uint64_t dims[4] = { 8, 300, 1, 1 };
+    uint8_t *zeros = calloc(8 * 300, 4);
+    ash_error err;
+    assert_ok(ash_gguf_writer_tensor(w, "token_embd.weight", ASH_F32, 2, dims, &err), &err);
+    assert_ok(ash_gguf_writer_put(w, zeros, 8 * 300 * 4, &err), &err);
+    assert_ok(ash_gguf_writer_finish(w, &err), &err);
+    free(zeros);
+}
 
 static ash_status import_gguf(const pairs *p, ash_import *out, ash_error *err)
 {
@@ -265,12 +307,7 @@ static ash_status import_gguf(const pairs *p, ash_import *out, ash_error *err)
         else
             assert_ok(ash_gguf_writer_kv_string(w, key, p->extra[e].text, strlen(p->extra[e].text), err), err);
     }
-    const uint64_t dims[4] = { 8, 300, 1, 1 };
-    uint8_t *zeros = calloc(8 * 300, 4);
-    assert_ok(ash_gguf_writer_tensor(w, "token_embd.weight", ASH_F32, 2, dims, err), err);
-    assert_ok(ash_gguf_writer_put(w, zeros, 8 * 300 * 4, err), err);
-    assert_ok(ash_gguf_writer_finish(w, err), err);
-    free(zeros);
+    finish_with_embedding(w);
     ash_source source;
     assert_ok(ash_source_open(path, &source, err), err);
     ash_status status = ash_import_gguf(&source, out, err);
@@ -324,6 +361,31 @@ static void test_gguf(void **state)
     assert_int_equal(good_gguf(&(pairs){ .extra = { { "rope.dimension_count", 1, 32, NULL } } }).rope_dim, 32);
 }
 
+static void test_gguf_templates(void **state)
+{
+    (void)state;
+    static const char *const keys[][2] = { { "tokenizer.chat_template", "one" }, { "tokenizer.chat_template.rag", "two" },
+                                           { "tokenizer.chat_template.tool_use", "three" },
+                                           { "tokenizer.chat_templates", "no template" } };
+    char *path = test_path("templates.gguf");
+    ash_error err;
+    ash_gguf_writer *w;
+    ash_gguf *g;
+    ash_import import = { 0 };
+    assert_ok(ash_gguf_writer_create(path, true, 3, 32, &w, &err), &err);
+    for (size_t i = 0; i < 4; i++)
+        assert_ok(ash_gguf_writer_kv_string(w, keys[i][0], keys[i][1], strlen(keys[i][1]), &err), &err);
+    finish_with_embedding(w);
+    assert_ok(ash_gguf_open(path, &g, &err), &err);
+    assert_ok(ash_import_gguf_templates(g, &import, &err), &err);
+    assert_string_equal(import.chat_template, "one");
+    assert_string_equal(import.tool_template, "three");
+    assert_int_equal(import.templates_left_out, 1);
+    ash_import_free(&import);
+    ash_gguf_close(g);
+    free(path);
+}
+
 static void test_gguf_refused(void **state)
 {
     (void)state;
@@ -354,6 +416,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_rope), cmocka_unit_test(test_sliding_window),
         cmocka_unit_test(test_refused), cmocka_unit_test(test_quantization), cmocka_unit_test(test_template),
+        cmocka_unit_test(test_template_refused), cmocka_unit_test(test_gguf_templates),
         cmocka_unit_test(test_gguf), cmocka_unit_test(test_gguf_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,7 @@ static void test_round_trip(void **state)
     m.name = (char *)"Smol \"LM\" \xc3\xa4\n";
     m.source_kind = (char *)"hf";
     m.chat_template = (char *)"{% for m in messages %}{{ m['content'] }}\t\\{% endfor %}";
+    m.tool_template = (char *)"{{ tools }}";
     m.provenance = (char *)"{\"tool\":\"ashlar 0.1\",\"files\":[{\"name\":\"a\",\"bytes\":123456789012}]}";
     m.h.rope_scaling = ASH_ROPE_YARN;
     m.h.rope_factor = 4;
@@ -66,6 +67,7 @@ static void test_round_trip(void **state)
     assert_string_equal(back.name, m.name);
     assert_string_equal(back.source_kind, m.source_kind);
     assert_string_equal(back.chat_template, m.chat_template);
+    assert_string_equal(back.tool_template, m.tool_template);
     assert_string_equal(back.provenance, m.provenance);
     assert_int_equal(back.bos, 1);
     assert_int_equal(back.pad, -1);
@@ -94,6 +96,7 @@ static void test_absent_strings(void **state)
     assert_null(back.name);
     assert_null(back.source_kind);
     assert_null(back.chat_template);
+    assert_null(back.tool_template);
     assert_null(back.provenance);
     assert_int_equal(back.bos, -1);
     assert_int_equal(back.stop_count, 0);
