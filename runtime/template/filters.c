@@ -120,16 +120,22 @@ FILTER(f_truncate)
 {
     static const ash_string dots = { .text = "...", .bytes = 3, .chars = 3 };
     const ash_string *s, *end;
-    int64_t length, leeway;
-    ASH_TRY(self_text(r, c, &s));
+    int64_t length, leeway, count;
     ASH_TRY(ash_arg_int(r, c->at[0], "truncate", 255, &length));
     ASH_TRY(ash_arg_string(r, c->at[2], "truncate", &end));
     ASH_TRY(ash_arg_int(r, c->at[3].kind == ASH_V_NONE ? (ash_value){ 0 } : c->at[3], "truncate", 5, &leeway));
     end = end ? end : &dots;
     if (length < ash_string_chars(end) || leeway < 0)
         return ash_run_fail(r, ASH_E_FORMAT, "truncate: a length below that of its end, or a leeway below 0");
-    if (ash_string_chars(s) <= length || ash_string_chars(s) - length <= leeway)
-        return ash_give_string(r, s, out);
+    if (c->self.kind == ASH_V_STRING)
+        ASH_TRY(ash_run_count(r, c->self.s));
+    bool counted = ash_length(c->self, &count);
+    *out = c->self; /* what is short enough stays what it is, whatever that is */
+    if (counted && (count <= length || count - length <= leeway))
+        return ASH_OK;
+    if (c->self.kind != ASH_V_STRING)
+        return ASH_WRONG_TYPE(r, "truncate", c->self);
+    s = c->self.s;
     size_t bytes = ash_string_offset(s, (uint32_t)(length - ash_string_chars(end)));
     const char *blank = ash_truth(c->at[1]) || bytes == 0 ? NULL : memrchr(s->text, ' ', bytes);
     ASH_TRY(ash_string_cut(r, s, 0, blank ? (size_t)(blank - s->text) : bytes, &s));
