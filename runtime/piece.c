@@ -147,9 +147,9 @@ static size_t part_end(const uint8_t *piece, size_t size, size_t at)
 }
 
 /* With CUT_SPACE a piece falls into parts that each begin with a run of U+2581. No token and no symbol lies across a
- * part's begin. So no merge ever joins two symbols across it, whatever else has merged; the merges inside one part
- * depend on the symbols of that part alone; and of two merges in one part the order is the same whether other parts'
- * merges come between them or not. Hence the parts merged one by one give what the whole piece gives, but for an unk at
+ * part's begin, and no symbol vanishes, which would make others adjacent. So no merge ever joins two symbols across it,
+ * whatever else has merged; the merges inside one part depend on the symbols of that part alone; and of two merges in
+ * one part the order is the same whether other parts' merges come between them or not. Hence the parts merged one by one give what the whole piece gives, but for an unk at
  * the joint, which fuses with an unk before it. */
 ash_status ash_piece(ash_pieces *p, const uint8_t *piece, size_t size, ash_ids *ids, ash_error *err)
 {
