@@ -188,13 +188,11 @@ static size_t random_text(test_rng *rng, char *out, bool broken)
             do
                 code = (uint32_t)test_rng_below(rng, test_rng_below(rng, 2) ? 0x110000 : 0x800);
             while (code >= 0xd800 && code < 0xe000);
-            size += code < 0x80    ? (out[size] = (char)code, 1u)
-                    : code < 0x800 ? (out[size] = (char)(0xc0 | code >> 6), out[size + 1] = (char)(0x80 | (code & 63)), 2u)
-                    : code < 0x10000
-                        ? (out[size] = (char)(0xe0 | code >> 12), out[size + 1] = (char)(0x80 | (code >> 6 & 63)),
-                           out[size + 2] = (char)(0x80 | (code & 63)), 3u)
-                        : (out[size] = (char)(0xf0 | code >> 18), out[size + 1] = (char)(0x80 | (code >> 12 & 63)),
-                           out[size + 2] = (char)(0x80 | (code >> 6 & 63)), out[size + 3] = (char)(0x80 | (code & 63)), 4u);
+            size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+            for (size_t k = n; k-- > 1; code >>= 6)
+                out[size + k] = (char)(0x80 | (code & 63));
+            out[size] = (char)(n == 1 ? code : (0xf00u >> n & 0xff) | code);
+            size += n;
         } else if (kind == 3) {
             out[size++] = (char)test_rng_next(rng);
         } else {
@@ -267,8 +265,8 @@ static void test_round_trips(void **state)
             assert_ok(ash_tokenizer_encode(o.t, text, size, 0, &ids, &count, &err), &err);
             char *got = decode(o.t, ids, count, 1, 0, &back);
             if (back != size || memcmp(got, text, size) != 0)
-                fail_msg("chain %u, model %u: %zu bytes come back as %zu: \"%.*s\", \"%s\"", chain, spec.model, size, back,
-                         (int)size, text, got);
+                fail_msg("chain %u, model %u: %zu bytes come back as %zu: \"%.*s\", \"%s\"", chain, spec.model, size,
+                         back, (int)size, text, got);
             free(got);
             free(ids);
         }

@@ -99,7 +99,7 @@ static ash_vocab_source_step map_step(uint16_t kind, uint32_t flags, const char 
 
 static const char *const pairs[] = {
     "ab", "x", "abc", "yz", "e\u0301", "\u00e9", "\ufb01", "fi", "\u200b", "", "\u3000", " ", "\r\n", " ", "\u2003", "  ",
-    "\u4e2d\u4e2d", "!", NULL,
+    "\u4e2d\u4e2d", "!", "o", "0", "o\u0301", "O", NULL,
 };
 
 static void test_charsmap(void **state)
@@ -108,6 +108,7 @@ static void test_charsmap(void **state)
     ash_vocab_source_step s = map_step(ASH_STEP_CHARSMAP, 0, pairs);
     expect(s, NULL, whole, "abc", "abc", true); /* a grapheme is one letter: no key matches */
     expect(s, NULL, whole, "e\u0301b", "\u00e9b", true);
+    expect(s, NULL, whole, "o\u0301o", "00", true); /* the shortest key */
     expect(s, NULL, whole, "\ufb01\u0301", "fi", true); /* the grapheme becomes what its beginning becomes */
     expect(s, NULL, whole, "\ufb01\u0301\u0301", "fi\u0301\u0301", true); /* of 7 bytes: character by character */
     expect(s, NULL, whole, "e\u0301\u0301\u0301", "e\u0301\u0301\u0301", true);

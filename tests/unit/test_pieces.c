@@ -110,6 +110,10 @@ static void test_sentencepiece(void **state)
     o = open_spec((vocab_spec){ .model = ASH_VOCAB_SPM_BPE, .flags = ASH_VOCAB_FUSE_UNK });
     expect(&o, "xyaz", "<unk>|a|<unk>");
     done(&o);
+    o = open_spec((vocab_spec){ .model = ASH_VOCAB_SPM_BPE, .texts = "a s y z ax @x xx @< @<sya @<sym>" });
+    expect(&o, "axxa", "a|x|x|a"); /* a symbol never merges */
+    expect(&o, "<sya<sym><syz", "<sya|<sym>|<|s|y|z");
+    done(&o);
 }
 
 static void test_unigram(void **state)
@@ -199,6 +203,7 @@ static void test_no_cut(void **state)
     const vocab_spec specs[] = {
         { .model = ASH_VOCAB_SPM_BPE, .texts = LOW " a " LOW "a " LOW LOW },
         { .model = ASH_VOCAB_SPM_BPE, .texts = LOW " a a" LOW },
+        { .model = ASH_VOCAB_SPM_BPE, .texts = LOW " a b aaab" LOW },
         { .model = ASH_VOCAB_SPM_BPE, .texts = LOW " a @a" LOW "b" },
         { .model = ASH_VOCAB_CHAR_BPE, .texts = "a " LOW "a" },
         { .model = ASH_VOCAB_CHAR_BPE, .texts = LOW " a " LOW LOW, .no_unk = true },
