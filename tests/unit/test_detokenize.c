@@ -168,6 +168,7 @@ static void test_other_steps(void **state)
     };
     EXPECT(join, 0, "a b <s> the", "a b the");
     EXPECT(each, 0, "aaaa b aa the", "abthe");
+    EXPECT(each, 0, "[61] b", "ab"); /* a byte is no text to strip from */
     EXPECT(whole, 0, "aaaa b aa aaaa", "aaabaaaa");
     EXPECT(whole, 0, "aa b a", "ab");
     EXPECT(across, 0, "aa a b a a", "aXaa");
