@@ -62,8 +62,7 @@ static ash_status take_folder(ash_import *import, const char *folder, ash_error 
         if (d->d_name[0] == '.' || n <= 6 || strcmp(d->d_name + n - 6, ".jinja") != 0)
             continue;
         snprintf(name, sizeof name, "%.*s", (int)(n - 6), d->d_name);
-        if (strcmp(name, "default") != 0) /* that one is chat_template.jinja */
-            status = take_file(import, path, d->d_name, name, err);
+        status = take_file(import, path, d->d_name, name, err);
     }
     if (entries)
         closedir(entries);

@@ -35,8 +35,8 @@ static meeting last_meeting(const ash_tokenizer *t, const int32_t *fed, size_t f
         if (!wanted_left)
             by_id |= compared_by_id(t, wanted[w++], &wanted_bytes, &wanted_left);
         if (by_id) {
-            if (last.fed + 1 != f || last.wanted + 1 != w || fed[f - 1] != wanted[w - 1])
-                break; /* one of them is in the middle of a text, or they differ */
+            if (fed[f - 1] != wanted[w - 1])
+                break;
             fed_left = wanted_left = 0;
         } else {
             size_t same = fed_left < wanted_left ? fed_left : wanted_left;

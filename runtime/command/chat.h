@@ -1,5 +1,5 @@
-/* ashlar chat, its parts: the conversation (chat_session.c), slash commands (chat_commands.c), files (chat_file.c), messages
- * from lines (chat_input.c) that are typed (chat_editor.c, chat_complete.c) or piped, and the verb (cmd_chat.c).
+/* ashlar chat, its parts: the conversation (chat_session.c), slash commands (chat_commands.c), files (chat_file.c),
+ * messages from lines (chat_input.c) that are typed (chat_editor.c, chat_complete.c) or piped, and the verb (cmd_chat.c).
  *
  * Every turn renders the whole conversation and lets the session keep what it has of it already, so a command may
  * change anything in the conversation. Answers go to stdout, everything else to stderr.
@@ -78,8 +78,8 @@ typedef struct chat_input chat_input;
 /* Lines from stdin: with an editor when stdin and stderr are a terminal. NULL: out of memory. */
 chat_input *chat_input_open(bool terminal, bool history);
 /* The next message or command, lines put together: a line that ends in a backslash goes on in the next one, and three
- * double quotes open a text that three double quotes end. *verbatim: it was such a text, so no command. `after_stop`: the
- * last answer was stopped by Ctrl+C, so that another one leaves. NULL at the end; the caller frees. */
+ * double quotes open a text that three double quotes end. *verbatim: it was such a text, so no command. `after_stop`:
+ * Ctrl+C stopped the last answer, so that another one leaves. NULL at the end; the caller frees. */
 char *chat_input_next(chat_input *in, bool after_stop, bool *verbatim);
 void chat_input_close(chat_input *in);
 

@@ -175,8 +175,8 @@ static bool run_help(chat *c, const char *argument)
     (void)c, (void)argument;
     for (size_t i = 0; i < COMMANDS; i++)
         fprintf(stderr, "%-7s %-12s  %s\n", commands[i].name, commands[i].argument, commands[i].help);
-    fprintf(stderr, "Ctrl+C stops an answer. A line that ends in \\ goes on in the next one; \"\"\" opens and ends a text of\n"
-                    "several lines; a message that begins with / is written with //.\n");
+    fprintf(stderr, "Ctrl+C stops an answer. A line that ends in \\ goes on in the next one; \"\"\" opens and ends a text\n"
+                    "of several lines; a message that begins with / is written with //.\n");
     return true;
 }
 

@@ -159,7 +159,7 @@ static bool append_ids(prompt *p, const int32_t *more, size_t count)
 }
 
 /* The conversation's tokens and then `more`. With --context-shift turns are left out until a quarter of the context, or
- * what an answer may have, is free: so that the next shift is some answers away. False: what is wrong has been printed. */
+ * what an answer may have, is free: so the next shift is some answers away. False: what is wrong has been printed. */
 static bool make_prompt(chat *c, const int32_t *more, size_t more_count, prompt *out)
 {
     uint32_t context = ashlar_session_context(c->e.session), spare = 0;
@@ -215,7 +215,7 @@ static void print_prompt(const chat *c, const prompt *p)
     for (size_t i = 0; i < p->count; i++) {
         char *without;
         size_t ordinary;
-        if (ashlar_detokenize(c->e.model, &p->ids[i], 1, ASHLAR_DETOKENIZE_CONTINUE, &without, &ordinary, &err) != ASHLAR_OK)
+        if (ashlar_detokenize(c->e.model, &p->ids[i], 1, ASHLAR_DETOKENIZE_CONTINUE, &without, &ordinary, &err))
             break;
         ashlar_free(without);
         if (ashlar_detokenizer_push(detokenizer, p->ids[i], &text, &bytes, &err) != ASHLAR_OK)

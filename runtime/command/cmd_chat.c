@@ -94,11 +94,12 @@ int verb_chat(int argc, char **argv)
         SAMPLING_OPTIONS(c.e),
         ENGINE_OPTIONS(c.e),
     };
-    static const usage u = { "chat", "FILE", "Talks with a chat model in its own framing; a model without one completes text.",
+    static const usage u = { "chat", "FILE", "Talks with a model through its chat template; without one it completes text.",
                              "In the chat: /help /reset /system /regen /save /load /stats /params /exit.\n"
                              "Ctrl+C stops an answer; another one at the prompt leaves, and so does Ctrl+D.\n"
                              "When the context is full the chat says so and waits for /reset, or with --context-shift\n"
-                             "goes on without the oldest turns. Typed lines are kept in $XDG_STATE_HOME/ashlar/history.", 1 };
+                             "goes on without the oldest turns. Typed lines are kept in\n"
+                             "$XDG_STATE_HOME/ashlar/history.", 1 };
     int code;
     if (!options_parse(&u, options, sizeof options / sizeof *options, argc, argv, &path, &code))
         return code;

@@ -142,7 +142,8 @@ static void test_segments(void **state)
 static void test_one_piece(void **state)
 {
     (void)state;
-    ashlar_chat_options o = { .template_text = "<|im_start|>{{ messages[0].role }}\nhe{{ messages[0].content }}ld<|im_end|>" };
+    ashlar_chat_options o = { .template_text = "<|im_start|>{{ messages[0].role }}\nhe{{ messages[0].content }}ld"
+                                               "<|im_end|>" };
     ashlar_message m = { .role = "user", .content = "llo wor" };
     tokens t = chat(&m, 1, &o);
     assert_int_equal(occurrences(t, HELLO), 1); /* across the border */
@@ -270,7 +271,8 @@ static void test_refused(void **state)
 static void test_runs(void **state)
 {
     (void)state;
-    static const char *const words[] = { "<|im_start|>", "<|im_end|>", "hello", " world", "<|im", "_end|>", "\n", "é", "<", "the" };
+    static const char *const words[] = { "<|im_start|>", "<|im_end|>", "hello", " world", "<|im", "_end|>", "\n", "é",
+                                         "<", "the" };
     test_rng rng = test_rng_start("runs");
     for (int round = 0; round < 2000; round++) {
         char text[256] = "";
@@ -346,8 +348,9 @@ static size_t kept_of(const int32_t *before, size_t before_count, const int32_t 
 static void test_prompt_keeps(void **state)
 {
     (void)state;
-    static const int32_t a[] = { START, 'a', 'b', END, START, 'c' }, longer[] = { START, 'a', 'b', END, START, 'c', 'd', END },
-                         changed[] = { START, 'a', 'x', END, START, 'c' }, shorter[] = { START, 'a', 'b' }, other[] = { END };
+    static const int32_t a[] = { START, 'a', 'b', END, START, 'c' }, shorter[] = { START, 'a', 'b' },
+                         longer[] = { START, 'a', 'b', END, START, 'c', 'd', END },
+                         changed[] = { START, 'a', 'x', END, START, 'c' }, other[] = { END };
     assert_int_equal(KEPT(a, longer), 6);
     assert_int_equal(KEPT(a, a), 5); /* one is fed again, for the logits */
     assert_int_equal(KEPT(a, changed), 2);
@@ -373,7 +376,8 @@ static void test_prompt_keeps_text(void **state)
 static void test_prompt_special(void **state)
 {
     (void)state;
-    tokens spelled = encoded("<|im_start|>a<|im_end|>b", 0), real = encoded("<|im_start|>a<|im_end|>b", ASHLAR_TOKENIZE_SPECIAL);
+    static const char text[] = "<|im_start|>a<|im_end|>b";
+    tokens spelled = encoded(text, 0), real = encoded(text, ASHLAR_TOKENIZE_SPECIAL);
     assert_true(spelled.count > real.count && real.count == 4);
     assert_int_equal(kept_of(spelled.ids, spelled.count, real.ids, real.count), 0);
     assert_int_equal(kept_of(real.ids, real.count, spelled.ids, spelled.count), 0);
