@@ -126,6 +126,8 @@ static void test_errors_name_line_and_cause(void **state)
     expect_error("{% break %}", ASH_E_FORMAT, "outside of a for loop");
     expect_error("{{ 9223372036854775807 + 1 }}", ASH_E_LIMIT, "64 bits");
     expect_error("{{ 99999999999999999999 }}", ASH_E_FORMAT, "64 bits");
+    expect_error("{{ 'ab'[0, 1:2] }}", ASH_E_UNSUPPORTED, "among several subscripts");
+    expect_error("{{ 'ab'[1:2, 0] }}", ASH_E_UNSUPPORTED, "among several subscripts");
     expect_error("{% endfor %}", ASH_E_FORMAT, "unexpected tag 'endfor'");
 }
 
