@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "runtime/template/parse_internal.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 /* ---- tools ---- */
 

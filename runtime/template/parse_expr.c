@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "runtime/template/parse_internal.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 static ash_status parse_or(ash_parser *p, ash_node **out);
 static ash_status parse_unary(ash_parser *p, bool with_filters, ash_node **out);

@@ -181,7 +181,8 @@ static void test_broken_templates(void **state)
     static const char whole[] =
         "{% macro m(a, b=1, *x) %}{% endmacro %}{%- macro n(a, b='c') -%}{{ a ~ b[1:] }}{% endmacro %}{# c #}"
         "{% for k, v in d.items() if k is not none recursive %}{{ loop.index }}{% else %}{% break %}{% endfor %}"
-        "{% set x | upper %}q{% endset %}{% call(z) n(1, *[2], **{'c': 3}) %}{{ z }}{% endcall %}{% raw %}{{{% endraw %}"
+        "{% set x | upper %}q{% endset %}{% call(z) n(1, *[2], **{'c': 3}) %}{{ z }}{% endcall %}"
+        "{% raw %}{{{% endraw %}"
         "{{ (1 + 2.5e3 * 'a\\n\\x41' if not a in [1, (2,)] else {'k': -1 // 2})|tojson(indent=2) is eq 'x' }}";
     for (size_t n = 0; n < sizeof whole; n++)
         for (int cut = 0; cut < 2; cut++) {

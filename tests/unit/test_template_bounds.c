@@ -69,8 +69,7 @@ static void test_endless(void **state)
     expect_limit("{% set s = 'é ' * 1000000 %}" LOOP("{% set y = s.split() | length %}"), "");
     expect_limit("{% set s = 'aé' * 1000000 %}" LOOP("{% set y = s is lower %}"), "steps");
     expect_limit("{% set s = 'aé' * 1000000 %}" LOOP("{% set y = s.find('é', 5) %}"), "steps");
-    expect_limit("{% set l = range(3000) | list %}{% set m = l | map('string') | list %}" LOOP("{{ m | unique | list }}"),
-                 "");
+    expect_limit("{% set m = range(3000) | map('string') | list %}" LOOP("{{ m | unique | list }}"), "");
     expect_limit("{% set s = ' ' * 1000000 %}" LOOP("{% set y = s | trim %}"), "steps");
 }
 
@@ -85,7 +84,7 @@ static void test_recursion(void **state)
     expect_limit("{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}", "evaluations");
     expect_limit("{% macro f() %}{% call f() %}{{ caller }}{% endcall %}{% endmacro %}{{ f() }}", "evaluations");
     expect_limit("{% set ns = namespace() %}{% set ns.a = ns %}{{ ns }}", "evaluations");
-    expect_limit("{% set ns = namespace(a=[]) %}{% for i in range(10000) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns.a }}",
+    expect_limit("{% set ns = namespace(a=[]) %}{% for i in range(9999) %}{% set ns.a = [ns.a] %}{% endfor %}{{ ns }}",
                  "evaluations");
     expect_limit("{% set ns = namespace(a=[]) %}{% for i in range(10000) %}{% set ns.a = [ns.a] %}{% endfor %}"
                  "{{ ns.a | tojson }}", "deep");
@@ -107,12 +106,12 @@ static void test_growth(void **state)
     };
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++) {
         char text[300];
-        snprintf(text, sizeof text, "{%% set ns = namespace(s='aaaa') %%}{%% for i in range(100) %%}{%% set ns.s = %s %%}"
-                 "{%% endfor %%}", bodies[i]);
+        snprintf(text, sizeof text, "{%% set ns = namespace(s='aaaa') %%}{%% for i in range(100) %%}"
+                 "{%% set ns.s = %s %%}{%% endfor %%}", bodies[i]);
         expect_limit(text, "");
     }
-    expect_limit("{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = ns.l + ns.l %}{% endfor %}", "");
-    expect_limit("{% set ns = namespace(l=[1]) %}{% for i in range(100) %}{% set ns.l = ns.l * 2 %}{% endfor %}", "");
+    expect_limit("{% set ns = namespace(l=[1]) %}{% for i in range(99) %}{% set ns.l = ns.l + ns.l %}{% endfor %}", "");
+    expect_limit("{% set ns = namespace(l=[1]) %}{% for i in range(99) %}{% set ns.l = ns.l * 2 %}{% endfor %}", "");
     expect_limit("{{ 'a' * 9223372036854775807 }}", "MiB");
     expect_limit("{{ [1] * 9223372036854775807 }}", "items");
     expect_limit("{{ 'a'.ljust(9223372036854775807) }}", "padded");
@@ -155,7 +154,8 @@ static void test_long_source(void **state)
 {
     (void)state;
     const char *const units[][3] = {
-        { "{{ [", "1,", "] | length }}" }, { "{{ 'a'", " ~ 'a'", " }}" }, { "", "{{ 1 }}", "" }, { "", "{% if a %}{% endif %}", "" },
+        { "{{ [", "1,", "] | length }}" }, { "{{ 'a'", " ~ 'a'", " }}" }, { "", "{{ 1 }}", "" },
+        { "", "{% if a %}{% endif %}", "" },
         { "{% if a %}", "{% elif a %}", "{% endif %}" }, { "{{ 'a'", " 'a'", "}}" }, { "{{ {", "1:1,", "} }}" },
     };
     for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
@@ -176,8 +176,8 @@ static void test_long_source(void **state)
 static void test_growing_is_linear(void **state)
 {
     (void)state;
-    static const char text[] = "{% set ns = namespace(s='') %}{% for i in range(100000) %}{% set ns.s = ns.s + 'abcdefgh' + "
-                               "'ijklmnop' %}{% endfor %}{{ ns.s | length }}";
+    static const char text[] = "{% set ns = namespace(s='') %}{% for i in range(100000) %}"
+                               "{% set ns.s = ns.s + 'abcdefgh' + 'ijklmnop' %}{% endfor %}{{ ns.s | length }}";
     ash_template *t;
     ash_template_input in = { 0 };
     ash_template_output out;
