@@ -47,6 +47,21 @@ static ash_status render(const char *text, const cJSON *variables, ash_template_
     return ASH_OK;
 }
 
+/* One line on the first difference: what comes out of templates has lines of its own, and may be long. */
+static void show(const char *name, const char *gives, const char *wanted)
+{
+    size_t at = 0;
+    while (gives[at] && gives[at] == wanted[at])
+        at++;
+    at = at < 20 ? 0 : at - 20;
+    char line[400];
+    snprintf(line, sizeof line, "%.100s: at byte %zu gives \"%.60s\", wanted \"%.60s\"", name, at, gives + at,
+             wanted + at);
+    for (char *c = line; *c; c++)
+        *c = *c == '\n' ? ' ' : *c;
+    print_message("# %s\n", line);
+}
+
 /* `wanted`: a string, null for an error, {"raised": message} for what raise_exception says. */
 static int check(const char *name, const char *text, const cJSON *variables, const cJSON *wanted)
 {
@@ -58,8 +73,8 @@ static int check(const char *name, const char *text, const cJSON *variables, con
                 raised ? status == ASH_E_ARGUMENT && strcmp(err.text, raised) == 0 :
                          status != ASH_OK && status != ASH_E_LIMIT && err.text[0];
     if (!good)
-        print_message("# %s\n#   gives  %s\n#   wanted %s\n", name, status == ASH_OK ? out.text : err.text,
-                      cJSON_IsString(wanted) ? wanted->valuestring : raised ? raised : "an error");
+        show(name, status == ASH_OK ? out.text : err.text,
+             cJSON_IsString(wanted) ? wanted->valuestring : raised ? raised : "an error");
     ash_template_output_free(&out);
     return good ? 0 : 1;
 }
