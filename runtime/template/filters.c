@@ -11,7 +11,10 @@
 
 #define FILTER(name) static ash_status name(ash_run *r, const ash_call *c, ash_value *out)
 
-static ash_status self_text(ash_run *r, const ash_call *c, const ash_string **out) { return ash_to_string(r, c->self, out); }
+static ash_status self_text(ash_run *r, const ash_call *c, const ash_string **out)
+{
+    return ash_to_string(r, c->self, out);
+}
 
 /* ---- text ---- */
 
@@ -89,7 +92,7 @@ FILTER(f_center)
 
 FILTER(f_indent)
 {
-    static const ash_string newline = { .text = "\n", .bytes = 1, .chars = 1 }, nothing = { .text = "" };
+    static const ash_string newline = ASH_LITERAL("\n"), nothing = ASH_LITERAL("");
     const ash_string *s, *unit;
     ash_values lines = { 0 };
     ash_builder *b;
@@ -118,7 +121,7 @@ FILTER(f_indent)
 
 FILTER(f_truncate)
 {
-    static const ash_string dots = { .text = "...", .bytes = 3, .chars = 3 };
+    static const ash_string dots = ASH_LITERAL("...");
     const ash_string *s, *end;
     int64_t length, leeway, count;
     ASH_TRY(ash_arg_int(r, c->at[0], "truncate", 255, &length));
@@ -263,7 +266,7 @@ FILTER(f_format)
 FILTER(f_tojson)
 {
     const ash_string *indent = NULL, *s, *item = NULL, *key = NULL;
-    static const ash_string nothing = { .text = "" };
+    static const ash_string nothing = ASH_LITERAL("");
     if (c->at[1].kind == ASH_V_STRING) {
         indent = c->at[1].s;
     } else if (ash_arg_given(c->at[1]) && c->at[1].kind != ASH_V_NONE) {
@@ -452,7 +455,7 @@ FILTER(f_round)
 
 FILTER(f_default)
 {
-    static const ash_string nothing = { .text = "" };
+    static const ash_string nothing = ASH_LITERAL("");
     bool absent = c->self.kind == ASH_V_UNDEFINED || (ash_truth(c->at[1]) && !ash_truth(c->self));
     *out = !absent ? c->self : ash_arg_given(c->at[0]) ? c->at[0] : ash_str(&nothing);
     (void)r;

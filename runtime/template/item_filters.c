@@ -16,11 +16,11 @@ static ash_status give(ash_run *r, ash_kind kind, ash_values *v, ash_value *out)
     return ash_list_of(r, kind, v->items, v->count, out);
 }
 
-static ash_status nothing_there(const char *text, size_t bytes, ash_run *r, ash_value *out)
+/* Of an empty sequence there is no first, last, smallest or largest. */
+static ash_status nothing_there(ash_value *out)
 {
-    const ash_string *s;
-    ASH_TRY(ash_string_new(r, text, bytes, false, &s));
-    *out = ash_undefined(ASH_WHY_TEXT, ASH_V_MISSING, s);
+    static const ash_string why = ASH_LITERAL("there is no such item: the sequence is empty");
+    *out = ash_undefined(ASH_WHY_TEXT, ASH_V_MISSING, &why);
     return ASH_OK;
 }
 
@@ -126,7 +126,7 @@ FILTER(f_sort)
     bool backwards = ash_truth(c->at[0]), cased = ash_truth(c->at[1]);
     if (c->at[2].kind == ASH_V_STRING) {
         const ash_args args = { .items = &comma, .count = 1 };
-        const ash_string split = { .text = "split", .bytes = 5, .chars = 5 };
+        const ash_string split = ASH_LITERAL("split");
         ASH_TRY(ash_string_value(r, ",", 1, false, &comma));
         ASH_TRY(ash_call_builtin(r, ash_find_method(ASH_V_STRING, &split), c->at[2], &args, &parts));
     } else {
@@ -230,7 +230,7 @@ static ash_status extreme(ash_run *r, const ash_call *c, bool largest, ash_value
     uint32_t count;
     ASH_TRY(self_items(r, c, &items, &count));
     if (count == 0)
-        return nothing_there("no items: there is no smallest or largest", 41, r, out);
+        return nothing_there(out);
     for (uint32_t i = 0; i < count; i++) {
         ash_value key;
         int order = 0;
@@ -363,7 +363,7 @@ FILTER(f_first)
     uint32_t count;
     ASH_TRY(ash_iterate(r, c->self, &items, &count));
     if (count == 0)
-        return nothing_there("no items: there is no first one", 31, r, out);
+        return nothing_there(out);
     *out = items[0];
     return ASH_OK;
 }
@@ -376,7 +376,7 @@ FILTER(f_last)
         return ASH_WRONG_TYPE(r, "last", c->self);
     ASH_TRY(ash_iterate(r, c->self, &items, &count));
     if (count == 0)
-        return nothing_there("no items: there is no last one", 30, r, out);
+        return nothing_there(out);
     *out = items[count - 1];
     return ASH_OK;
 }
@@ -392,7 +392,7 @@ FILTER(f_reverse)
     *out = list;
     if (c->self.kind != ASH_V_STRING)
         return ASH_OK;
-    static const ash_string nothing = { .text = "" };
+    static const ash_string nothing = ASH_LITERAL("");
     const ash_string *s;
     ASH_TRY(ash_string_join_all(r, &nothing, list.list->items, count, false, &s));
     return ash_give_string(r, s, out);
@@ -400,7 +400,7 @@ FILTER(f_reverse)
 
 FILTER(f_join)
 {
-    static const ash_string nothing = { .text = "" };
+    static const ash_string nothing = ASH_LITERAL("");
     ash_value *items;
     uint32_t count;
     const ash_string *separator = &nothing, *s;

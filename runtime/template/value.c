@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 /* ---- the rendering's bounds ---- */
 
@@ -421,7 +421,8 @@ ash_status ash_value_from_json(ash_run *r, const cJSON *json, ash_value *out)
         return ASH_OK;
     }
     if (r->depth >= TEMPLATE_VALUE_DEPTH_MAX)
-        return ash_fail(r->err, ASH_E_LIMIT, "the template's variables nest more than %d deep", TEMPLATE_VALUE_DEPTH_MAX);
+        return ash_fail(r->err, ASH_E_LIMIT, "the template's variables nest more than %d deep",
+                        TEMPLATE_VALUE_DEPTH_MAX);
     r->depth++;
     uint32_t count = 0;
     for (const cJSON *child = json->child; child; child = child->next)

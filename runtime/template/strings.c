@@ -1,4 +1,4 @@
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Strings with marks: building, cutting, comparing; and text forms of other values. */
-#ifndef ASHLAR_RUNTIME_TEMPLATE_TEXT_H
-#define ASHLAR_RUNTIME_TEMPLATE_TEXT_H
+#ifndef ASHLAR_RUNTIME_TEMPLATE_STRINGS_H
+#define ASHLAR_RUNTIME_TEMPLATE_STRINGS_H
 
 #include "runtime/template/value.h"
 
