@@ -149,8 +149,8 @@ static size_t part_end(const uint8_t *piece, size_t size, size_t at)
 /* With CUT_SPACE a piece falls into parts that each begin with a run of U+2581. No token and no symbol lies across a
  * part's begin, and no symbol vanishes, which would make others adjacent. So no merge ever joins two symbols across it,
  * whatever else has merged; the merges inside one part depend on the symbols of that part alone; and of two merges in
- * one part the order is the same whether other parts' merges come between them or not. Hence the parts merged one by one give what the whole piece gives. Unks do not fuse
- * across: a part begins with a token. */
+ * one part the order is the same whether other parts' merges come between them or not. Hence the parts merged one by
+ * one give what the whole piece gives. Unks do not fuse across: a part begins with a token. */
 ash_status ash_piece(ash_pieces *p, const uint8_t *piece, size_t size, ash_ids *ids, ash_error *err)
 {
     const ash_vocab_header *h = p->vocab->header;

@@ -110,9 +110,9 @@ static void test_sentencepiece(void **state)
     o = open_spec((vocab_spec){ .model = ASH_VOCAB_SPM_BPE, .flags = ASH_VOCAB_FUSE_UNK });
     expect(&o, "xyaz", "<unk>|a|<unk>");
     done(&o);
-    o = open_spec((vocab_spec){ .model = ASH_VOCAB_SPM_BPE, .texts = "a s y z ax @x xx @<s @<sya @<sym>" });
+    o = open_spec((vocab_spec){ .model = ASH_VOCAB_SPM_BPE, .texts = "a s y z ax @x xx @<qs @<qsya @<qsym>" });
     expect(&o, "axxa", "a|x|x|a"); /* a symbol never merges */
-    expect(&o, "<sya<sym><syz", "<sya|<sym>|<s|y|z");
+    expect(&o, "<qsya<qsym><qsyz", "<qsya|<qsym>|<qs|y|z");
     done(&o);
 }
 
