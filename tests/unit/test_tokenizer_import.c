@@ -24,6 +24,7 @@ static void test_classes(void **state)
         { "[^a[b]]", "(?:(?!(?:[a]|[b]))(?s:.))" },
         { "[a-z&&[^b]]", "(?:(?=[a-z])(?:[^b]))" },
         { "[a&&b&&c]", "(?:(?=[a])(?=[b])[c])" },
+        { "[a[b]&&c]", "(?:(?=(?:[a]|[b]))[c])" },
         { "[^a&&b]", "(?:(?!(?=[a])[b])(?s:.))" },
         { "[a[b&&c]]+", "(?:[a]|(?:(?=[b])[c]))+" },
         { "a&&b", "a&&b" },
@@ -113,7 +114,8 @@ static void test_steps(void **state)
     static const struct { parts p; const char *steps; } cases[] = {
         { { 0 }, "135/0/0" },
         { { .decoder = TYPE("Fuse", "") }, "131/0/0" },
-        { { .normalizer = LIST("normalizers", TYPE("NFC", "") "," TYPE("Lowercase", "") "," LIST("normalizers", TYPE("NFKD", ""))),
+        { { .normalizer = LIST("normalizers", TYPE("NFC", "") "," TYPE("Lowercase", "") ","
+                               LIST("normalizers", TYPE("NFKD", ""))),
             .decoder = TYPE("Fuse", "") },
           "16/0/0 22/0/0 19/0/0 131/0/0" },
         { { .normalizer = LIST("normalizers", TYPE("Prepend", ",\"prepend\":\"x\"") ","
@@ -130,9 +132,11 @@ static void test_steps(void **state)
           "3/2/4 \"_\" 135/0/0" },
         { { .pre_tokenizer = TYPE("Metaspace", ",\"replacement\":\"_\",\"prepend_scheme\":\"first\",\"split\":false") },
           "3/1/0 \"_\" 135/0/0" },
-        { { .pre_tokenizer = TYPE("Split", ",\"pattern\":{\"String\":\"|\"},\"behavior\":\"MergedWithNext\",\"invert\":true") },
+        { { .pre_tokenizer = TYPE("Split", ",\"pattern\":{\"String\":\"|\"},\"behavior\":\"MergedWithNext\","
+                                           "\"invert\":true") },
           "1/3/3 \"|\" 135/0/0" },
-        { { .pre_tokenizer = TYPE("CharDelimiterSplit", ",\"delimiter\":\"\xc3\xa9\"") }, "1/1/2 \"\xc3\xa9\" 135/0/0" },
+        { { .pre_tokenizer = TYPE("CharDelimiterSplit", ",\"delimiter\":\"\xc3\xa9\"") },
+          "1/1/2 \"\xc3\xa9\" 135/0/0" },
         { { .pre_tokenizer = TYPE("FixedLength", ",\"length\":4") }, "1/0/0 \"(?s:.{1,4})\" 135/0/0" },
         { { .pre_tokenizer = TYPE("FixedLength", "") }, "1/0/0 \"(?s:.{1,5})\" 135/0/0" },
         { { .decoder = LIST("decoders", TYPE("Replace", ",\"pattern\":{\"String\":\"_\"},\"content\":\" \"") ","
@@ -177,9 +181,10 @@ static void test_refused(void **state)
           "byte 2 of its map is not base 64" },
         { { .normalizer = TYPE("Precompiled", ",\"precompiled_charsmap\":7") }, ASH_E_FORMAT, "its map is no text" },
         { { .pre_tokenizer = TYPE("Metaspace", ",\"replacement\":\"__\"") }, ASH_E_FORMAT, "is not one character" },
-        { { .pre_tokenizer = TYPE("Metaspace", ",\"replacement\":\"_\",\"prepend_scheme\":\"often\"") }, ASH_E_UNSUPPORTED,
-          "prepend_scheme \"often\"" },
-        { { .pre_tokenizer = TYPE("CharDelimiterSplit", ",\"delimiter\":\"\"") }, ASH_E_FORMAT, "is not one character" },
+        { { .pre_tokenizer = TYPE("Metaspace", ",\"replacement\":\"_\",\"prepend_scheme\":\"often\"") },
+          ASH_E_UNSUPPORTED, "prepend_scheme \"often\"" },
+        { { .pre_tokenizer = TYPE("CharDelimiterSplit", ",\"delimiter\":\"\"") }, ASH_E_FORMAT,
+          "is not one character" },
         { { .pre_tokenizer = TYPE("Punctuation", ",\"behavior\":\"Sideways\"") }, ASH_E_UNSUPPORTED, "\"Sideways\"" },
         { { .pre_tokenizer = TYPE("FixedLength", ",\"length\":0") }, ASH_E_UNSUPPORTED, "length is not 1 to" },
         { { .pre_tokenizer = TYPE("UnicodeScripts", "") }, ASH_E_UNSUPPORTED, "pre_tokenizer \"UnicodeScripts\"" },
@@ -211,7 +216,8 @@ static void test_refused(void **state)
           "Unigram model behind ByteLevel" },
         { { .model = "\"unk_token\":\"<unk>\"" }, ASH_E_FORMAT, "model.type is missing" },
         { { .config = "{\"added_tokens_decoder\":{\"x\":{\"content\":\"new\"}}}" }, ASH_E_FORMAT, "\"x\" is no id" },
-        { { .config = "{\"added_tokens_decoder\":{\"2\":{\"content\":\"new\"}}}" }, ASH_E_FORMAT, "have the same id 2" },
+        { { .config = "{\"added_tokens_decoder\":{\"2\":{\"content\":\"new\"}}}" }, ASH_E_FORMAT,
+          "have the same id 2" },
         { { .config = "{\"added_tokens_decoder\":{\"7\":{}}}" }, ASH_E_FORMAT, "id 7 has no content" },
         { { .config = "{\"added_tokens_decoder\":{\"16777215\":{\"content\":\"new\"}}}" }, ASH_E_FORMAT,
           "ids reach 16777215" },
@@ -265,7 +271,8 @@ static void test_models(void **state)
 {
     (void)state;
     ash_vocab_import out;
-    ash_vocab v = opened(&(parts){ .model = BPE ",\"byte_fallback\":true,\"fuse_unk\":true,\"unk_token\":\"<unk>\"" }, &out);
+    ash_vocab v = opened(
+        &(parts){ .model = BPE ",\"byte_fallback\":true,\"fuse_unk\":true,\"unk_token\":\"<unk>\"" }, &out);
     assert_int_equal(v.header->model, ASH_VOCAB_CHAR_BPE);
     assert_int_equal(v.header->flags & (ASH_VOCAB_BYTE_FALLBACK | ASH_VOCAB_FUSE_UNK),
                      ASH_VOCAB_BYTE_FALLBACK | ASH_VOCAB_FUSE_UNK);
@@ -281,13 +288,17 @@ static void test_models(void **state)
     assert_int_equal(v.header->byte_ids[0x41], -1);
     assert_int_equal(v.tokens[5].bytes, 6);
     free(out.section);
+    v = opened(&(parts){ .model = "\"vocab\":" VOCAB ",\"merges\":[\"a b\",\"a b\"]" }, &out);
+    assert_int_equal(ash_vocab_find_merge(&v, 2, 3)->rank, 1); /* the last counts */
+    free(out.section);
     v = opened(&(parts){ .model = "\"vocab\":" PIECES ",\"unk_id\":0" }, &out);
     assert_int_equal(v.header->model, ASH_VOCAB_UNIGRAM);
     assert_true(v.scores[3] == -2.5 && v.header->unk_score == -13);
     assert_int_equal(v.header->flags & (ASH_VOCAB_FUSE_UNK | ASH_VOCAB_FLOAT_SUMS), ASH_VOCAB_FUSE_UNK);
     free(out.section);
     /* The lowest score of all, whatever its piece is; of equal pieces the last is the model's. */
-    v = opened(&(parts){ .model = "\"byte_fallback\":true,\"vocab\":[[\"a\",-1],[\"<s>\",0],[\"<0x41>\",-50],[\"a\",-2]]" },
+    v = opened(&(parts){ .model = "\"byte_fallback\":true,\"vocab\":[[\"a\",-1],[\"<s>\",0],[\"<0x41>\",-50],"
+                                  "[\"a\",-2]]" },
                &out);
     assert_true(v.header->unk_score == -60);
     assert_int_equal(v.tokens[0].flags & ASH_TOKEN_MODEL, 0);
@@ -343,7 +354,9 @@ static void test_names(void **state)
         "gpt3-finnish", "exaone", "exaone4", "chameleon", "minerva-7b", "megrez", "gpt-4o", "llama4", "superbpe",
         "trillion", "bailingmoe", "seed-coder", "hunyuan", "hunyuan-dense", "kimi-k2",
     };
-    static const char *const unknown[] = { "jina-es", "jina-v2-de", "jina-v1-en", "roberta-bpe", "", "llama", "gpt-2,phi-2" };
+    static const char *const unknown[] = {
+        "jina-es", "jina-v2-de", "jina-v1-en", "roberta-bpe", "", "llama", "gpt-2,phi-2",
+    };
     ash_error err = { 0 };
     for (size_t i = 0; i < sizeof known / sizeof *known + sizeof unknown / sizeof *unknown; i++) {
         bool good = i < sizeof known / sizeof *known;

@@ -196,7 +196,8 @@ static void test_folder(void **state)
     test_write_file(path, b.at, b.size);
     write_text("spm/added_tokens.json", "{\"<tool>\":10,\"ab\":5,\"<end>\":12}");
     write_text("spm/special_tokens_map.json",
-               "{\"pad_token\":\"<end>\",\"additional_special_tokens\":[\"<end>\"],\"eos_token\":{\"content\":\"<s>\"}}");
+               "{\"pad_token\":\"<end>\",\"additional_special_tokens\":[\"<end>\"],"
+               "\"eos_token\":{\"content\":\"<s>\"}}");
     write_text("spm/tokenizer_config.json",
                "{\"add_bos_token\":false,\"add_eos_token\":true,\"bos_token\":\"</s>\",\"added_tokens_decoder\":{"
                "\"0\":{\"content\":\"<unk>\",\"special\":true},\"8\":{\"content\":\"<sep>\",\"lstrip\":true,"
@@ -343,7 +344,9 @@ static void pair_array(pairs *p, const char *key, uint32_t element, uint64_t cou
 
 static pairs gguf(const char *model, const float *scores, const char *eighth)
 {
-    static const char *const texts[PIECES] = { "<unk>", "<s>", "</s>", "a", "b", "ab", ASH_METASPACE, "<0x41>", "<sep>" };
+    static const char *const texts[PIECES] = {
+        "<unk>", "<s>", "</s>", "a", "b", "ab", ASH_METASPACE, "<0x41>", "<sep>",
+    };
     static const int32_t types[PIECES] = { 2, 3, 3, 1, 1, 1, 1, 6, 4 };
     pairs p = { .b = { .size = 12 } };
     bytes tokens = { .size = 0 };
