@@ -57,8 +57,7 @@ typedef struct ash_node_args {
 
 struct ash_node {
     uint8_t op;
-    uint8_t how;   /* MATH: ash_math */
-    uint16_t depth; /* of the tree below it */
+    uint8_t how; /* MATH: ash_math */
     uint32_t line;
     uint32_t count, number; /* of items; of the name */
     ash_node *a, *b, *c;

@@ -4,7 +4,7 @@
 
 #include "runtime/template/call.h"
 #include "runtime/template/letters.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 /* Replaces the first `limit` (below 0: all) places. */
 ash_status ash_string_replace(ash_run *r, const ash_string *s, const ash_string *old, const ash_string *with,

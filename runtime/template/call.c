@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 const ash_builtin *ash_find_builtin(const ash_builtin *table, const ash_string *name)
 {
@@ -99,7 +99,7 @@ static ash_status call_inside(ash_run *r, ash_value callee, const ash_args *args
     case ASH_V_MACRO: return ash_call_macro(r, callee.macro, args, out);
     case ASH_V_LOOP: return ash_call_loop(r, callee.loop, args, out);
     case ASH_V_JOINER: {
-        static const ash_string nothing = { .text = "" };
+        static const ash_string nothing = ASH_LITERAL("");
         *out = ash_str(callee.joiner->used ? callee.joiner->separator : &nothing);
         callee.joiner->used = true;
         return ASH_OK;
@@ -250,7 +250,8 @@ static ash_status bound(ash_run *r, ash_value v, int64_t count, bool backwards, 
     return ASH_OK;
 }
 
-static ash_status slice_string(ash_run *r, const ash_string *s, int64_t from, int64_t step, int64_t count, ash_value *out)
+static ash_status slice_string(ash_run *r, const ash_string *s, int64_t from, int64_t step, int64_t count,
+                               ash_value *out)
 {
     *out = (ash_value){ .kind = ASH_V_STRING };
     if (ash_string_chars(s) != s->bytes)

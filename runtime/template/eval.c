@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 /* ---- scopes ---- */
 
@@ -190,7 +190,7 @@ static ash_status add_stars(ash_run *r, const ash_node_args *given, ash_scope *s
 /* `caller`: one more argument of that name, unless MISSING. */
 static ash_status eval_args(ash_run *r, const ash_node_args *given, ash_value caller, ash_scope *scope, arguments *a)
 {
-    static const ash_string caller_name = { .text = "caller", .bytes = 6, .chars = 6 };
+    static const ash_string caller_name = ASH_LITERAL("caller");
     *a = (arguments){ .keys = given->keys };
     ASH_TRY(ash_run_alloc(r, given->count * sizeof(ash_value), &a->items.items));
     ASH_TRY(eval_items(r, given->items, given->count, scope, a->items.items));
@@ -253,6 +253,7 @@ ash_status ash_eval_filters(ash_run *r, const ash_node *filters, ash_value input
 
 static ash_status eval_inside(ash_run *r, const ash_node *node, ash_scope *scope, ash_value *out)
 {
+    static const ash_string no_else = ASH_LITERAL("the inline if is false and has no else");
     ash_value a, b;
     switch ((ash_op)node->op) {
     case ASH_N_LIST: case ASH_N_TUPLE: return eval_list(r, node, scope, out);
@@ -272,10 +273,7 @@ static ash_status eval_inside(ash_run *r, const ash_node *node, ash_scope *scope
             return ash_eval(r, node->b, scope, out);
         if (node->c)
             return ash_eval(r, node->c, scope, out);
-        {
-            static const ash_string why = { .text = "the inline if is false and has no else", .bytes = 38, .chars = 38 };
-            *out = ash_undefined(ASH_WHY_TEXT, ASH_V_MISSING, &why);
-        }
+        *out = ash_undefined(ASH_WHY_TEXT, ASH_V_MISSING, &no_else);
         return ASH_OK;
     default:
         break;

@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "runtime/template/eval.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 ash_status ash_exec_captured(ash_run *r, const ash_node *node, ash_scope *scope, ash_flow *flow, ash_value *out)
 {
@@ -33,8 +33,8 @@ static ash_status keep_matching(ash_run *r, const ash_node *node, ash_scope *sco
     return ASH_OK;
 }
 
-/* Each round has names of its own: what it sets is gone in the next one. As in Jinja, `else` runs unless some round came
- * to its end: a round left by continue or break does not count. */
+/* Each round has names of its own: what it sets is gone in the next one. As in Jinja, `else` runs unless some round
+ * came to its end: a round left by continue or break does not count. */
 static ash_status run_loop(ash_run *r, const ash_node *node, ash_value iterable, uint32_t depth, ash_scope *scope,
                            ash_flow *outer)
 {
@@ -129,7 +129,8 @@ static ash_status bind_rest(ash_run *r, const ash_macro *m, const ash_args *args
     }
     uint32_t over = args->count > node->count ? args->count - node->count : 0;
     if (over && !node->macro.uses_varargs)
-        return ash_run_fail(r, ASH_E_FORMAT, "macro '%.80s' takes %u arguments, not %u", name, node->count, args->count);
+        return ash_run_fail(r, ASH_E_FORMAT, "macro '%.80s' takes %u arguments, not %u", name, node->count,
+                            args->count);
     if (node->macro.uses_caller)
         ASH_TRY(ash_scope_set(r, scope, ASH_NAME_CALLER, caller));
     if (node->macro.uses_kwargs)

@@ -11,7 +11,10 @@
 
 #define FILTER(name) static ash_status name(ash_run *r, const ash_call *c, ash_value *out)
 
-static ash_status self_text(ash_run *r, const ash_call *c, const ash_string **out) { return ash_to_string(r, c->self, out); }
+static ash_status self_text(ash_run *r, const ash_call *c, const ash_string **out)
+{
+    return ash_to_string(r, c->self, out);
+}
 
 /* ---- text ---- */
 
@@ -89,7 +92,7 @@ FILTER(f_center)
 
 FILTER(f_indent)
 {
-    static const ash_string newline = { .text = "\n", .bytes = 1, .chars = 1 }, nothing = { .text = "" };
+    static const ash_string newline = ASH_LITERAL("\n"), nothing = ASH_LITERAL("");
     const ash_string *s, *unit;
     ash_values lines = { 0 };
     ash_builder *b;
@@ -118,18 +121,24 @@ FILTER(f_indent)
 
 FILTER(f_truncate)
 {
-    static const ash_string dots = { .text = "...", .bytes = 3, .chars = 3 };
+    static const ash_string dots = ASH_LITERAL("...");
     const ash_string *s, *end;
-    int64_t length, leeway;
-    ASH_TRY(self_text(r, c, &s));
+    int64_t length, leeway, count;
     ASH_TRY(ash_arg_int(r, c->at[0], "truncate", 255, &length));
     ASH_TRY(ash_arg_string(r, c->at[2], "truncate", &end));
     ASH_TRY(ash_arg_int(r, c->at[3].kind == ASH_V_NONE ? (ash_value){ 0 } : c->at[3], "truncate", 5, &leeway));
     end = end ? end : &dots;
     if (length < ash_string_chars(end) || leeway < 0)
         return ash_run_fail(r, ASH_E_FORMAT, "truncate: a length below that of its end, or a leeway below 0");
-    if (ash_string_chars(s) <= length || ash_string_chars(s) - length <= leeway)
-        return ash_give_string(r, s, out);
+    if (c->self.kind == ASH_V_STRING)
+        ASH_TRY(ash_run_count(r, c->self.s));
+    bool counted = ash_length(c->self, &count);
+    *out = c->self; /* what is short enough stays what it is, whatever that is */
+    if (counted && (count <= length || count - length <= leeway))
+        return ASH_OK;
+    if (c->self.kind != ASH_V_STRING)
+        return ASH_WRONG_TYPE(r, "truncate", c->self);
+    s = c->self.s;
     size_t bytes = ash_string_offset(s, (uint32_t)(length - ash_string_chars(end)));
     const char *blank = ash_truth(c->at[1]) || bytes == 0 ? NULL : memrchr(s->text, ' ', bytes);
     ASH_TRY(ash_string_cut(r, s, 0, blank ? (size_t)(blank - s->text) : bytes, &s));
@@ -257,7 +266,7 @@ FILTER(f_format)
 FILTER(f_tojson)
 {
     const ash_string *indent = NULL, *s, *item = NULL, *key = NULL;
-    static const ash_string nothing = { .text = "" };
+    static const ash_string nothing = ASH_LITERAL("");
     if (c->at[1].kind == ASH_V_STRING) {
         indent = c->at[1].s;
     } else if (ash_arg_given(c->at[1]) && c->at[1].kind != ASH_V_NONE) {
@@ -446,7 +455,7 @@ FILTER(f_round)
 
 FILTER(f_default)
 {
-    static const ash_string nothing = { .text = "" };
+    static const ash_string nothing = ASH_LITERAL("");
     bool absent = c->self.kind == ASH_V_UNDEFINED || (ash_truth(c->at[1]) && !ash_truth(c->self));
     *out = !absent ? c->self : ash_arg_given(c->at[0]) ? c->at[0] : ash_str(&nothing);
     (void)r;

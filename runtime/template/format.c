@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "runtime/template/call.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 #define WIDTH_MAX 100000
 #define DIGITS_MAX 60 /* of a precision */

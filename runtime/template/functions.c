@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "runtime/template/call.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 static ash_status f_range(ash_run *r, const ash_call *c, ash_value *out)
 {
@@ -79,7 +79,7 @@ static ash_status f_cycler(ash_run *r, const ash_call *c, ash_value *out)
 
 static ash_status f_joiner(ash_run *r, const ash_call *c, ash_value *out)
 {
-    static const ash_string comma = { .text = ", ", .bytes = 2, .chars = 2 };
+    static const ash_string comma = ASH_LITERAL(", ");
     ash_joiner *joiner;
     ASH_TRY(ash_run_alloc(r, sizeof *joiner, &joiner));
     ASH_TRY(ash_arg_string(r, c->at[0], "joiner", &joiner->separator));
@@ -93,7 +93,8 @@ static ash_status f_raise_exception(ash_run *r, const ash_call *c, ash_value *ou
     const ash_string *s;
     (void)out;
     ASH_TRY(ash_to_string(r, c->at[0], &s));
-    return ash_fail(r->err, ASH_E_ARGUMENT, "%.*s", (int)(s->bytes < ASH_ERROR_MAX ? s->bytes : ASH_ERROR_MAX), s->text);
+    int bytes = s->bytes < ASH_ERROR_MAX ? (int)s->bytes : ASH_ERROR_MAX;
+    return ash_fail(r->err, ASH_E_ARGUMENT, "%.*s", bytes, s->text);
 }
 
 /* English names, whatever the locale. `bare`: numbers without what pads them. */
@@ -113,8 +114,8 @@ static ash_status put_time(ash_run *r, ash_builder *b, const struct tm *t, bool 
     case 'b': case 'h': n = snprintf(text, sizeof text, "%.3s", month); break;
     case 'B': n = snprintf(text, sizeof text, "%s", month); break;
     case 'c':
-        n = snprintf(text, sizeof text, "%.3s %.3s %2d %02d:%02d:%02d %d", day, month, t->tm_mday, t->tm_hour, t->tm_min,
-                     t->tm_sec, t->tm_year + 1900);
+        n = snprintf(text, sizeof text, "%.3s %.3s %2d %02d:%02d:%02d %d", day, month, t->tm_mday, t->tm_hour,
+                     t->tm_min, t->tm_sec, t->tm_year + 1900);
         break;
     case 'd': n = snprintf(text, sizeof text, "%02d", t->tm_mday); break;
     case 'e': n = snprintf(text, sizeof text, "%2d", t->tm_mday); break;
@@ -213,8 +214,8 @@ static const ash_builtin loop_methods[] = {
 
 ash_status ash_loop_attribute(ash_run *r, ash_loop *loop, const ash_string *name, ash_value *out)
 {
-    static const ash_string no_previous = { .text = "there is no previous item", .bytes = 25, .chars = 25 };
-    static const ash_string no_next = { .text = "there is no next item", .bytes = 21, .chars = 21 };
+    static const ash_string no_previous = ASH_LITERAL("there is no previous item");
+    static const ash_string no_next = ASH_LITERAL("there is no next item");
     const ash_builtin *builtin = ash_find_builtin(loop_methods, name);
     *out = (ash_value){ 0 };
     if (builtin) {

@@ -16,11 +16,11 @@ static ash_status give(ash_run *r, ash_kind kind, ash_values *v, ash_value *out)
     return ash_list_of(r, kind, v->items, v->count, out);
 }
 
-static ash_status nothing_there(const char *text, size_t bytes, ash_run *r, ash_value *out)
+/* Of an empty sequence there is no first, last, smallest or largest. */
+static ash_status nothing_there(ash_value *out)
 {
-    const ash_string *s;
-    ASH_TRY(ash_string_new(r, text, bytes, false, &s));
-    *out = ash_undefined(ASH_WHY_TEXT, ASH_V_MISSING, s);
+    static const ash_string why = ASH_LITERAL("there is no such item: the sequence is empty");
+    *out = ash_undefined(ASH_WHY_TEXT, ASH_V_MISSING, &why);
     return ASH_OK;
 }
 
@@ -118,37 +118,22 @@ ash_status ash_sort(ash_run *r, ash_value *keys, ash_value *items, uint32_t coun
     return ASH_OK;
 }
 
-static ash_status sorted(ash_run *r, ash_value v, ash_value attribute, bool cased, bool backwards, ash_value **keys,
-                         ash_value **items, uint32_t *count)
-{
-    ash_value *source;
-    ASH_TRY(ash_iterate(r, v, &source, count));
-    ASH_TRY(ash_run_steps(r, *count));
-    ASH_TRY(ash_run_alloc(r, *count * sizeof **items, items));
-    ASH_TRY(ash_run_alloc(r, *count * sizeof **keys, keys));
-    if (*count)
-        memcpy(*items, source, *count * sizeof **items);
-    for (uint32_t i = 0; i < *count; i++)
-        ASH_TRY(ash_sort_key(r, source[i], attribute, cased, &(*keys)[i]));
-    return ash_sort(r, *keys, *items, *count, backwards);
-}
-
-/* "a,b": by a, then by b. */
+/* "a,b": by a, then by b. As in Jinja, keys are lists, whose equal items need no order. */
 FILTER(f_sort)
 {
-    ash_value *keys, *items, *source;
+    ash_value *keys, *items, *source, comma, parts;
     uint32_t count;
     bool backwards = ash_truth(c->at[0]), cased = ash_truth(c->at[1]);
-    if (c->at[2].kind != ASH_V_STRING || !memchr(c->at[2].s->text, ',', c->at[2].s->bytes)) {
-        ASH_TRY(sorted(r, c->self, c->at[2], cased, backwards, &keys, &items, &count));
-        return ash_list_of(r, ASH_V_LIST, items, count, out);
+    if (c->at[2].kind == ASH_V_STRING) {
+        const ash_args args = { .items = &comma, .count = 1 };
+        const ash_string split = ASH_LITERAL("split");
+        ASH_TRY(ash_string_value(r, ",", 1, false, &comma));
+        ASH_TRY(ash_call_builtin(r, ash_find_method(ASH_V_STRING, &split), c->at[2], &args, &parts));
+    } else {
+        ASH_TRY(ash_list_new(r, ASH_V_LIST, 1, &parts));
+        parts.list->items[0] = c->at[2];
     }
-    ash_value comma, parts;
-    const ash_args args = { .items = &comma, .count = 1 };
-    ASH_TRY(ash_string_value(r, ",", 1, false, &comma));
-    const ash_string split = { .text = "split", .bytes = 5, .chars = 5 };
-    ASH_TRY(ash_call_builtin(r, ash_find_method(ASH_V_STRING, &split), c->at[2], &args, &parts));
-    ASH_TRY(ash_iterate(r, c->self, &source, &count));
+    ASH_TRY(self_items(r, c, &source, &count));
     ASH_TRY(ash_run_alloc(r, count * sizeof *items, &items));
     ASH_TRY(ash_run_alloc(r, count * sizeof *keys, &keys));
     for (uint32_t i = 0; i < count; i++) {
@@ -173,7 +158,11 @@ FILTER(f_dictsort)
     if (view.kind != ASH_V_DICT)
         return view.kind == ASH_V_UNDEFINED ? ash_fail_undefined(r, view) : ASH_WRONG_TYPE(r, "dictsort", view);
     view.kind = ASH_V_ITEMS;
-    ASH_TRY(sorted(r, view, ash_int(value), ash_truth(c->at[0]), ash_truth(c->at[2]), &keys, &items, &count));
+    ASH_TRY(ash_iterate(r, view, &items, &count)); /* made for this call: sorted where they are */
+    ASH_TRY(ash_run_alloc(r, count * sizeof *keys, &keys));
+    for (uint32_t i = 0; i < count; i++)
+        ASH_TRY(ash_sort_key(r, items[i], ash_int(value), ash_truth(c->at[0]), &keys[i]));
+    ASH_TRY(ash_sort(r, keys, items, count, ash_truth(c->at[2])));
     return ash_list_of(r, ASH_V_LIST, items, count, out);
 }
 
@@ -241,7 +230,7 @@ static ash_status extreme(ash_run *r, const ash_call *c, bool largest, ash_value
     uint32_t count;
     ASH_TRY(self_items(r, c, &items, &count));
     if (count == 0)
-        return nothing_there("no items: there is no smallest or largest", 41, r, out);
+        return nothing_there(out);
     for (uint32_t i = 0; i < count; i++) {
         ash_value key;
         int order = 0;
@@ -374,7 +363,7 @@ FILTER(f_first)
     uint32_t count;
     ASH_TRY(ash_iterate(r, c->self, &items, &count));
     if (count == 0)
-        return nothing_there("no items: there is no first one", 31, r, out);
+        return nothing_there(out);
     *out = items[0];
     return ASH_OK;
 }
@@ -387,7 +376,7 @@ FILTER(f_last)
         return ASH_WRONG_TYPE(r, "last", c->self);
     ASH_TRY(ash_iterate(r, c->self, &items, &count));
     if (count == 0)
-        return nothing_there("no items: there is no last one", 30, r, out);
+        return nothing_there(out);
     *out = items[count - 1];
     return ASH_OK;
 }
@@ -403,7 +392,7 @@ FILTER(f_reverse)
     *out = list;
     if (c->self.kind != ASH_V_STRING)
         return ASH_OK;
-    static const ash_string nothing = { .text = "" };
+    static const ash_string nothing = ASH_LITERAL("");
     const ash_string *s;
     ASH_TRY(ash_string_join_all(r, &nothing, list.list->items, count, false, &s));
     return ash_give_string(r, s, out);
@@ -411,7 +400,7 @@ FILTER(f_reverse)
 
 FILTER(f_join)
 {
-    static const ash_string nothing = { .text = "" };
+    static const ash_string nothing = ASH_LITERAL("");
     ash_value *items;
     uint32_t count;
     const ash_string *separator = &nothing, *s;

@@ -64,12 +64,13 @@ static const uint16_t *several_upper(uint32_t code)
 static bool is_upper(uint32_t code)
 {
     return utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_LU || (code >= 0x2160 && code <= 0x216f) ||
-           (code >= 0x24b6 && code <= 0x24cf) || (code >= 0x1f130 && code <= 0x1f189 && utf8proc_isupper((int32_t)code));
+           (code >= 0x24b6 && code <= 0x24cf);
 }
 
 static bool is_lower(uint32_t code)
 {
-    return utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_LL || utf8proc_islower((utf8proc_int32_t)code);
+    return utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_LL ||
+           utf8proc_islower((utf8proc_int32_t)code);
 }
 
 static bool is_title(uint32_t code) { return utf8proc_category((utf8proc_int32_t)code) == UTF8PROC_CATEGORY_LT; }
@@ -197,8 +198,9 @@ static bool is_all_cased(const ash_string *s, ash_class what)
         uint32_t code;
         at += ash_char_bytes(s->text + at, s->bytes - at, &code);
         bool upper = is_upper(code), lower = is_lower(code), title = is_title(code);
-        if (what == ASH_IS_UPPER ? lower || title : what == ASH_IS_LOWER ? upper || title :
-            (upper || title) ? before : lower && !before)
+        bool wrong = what == ASH_IS_UPPER ? lower || title : what == ASH_IS_LOWER ? upper || title :
+                     upper || title ? before : lower && !before;
+        if (wrong)
             return false;
         before = upper || lower || title;
         any |= before;

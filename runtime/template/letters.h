@@ -2,7 +2,7 @@
 #ifndef ASHLAR_RUNTIME_TEMPLATE_LETTERS_H
 #define ASHLAR_RUNTIME_TEMPLATE_LETTERS_H
 
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 typedef enum ash_case { ASH_UPPER, ASH_LOWER, ASH_TITLE, ASH_CAPITALIZE, ASH_SWAP, ASH_FOLD } ash_case;
 ash_status ash_string_case(ash_run *r, const ash_string *s, ash_case how, const ash_string **out);

@@ -10,7 +10,7 @@
 #include <utf8proc.h>
 
 #include "runtime/template/ast.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 typedef struct lexer {
     ash_arena *arena;

@@ -44,7 +44,7 @@ ash_status ash_string_replace(ash_run *r, const ash_string *s, const ash_string 
 ash_status ash_string_pad(ash_run *r, const ash_string *s, int64_t width, const ash_string *fill, bool left, bool right,
                           const ash_string **out)
 {
-    static const ash_string space = { .text = " ", .bytes = 1, .chars = 1 };
+    static const ash_string space = ASH_LITERAL(" ");
     int64_t have = ash_string_chars(s);
     *out = s;
     if (width <= have)
@@ -349,7 +349,7 @@ METHOD(s_splitlines)
 
 static ash_status partition(ash_run *r, const ash_call *c, bool right, ash_value *out)
 {
-    static const ash_string nothing = { .text = "" };
+    static const ash_string nothing = ASH_LITERAL("");
     const ash_string *s = c->self.s, *what, *part;
     ASH_TRY(ash_arg_string(r, c->at[0], "partition", &what));
     if (!what || what->bytes == 0)
@@ -421,7 +421,7 @@ METHOD(s_center) { return pad(r, c, true, true, out); }
 
 METHOD(s_zfill)
 {
-    static const ash_string zero = { .text = "0", .bytes = 1, .chars = 1 };
+    static const ash_string zero = ASH_LITERAL("0");
     const ash_string *s = c->self.s, *sign, *rest;
     int64_t width;
     ASH_TRY(ash_arg_int(r, c->at[0], "zfill", 0, &width));

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 static ash_status too_large(ash_run *r)
 {

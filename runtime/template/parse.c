@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "runtime/template/parse_internal.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 /* ---- tools ---- */
 
@@ -35,14 +35,11 @@ ash_status ash_parse_alloc(ash_parser *p, size_t bytes, void *out_pointer)
     return block ? ASH_OK : ash_fail(p->err, ASH_E_MEMORY, "out of memory for the chat template");
 }
 
-static ash_status too_deep(ash_parser *p, uint32_t line)
-{
-    return ash_parse_fail(p, ASH_E_LIMIT, line, "the template nests more than %d deep", TEMPLATE_DEPTH_MAX);
-}
-
 ash_status ash_parse_enter(ash_parser *p)
 {
-    return ++p->depth > TEMPLATE_DEPTH_MAX ? too_deep(p, p->at->line) : ASH_OK;
+    if (++p->depth > TEMPLATE_DEPTH_MAX)
+        return ash_parse_fail(p, ASH_E_LIMIT, p->at->line, "the template nests more than %d deep", TEMPLATE_DEPTH_MAX);
+    return ASH_OK;
 }
 
 ash_status ash_node_new(ash_parser *p, ash_op op, uint32_t line, ash_node **out)
@@ -51,13 +48,6 @@ ash_status ash_node_new(ash_parser *p, ash_op op, uint32_t line, ash_node **out)
     (*out)->op = (uint8_t)op;
     (*out)->line = line;
     return ASH_OK;
-}
-
-ash_status ash_node_adopt(ash_parser *p, ash_node *node, const ash_node *child)
-{
-    if (child && child->depth >= node->depth)
-        node->depth = child->depth + 1;
-    return node->depth > TEMPLATE_DEPTH_MAX ? too_deep(p, node->line) : ASH_OK;
 }
 
 ash_status ash_node_list_add(ash_parser *p, ash_node_list *list, ash_node *node)
@@ -75,13 +65,10 @@ ash_status ash_node_list_add(ash_parser *p, ash_node_list *list, ash_node *node)
     return ASH_OK;
 }
 
-ash_status ash_node_take_list(ash_parser *p, ash_node *node, ash_node_list *list)
+void ash_node_take_list(ash_node *node, const ash_node_list *list)
 {
     node->items = list->items;
     node->count = list->count;
-    for (uint32_t i = 0; i < list->count; i++)
-        ASH_TRY(ash_node_adopt(p, node, list->items[i]));
-    return ASH_OK;
 }
 
 static uint32_t hash(const char *text, size_t bytes)
@@ -235,7 +222,8 @@ static ash_status parse_body(ash_parser *p, const char *const *ends, ash_node **
             for (const char *const *end = ends; end && *end; end++)
                 if (ash_at_name(p, *end)) {
                     p->depth--;
-                    return ash_node_take_list(p, *out, &items);
+                    ash_node_take_list(*out, &items);
+                    return ASH_OK;
                 }
             ASH_TRY(parse_statement(p, &node));
             ASH_TRY(expect_block_end(p));
@@ -245,13 +233,13 @@ static ash_status parse_body(ash_parser *p, const char *const *ends, ash_node **
         }
         ash_node *output;
         ASH_TRY(ash_node_new(p, ASH_N_OUTPUT, token->line, &output));
-        ASH_TRY(ash_node_adopt(p, output, node));
         output->a = node;
         ASH_TRY(ash_node_list_add(p, &items, output));
         ASH_TRY(check_unknown(p));
     }
     p->depth--;
-    return ash_node_take_list(p, *out, &items);
+    ash_node_take_list(*out, &items);
+    return ASH_OK;
 }
 
 /* From behind a tag's head: "%}", the body; the ending tag's name is next afterwards. */
@@ -280,19 +268,15 @@ static ash_status parse_if(ash_parser *p, ash_node *first)
     for (ash_node *node = first;;) {
         ASH_TRY(ash_parse_tuple(p, false, false, NULL, false, false, &node->a));
         ASH_TRY(parse_block(p, ends, &node->b));
-        ASH_TRY(ash_node_adopt(p, first, node->a));
-        ASH_TRY(ash_node_adopt(p, first, node->b));
         if (ash_skip_name(p, "elif")) {
             ASH_TRY(ash_node_new(p, ASH_N_IF, p->at->line, &node->c));
             node = node->c;
             continue;
         }
-        if (ash_skip_name(p, "else")) {
+        if (ash_skip_name(p, "else"))
             ASH_TRY(parse_block_to(p, "endif", &node->c));
-            ASH_TRY(ash_node_adopt(p, first, node->c));
-        } else {
+        else
             p->at++;
-        }
         p->soft = soft;
         return ASH_OK;
     }
@@ -322,10 +306,7 @@ static ash_status parse_for(ash_parser *p, ash_node *node)
         p->at++;
     p->all_loops--;
     p->soft = soft;
-    ASH_TRY(ash_node_adopt(p, node, node->b));
-    ASH_TRY(ash_node_adopt(p, node, node->c));
-    ASH_TRY(ash_node_adopt(p, node, node->loop.test));
-    return ash_node_adopt(p, node, node->loop.otherwise);
+    return ASH_OK;
 }
 
 static ash_status parse_set(ash_parser *p, ash_node *node)
@@ -333,13 +314,12 @@ static ash_status parse_set(ash_parser *p, ash_node *node)
     ASH_TRY(ash_parse_target(p, NULL, true, &node->a));
     if (ash_skip_operator(p, "=")) {
         ASH_TRY(ash_parse_tuple(p, false, true, NULL, false, false, &node->b));
-        return ash_node_adopt(p, node, node->b);
+        return ASH_OK;
     }
     node->op = ASH_N_SET_BLOCK;
     ASH_TRY(ash_parse_filters(p, NULL, false, &node->c));
     ASH_TRY(parse_block_to(p, "endset", &node->b));
-    ASH_TRY(ash_node_adopt(p, node, node->c));
-    return ash_node_adopt(p, node, node->b);
+    return ASH_OK;
 }
 
 static ash_status parse_with(ash_parser *p, ash_node *node)
@@ -356,8 +336,8 @@ static ash_status parse_with(ash_parser *p, ash_node *node)
         ASH_TRY(ash_node_list_add(p, &items, value));
     }
     ASH_TRY(parse_block_to(p, "endwith", &node->b));
-    ASH_TRY(ash_node_take_list(p, node, &items));
-    return ash_node_adopt(p, node, node->b);
+    ash_node_take_list(node, &items);
+    return ASH_OK;
 }
 
 static ash_status parse_parameters(ash_parser *p, ash_node *node)
@@ -377,7 +357,6 @@ static ash_status parse_parameters(ash_parser *p, ash_node *node)
                 return ash_parse_fail(p, ASH_E_FORMAT, token->line, "a parameter is named twice");
         if (ash_skip_operator(p, "=")) {
             ASH_TRY(ash_parse_expression(p, true, &value));
-            ASH_TRY(ash_node_adopt(p, node, value));
             ASH_TRY(ash_node_list_add(p, &defaults, value));
         } else if (defaults.count) {
             return ash_parse_fail(p, ASH_E_FORMAT, token->line, "a parameter without default after one that has it");
@@ -387,7 +366,8 @@ static ash_status parse_parameters(ash_parser *p, ash_node *node)
     p->at++;
     node->macro.defaults = defaults.items;
     node->macro.default_count = defaults.count;
-    return ash_node_take_list(p, node, &items);
+    ash_node_take_list(node, &items);
+    return ASH_OK;
 }
 
 /* A body with parameters: what it names decides whether it takes caller, varargs and kwargs. */
@@ -419,7 +399,7 @@ static ash_status parse_macro_body(ash_parser *p, ash_node *node, const char *en
         if (ash_string_is(name, "kwargs"))
             node->macro.uses_kwargs = false;
     }
-    return ash_node_adopt(p, node, node->b);
+    return ASH_OK;
 }
 
 static ash_status parse_macro(ash_parser *p, ash_node *node)
@@ -440,16 +420,14 @@ static ash_status parse_call(ash_parser *p, ash_node *node)
     if (node->a->op != ASH_N_CALL)
         return ash_parse_fail(p, ASH_E_FORMAT, node->line, "a call block needs a call");
     ASH_TRY(parse_macro_body(p, node->c, "endcall"));
-    ASH_TRY(ash_node_adopt(p, node, node->a));
-    return ash_node_adopt(p, node, node->c);
+    return ASH_OK;
 }
 
 static ash_status parse_filter(ash_parser *p, ash_node *node)
 {
     ASH_TRY(ash_parse_filters(p, NULL, true, &node->c));
     ASH_TRY(parse_block_to(p, "endfilter", &node->b));
-    ASH_TRY(ash_node_adopt(p, node, node->c));
-    return ash_node_adopt(p, node, node->b);
+    return ASH_OK;
 }
 
 static ash_status parse_print(ash_parser *p, ash_node *node)
@@ -462,10 +440,10 @@ static ash_status parse_print(ash_parser *p, ash_node *node)
         ASH_TRY(ash_parse_expression(p, true, &value));
         ASH_TRY(ash_node_new(p, ASH_N_OUTPUT, node->line, &output));
         output->a = value;
-        ASH_TRY(ash_node_adopt(p, output, value));
         ASH_TRY(ash_node_list_add(p, &items, output));
     }
-    return ash_node_take_list(p, node, &items);
+    ash_node_take_list(node, &items);
+    return ASH_OK;
 }
 
 static ash_status parse_generation(ash_parser *p, ash_node *node)
@@ -474,7 +452,7 @@ static ash_status parse_generation(ash_parser *p, ash_node *node)
     p->loops = 0; /* a call block to Jinja: no loop goes on across its edge */
     ASH_TRY(parse_block_to(p, "endgeneration", &node->b));
     p->loops = loops;
-    return ash_node_adopt(p, node, node->b);
+    return ASH_OK;
 }
 
 static ash_status parse_loop_control(ash_parser *p, ash_node *node)

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "runtime/template/parse_internal.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 static ash_status parse_or(ash_parser *p, ash_node **out);
 static ash_status parse_unary(ash_parser *p, bool with_filters, ash_node **out);
@@ -15,8 +15,7 @@ static ash_status two(ash_parser *p, ash_op op, uint32_t line, ash_node *a, ash_
     ASH_TRY(ash_node_new(p, op, line, out));
     (*out)->a = a;
     (*out)->b = b;
-    ASH_TRY(ash_node_adopt(p, *out, a));
-    return ash_node_adopt(p, *out, b);
+    return ASH_OK;
 }
 
 static ash_status constant(ash_parser *p, uint32_t line, ash_value value, ash_node **out)
@@ -95,7 +94,8 @@ static ash_status parse_list(ash_parser *p, ash_node **out)
         ASH_TRY(ash_node_list_add(p, &items, item));
     }
     p->at++;
-    return ash_node_take_list(p, *out, &items);
+    ash_node_take_list(*out, &items);
+    return ASH_OK;
 }
 
 static ash_status parse_dict(ash_parser *p, ash_node **out)
@@ -116,7 +116,8 @@ static ash_status parse_dict(ash_parser *p, ash_node **out)
         ASH_TRY(ash_node_list_add(p, &items, value));
     }
     p->at++;
-    return ash_node_take_list(p, *out, &items);
+    ash_node_take_list(*out, &items);
+    return ASH_OK;
 }
 
 static ash_status parse_primary(ash_parser *p, bool with_namespace, ash_node **out)
@@ -171,7 +172,6 @@ static ash_status parse_args(ash_parser *p, ash_node *node)
         const ash_token *name = p->at;
         p->at += star || stars ? 1 : key ? 2 : 0;
         ASH_TRY(ash_parse_expression(p, true, &value));
-        ASH_TRY(ash_node_adopt(p, node, value));
         if (star) {
             args->star = value;
         } else if (stars) {
@@ -230,7 +230,6 @@ static ash_status parse_subscript(ash_parser *p, ash_node **out, bool *slice)
         if (!slice_part_ends(p))
             ASH_TRY(ash_parse_expression(p, true, &parts[i]));
     for (int i = 0; i < 3; i++)
-        ASH_TRY(ash_node_adopt(p, *out, parts[i]));
     memcpy((*out)->items, parts, sizeof parts);
     (*out)->count = 3;
     return ASH_OK;
@@ -246,21 +245,21 @@ static ash_status parse_brackets(ash_parser *p, ash_node *object, ash_node **out
         ash_node *key;
         if (keys.count)
             ASH_TRY(ash_expect_operator(p, ","));
-        if (slice || (keys.count && ash_at_operator(p, ":")))
-            return ash_parse_fail(p, ASH_E_UNSUPPORTED, line, "a slice among several subscripts");
         ASH_TRY(parse_subscript(p, &key, &slice));
         ASH_TRY(ash_node_list_add(p, &keys, key));
+        if (slice && (keys.count > 1 || !ash_at_operator(p, "]")))
+            return ash_parse_fail(p, ASH_E_UNSUPPORTED, line, "a slice among several subscripts");
     }
     p->at++;
-    if (slice && keys.count == 1) {
+    if (slice) {
         *out = keys.items[0];
         (*out)->a = object;
-        return ash_node_adopt(p, *out, object);
+        return ASH_OK;
     }
     ash_node *key = keys.count == 1 ? keys.items[0] : NULL;
     if (!key) {
         ASH_TRY(ash_node_new(p, ASH_N_TUPLE, line, &key));
-        ASH_TRY(ash_node_take_list(p, key, &keys));
+        ash_node_take_list(key, &keys);
     }
     return two(p, ASH_N_ITEM, line, object, key, out);
 }
@@ -354,7 +353,6 @@ static ash_status parse_test(ash_parser *p, ash_node *node, ash_node **out)
             ASH_TRY(ash_parse_alloc(p, sizeof *items, &items));
             ASH_TRY(parse_primary(p, false, &primary));
             ASH_TRY(parse_postfix(p, primary, &items[0]));
-            ASH_TRY(ash_node_adopt(p, *out, items[0]));
             (*out)->args->items = items;
             (*out)->args->count = 1;
         }
@@ -454,7 +452,8 @@ static ash_status parse_concat(ash_parser *p, ash_node **out)
         ASH_TRY(ash_node_list_add(p, &items, *out));
     }
     ASH_TRY(ash_node_new(p, ASH_N_CONCAT, line, out));
-    return ash_node_take_list(p, *out, &items);
+    ash_node_take_list(*out, &items);
+    return ASH_OK;
 }
 
 static ash_status parse_sum(ash_parser *p, ash_node **out)
@@ -511,7 +510,8 @@ static ash_status parse_comparison(ash_parser *p, ash_node **out)
     ASH_TRY(ash_parse_alloc(p, items.count, &copy));
     memcpy(copy, operands, items.count);
     (*out)->operands = copy;
-    return ash_node_take_list(p, *out, &items);
+    ash_node_take_list(*out, &items);
+    return ASH_OK;
 }
 
 static ash_status parse_not(ash_parser *p, ash_node **out)
@@ -566,7 +566,6 @@ static ash_status parse_condition(ash_parser *p, ash_node **out)
             ASH_TRY(ash_parse_expression(p, true, &otherwise));
         ASH_TRY(two(p, ASH_N_COND, line, test, then, out));
         (*out)->c = otherwise;
-        ASH_TRY(ash_node_adopt(p, *out, otherwise));
     }
     p->soft = soft;
     return ASH_OK;
@@ -611,7 +610,8 @@ ash_status ash_parse_tuple(ash_parser *p, bool target, bool with_condition, cons
     if (!tuple && !parenthesized)
         return ash_parse_unexpected(p, "an expression");
     ASH_TRY(ash_node_new(p, ASH_N_TUPLE, line, out));
-    return ash_node_take_list(p, *out, &items);
+    ash_node_take_list(*out, &items);
+    return ASH_OK;
 }
 
 static ash_status check_target(ash_parser *p, const ash_node *node)

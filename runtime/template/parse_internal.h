@@ -33,11 +33,9 @@ ash_status ash_parse_unexpected(ash_parser *p, const char *wanted) __attribute__
 ash_status ash_parse_alloc(ash_parser *p, size_t bytes, void *out_pointer);
 ash_status ash_parse_enter(ash_parser *p); /* p->depth-- leaves */
 ash_status ash_node_new(ash_parser *p, ash_op op, uint32_t line, ash_node **out);
-/* Notes that `child` (may be NULL) lies below `node`; fails where the tree is too deep. */
-ash_status ash_node_adopt(ash_parser *p, ash_node *node, const ash_node *child);
 ash_status ash_node_list_add(ash_parser *p, ash_node_list *list, ash_node *node);
 /* The list becomes node's items. */
-ash_status ash_node_take_list(ash_parser *p, ash_node *node, ash_node_list *list);
+void ash_node_take_list(ash_node *node, const ash_node_list *list);
 ash_status ash_parse_intern(ash_parser *p, const char *text, size_t bytes, const ash_string **name, uint32_t *number);
 
 bool ash_at_operator(const ash_parser *p, const char *text);

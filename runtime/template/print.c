@@ -5,9 +5,12 @@
 
 #include "runtime/template/call.h"
 #include "runtime/template/letters.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
-static ash_status put(ash_run *r, ash_builder *b, const char *text) { return ash_build(r, b, text, strlen(text), false); }
+static ash_status put(ash_run *r, ash_builder *b, const char *text)
+{
+    return ash_build(r, b, text, strlen(text), false);
+}
 
 /* ---- repr of strings ---- */
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "runtime/template/eval.h"
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 /* What source text can become: tokens and nodes, about 40 bytes for a byte, and a copy of the text. */
 #define COMPILED_MAX ((size_t)TEMPLATE_TEXT_MAX * 512)
@@ -23,7 +23,8 @@ ash_status ash_template_compile(const char *text, size_t bytes, ash_template **o
 {
     *out = NULL;
     if (bytes > TEMPLATE_TEXT_MAX)
-        return ash_fail(err, ASH_E_LIMIT, "a chat template of %zu bytes: at most %u are read", bytes, TEMPLATE_TEXT_MAX);
+        return ash_fail(err, ASH_E_LIMIT, "a chat template of %zu bytes: at most %u are read", bytes,
+                        TEMPLATE_TEXT_MAX);
     ash_template *t = calloc(1, sizeof *t);
     if (!t)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for the chat template");

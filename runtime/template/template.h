@@ -21,8 +21,8 @@ struct cJSON;
 
 typedef struct ash_template ash_template; /* immutable: several threads may render it at once */
 
-/* `text` is not kept. Errors: ASH_E_FORMAT "line N: ..." for what is no template, ASH_E_UNSUPPORTED for a tag, filter or
- * test that is known to be absent here, ASH_E_LIMIT for a template that is too large or too deep. */
+/* `text` is not kept. Errors: ASH_E_FORMAT "line N: ..." for what is no template, ASH_E_UNSUPPORTED for a tag, filter
+ * or test that is absent here, ASH_E_LIMIT for a template that is too large or too deep. */
 ash_status ash_template_compile(const char *text, size_t bytes, ash_template **out, ash_error *err);
 void ash_template_free(ash_template *t); /* NULL is fine */
 
@@ -55,8 +55,9 @@ typedef struct ash_template_output {
 
 /* Marks follow bytes through every operation (slices, trim, split, replace, upper, macros, ...); where one cannot keep
  * them byte by byte (tojson of a list, formatting), its whole result is input as soon as any part of it is.
- * raise_exception's message becomes ASH_E_ARGUMENT with that text alone; other errors begin with "line N: ". A bound met
- * is ASH_E_LIMIT. *out is freed with ash_template_output_free. */
+ * raise_exception's message becomes ASH_E_ARGUMENT with that text alone; other errors begin with "line N: " and are
+ * ASH_E_FORMAT (ASH_E_UNSUPPORTED for what is absent here). A bound met is ASH_E_LIMIT. *out is freed with
+ * ash_template_output_free. Renders within 256 KiB of stack. */
 ash_status ash_template_render(const ash_template *t, const ash_template_input *in, ash_template_output *out,
                                ash_error *err);
 void ash_template_output_free(ash_template_output *out);

@@ -39,8 +39,15 @@ static ash_status is_case(ash_run *r, ash_value v, ash_class what, ash_value *ou
     return ASH_OK;
 }
 
-static ash_status is_lower(ash_run *r, const ash_call *c, ash_value *out) { return is_case(r, c->self, ASH_IS_LOWER, out); }
-static ash_status is_upper(ash_run *r, const ash_call *c, ash_value *out) { return is_case(r, c->self, ASH_IS_UPPER, out); }
+static ash_status is_lower(ash_run *r, const ash_call *c, ash_value *out)
+{
+    return is_case(r, c->self, ASH_IS_LOWER, out);
+}
+
+static ash_status is_upper(ash_run *r, const ash_call *c, ash_value *out)
+{
+    return is_case(r, c->self, ASH_IS_UPPER, out);
+}
 
 static ash_status rest_is(ash_run *r, ash_value v, ash_value divisor, int64_t wanted, ash_value *out)
 {
@@ -56,8 +63,16 @@ static ash_status is_divisibleby(ash_run *r, const ash_call *c, ash_value *out)
 {
     return rest_is(r, c->self, c->at[0], 0, out);
 }
-static ash_status is_even(ash_run *r, const ash_call *c, ash_value *out) { return rest_is(r, c->self, ash_int(2), 0, out); }
-static ash_status is_odd(ash_run *r, const ash_call *c, ash_value *out) { return rest_is(r, c->self, ash_int(2), 1, out); }
+
+static ash_status is_even(ash_run *r, const ash_call *c, ash_value *out)
+{
+    return rest_is(r, c->self, ash_int(2), 0, out);
+}
+
+static ash_status is_odd(ash_run *r, const ash_call *c, ash_value *out)
+{
+    return rest_is(r, c->self, ash_int(2), 1, out);
+}
 
 static ash_status is_eq(ash_run *r, const ash_call *c, ash_value *out)
 {

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 /* ---- the rendering's bounds ---- */
 
@@ -243,12 +243,18 @@ ash_status ash_iterate(ash_run *r, ash_value v, ash_value **items, uint32_t *cou
     ASH_TRY(ash_run_steps(r, (uint64_t)n));
     ASH_TRY(ash_run_alloc(r, (size_t)n * sizeof **items, items));
     size_t at = 0;
+    ash_string plain = { 0 }; /* the characters of markup are no markup */
+    if (v.kind == ASH_V_STRING) {
+        plain = *v.s;
+        plain.markup = false;
+    }
     for (uint32_t i = 0; i < (uint32_t)n; i++) {
         ash_value *out = &(*items)[i];
         if (v.kind == ASH_V_STRING) {
             size_t bytes = ash_char_bytes(v.s->text + at, v.s->bytes - at, NULL);
-            const ash_string *one;
-            ASH_TRY(ash_string_cut(r, v.s, at, bytes, &one));
+            const ash_string *one = v.s;
+            if (n > 1 || v.s->markup)
+                ASH_TRY(ash_string_part(r, &plain, at, bytes, &one));
             *out = ash_str(one);
             at += bytes;
         } else if (v.kind == ASH_V_RANGE) {
@@ -415,7 +421,8 @@ ash_status ash_value_from_json(ash_run *r, const cJSON *json, ash_value *out)
         return ASH_OK;
     }
     if (r->depth >= TEMPLATE_VALUE_DEPTH_MAX)
-        return ash_fail(r->err, ASH_E_LIMIT, "the template's variables nest more than %d deep", TEMPLATE_VALUE_DEPTH_MAX);
+        return ash_fail(r->err, ASH_E_LIMIT, "the template's variables nest more than %d deep",
+                        TEMPLATE_VALUE_DEPTH_MAX);
     r->depth++;
     uint32_t count = 0;
     for (const cJSON *child = json->child; child; child = child->next)

@@ -54,6 +54,9 @@ typedef struct ash_string {
     bool markup; /* HTML that is safe already: what the filters e and safe give */
 } ash_string;
 
+/* Initializes a string of ASCII that is the program's own. */
+#define ASH_LITERAL(ascii) { .text = ascii, .bytes = sizeof ascii - 1, .chars = sizeof ascii - 1 }
+
 typedef struct ash_list ash_list;
 typedef struct ash_dict ash_dict;
 typedef struct ash_value {

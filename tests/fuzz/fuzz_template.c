@@ -25,7 +25,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
         "\"Grüße, 世界! 😀\\n<|im_end|>\"}, {\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"type\": "
         "\"function\", \"function\": {\"name\": \"f\", \"arguments\": {\"x\": [1, 2.5, null, true]}}}]}, {\"role\": "
         "\"tool\", \"content\": \"{}\"}], \"tools\": [{\"type\": \"function\", \"function\": {\"name\": \"f\", "
-        "\"description\": \"d\", \"parameters\": {\"type\": \"object\", \"properties\": {\"x\": {\"type\": \"array\"}}}}}],"
+        "\"description\": \"d\", \"parameters\": {\"type\": \"object\", \"properties\": {\"x\": {}}}}}],"
         " \"add_generation_prompt\": true, \"a\": \"It's \\\"so\\\"\", \"n\": -7, \"f\": 1e300, \"e\": []}";
     ash_error err;
     (void)argc;

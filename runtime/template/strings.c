@@ -1,4 +1,4 @@
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 #include <string.h>
 
@@ -129,17 +129,20 @@ ash_status ash_string_value(ash_run *r, const char *text, size_t bytes, bool inp
     return ash_string_new(r, text, bytes, input, &out->s);
 }
 
+ash_status ash_string_part(ash_run *r, const ash_string *s, size_t at, size_t bytes, const ash_string **out)
+{
+    ash_string *part;
+    ASH_TRY(ash_run_alloc(r, sizeof *part, &part));
+    *part = (ash_string){ .text = s->text + at, .marks = s->marks ? s->marks + at : NULL, .bytes = (uint32_t)bytes,
+                          .chars = UINT32_MAX, .input = s->input, .markup = s->markup };
+    *out = part;
+    return ASH_OK;
+}
+
 ash_status ash_string_cut(ash_run *r, const ash_string *s, size_t at, size_t bytes, const ash_string **out)
 {
     *out = s;
-    if (at == 0 && bytes == s->bytes)
-        return ASH_OK;
-    ash_string *cut;
-    ASH_TRY(ash_run_alloc(r, sizeof *cut, &cut));
-    *cut = (ash_string){ .text = s->text + at, .marks = s->marks ? s->marks + at : NULL, .bytes = (uint32_t)bytes,
-                         .chars = UINT32_MAX, .input = s->input, .markup = s->markup };
-    *out = cut;
-    return ASH_OK;
+    return at == 0 && bytes == s->bytes ? ASH_OK : ash_string_part(r, s, at, bytes, out);
 }
 
 /* Appends in place where `a` is the end of what its builder holds, so that a text grown in a loop is linear work. */

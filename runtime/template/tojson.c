@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/template/text.h"
+#include "runtime/template/strings.h"
 
 typedef struct writer {
     ash_run *r;
@@ -138,9 +138,9 @@ static ash_status put_value(writer *w, ash_value v, unsigned level)
 ash_status ash_to_json(ash_run *r, ash_value v, const ash_string *indent, const ash_string *item_separator,
                        const ash_string *key_separator, bool ascii, bool sort_keys, const ash_string **out)
 {
-    static const ash_string comma = { .text = ",", .bytes = 1, .chars = 1 };
-    static const ash_string comma_space = { .text = ", ", .bytes = 2, .chars = 2 };
-    static const ash_string colon_space = { .text = ": ", .bytes = 2, .chars = 2 };
+    static const ash_string comma = ASH_LITERAL(",");
+    static const ash_string comma_space = ASH_LITERAL(", ");
+    static const ash_string colon_space = ASH_LITERAL(": ");
     writer w = { .r = r, .indent = indent, .ascii = ascii, .sort_keys = sort_keys,
                  .item_separator = item_separator ? item_separator : indent ? &comma : &comma_space,
                  .key_separator = key_separator ? key_separator : &colon_space };

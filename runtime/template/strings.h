@@ -1,6 +1,6 @@
 /* Strings with marks: building, cutting, comparing; and text forms of other values. */
-#ifndef ASHLAR_RUNTIME_TEMPLATE_TEXT_H
-#define ASHLAR_RUNTIME_TEMPLATE_TEXT_H
+#ifndef ASHLAR_RUNTIME_TEMPLATE_STRINGS_H
+#define ASHLAR_RUNTIME_TEMPLATE_STRINGS_H
 
 #include "runtime/template/value.h"
 
@@ -24,7 +24,9 @@ ash_status ash_builder_value(ash_run *r, ash_builder *b, ash_value *out);
 
 ash_status ash_string_new(ash_run *r, const char *text, size_t bytes, bool input, const ash_string **out); /* copied */
 ash_status ash_string_value(ash_run *r, const char *text, size_t bytes, bool input, ash_value *out);
-ash_status ash_string_cut(ash_run *r, const ash_string *s, size_t at, size_t bytes, const ash_string **out); /* shared */
+/* Bytes [at, at + bytes) of s, shared with it; cut gives s itself where that is all of it, part never does. */
+ash_status ash_string_part(ash_run *r, const ash_string *s, size_t at, size_t bytes, const ash_string **out);
+ash_status ash_string_cut(ash_run *r, const ash_string *s, size_t at, size_t bytes, const ash_string **out);
 ash_status ash_string_join(ash_run *r, const ash_string *a, const ash_string *b, const ash_string **out);
 ash_status ash_string_repeat(ash_run *r, const ash_string *s, int64_t times, const ash_string **out);
 
