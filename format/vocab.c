@@ -65,7 +65,7 @@ static ash_status check_header(const ash_vocab_header *h, size_t size, ash_error
     if (h->score_count != (unigram ? h->token_count : 0) || (h->trie_count != 0) != unigram ||
         h->trie_count > ASH_VOCAB_TRIE_MAX || !isfinite(h->unk_score))
         return ash_fail(err, ASH_E_FORMAT,
-                        "tokenizer section: %u scores, %u trie units and unk's score %g do not fit %u tokens of kind %u",
+                        "tokenizer section: %u scores, %u trie units, unk's score %g do not fit %u tokens of kind %u",
                         h->score_count, h->trie_count, h->unk_score, h->token_count, h->model);
     if (h->pool_bytes > UINT32_MAX)
         return ash_fail(err, ASH_E_FORMAT, "tokenizer section: string pool of %llu bytes, at most 4 GiB - 1",

@@ -78,8 +78,9 @@ enum {                                    /* ash_vocab_header.flags; unknown bit
        ASH_VOCAB_FUSE_UNK = 1u << 5,      /* neighbouring unk become one */
        ASH_VOCAB_FLOAT_SUMS = 1u << 6,
        ASH_VOCAB_CUT_SPACE = 1u << 7, /* set by the builder, BPE of characters without a SPLIT: no token and no symbol
-                                         has U+2581 behind another character than U+2581, and U+2581 is a token, so a
-                                         text may be cut there and its parts merged (and remembered) one by one */
+                                         has U+2581 behind another character than U+2581, U+2581 is a token and no
+                                         character is dropped, so a text may be cut there and its parts merged (and
+                                         remembered) one by one */
 };
 #define ASH_VOCAB_FLAGS_KNOWN 255u
 

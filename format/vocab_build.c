@@ -233,7 +233,7 @@ static ash_status make_trie(layout *l, ash_error *err)
             continue;
         if (t->size > ASH_VOCAB_UNIGRAM_BYTES_MAX || !isfinite(t->score))
             status = ash_fail(err, ASH_E_LIMIT,
-                              "tokenizer: token %u has %u bytes and the score %g; unigram takes at most %u and no infinity",
+                              "tokenizer: token %u has %u bytes and score %g; unigram takes at most %u, no infinity",
                               i, t->size, t->score, ASH_VOCAB_UNIGRAM_BYTES_MAX);
         if (t->size > l->h.longest_bytes)
             l->h.longest_bytes = t->size;
@@ -386,13 +386,21 @@ static bool holds_space(const uint8_t *bytes, uint32_t size)
     return false;
 }
 
-/* ASH_VOCAB_CUT_SPACE. A character without a token may be dropped, and then its neighbours become adjacent: so U+2581
- * itself has to be a token. */
+/* CHAR_BPE drops a character that has no token where there is no unk either; then its neighbours become adjacent. */
+static bool drops(const ash_vocab_header *h)
+{
+    bool all = (h->flags & ASH_VOCAB_BYTE_FALLBACK) != 0;
+    for (int i = 0; i < 256; i++)
+        all &= h->byte_ids[i] >= 0;
+    return h->model == ASH_VOCAB_CHAR_BPE && h->unk < 0 && !all;
+}
+
+/* ASH_VOCAB_CUT_SPACE */
 static bool may_cut(const ash_vocab *v)
 {
     const ash_vocab_header *h = v->header;
     if ((h->model != ASH_VOCAB_CHAR_BPE && h->model != ASH_VOCAB_SPM_BPE) || h->flags & ASH_VOCAB_IGNORE_MERGES ||
-        ash_vocab_search(v, "\xe2\x96\x81", 3, ASH_TOKEN_MODEL) < 0)
+        drops(h) || ash_vocab_search(v, "\xe2\x96\x81", 3, ASH_TOKEN_MODEL) < 0)
         return false;
     for (uint32_t i = 0; i < h->step_count; i++)
         if (v->steps[i].kind == ASH_STEP_SPLIT)

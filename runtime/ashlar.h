@@ -76,8 +76,9 @@ ASHLAR_API int ashlar_tokenize(const ashlar_model *model, const char *text, size
  * all of them. That takes a detokenizer. */
 ASHLAR_API int ashlar_detokenize(const ashlar_model *model, const int32_t *ids, size_t count, unsigned flags,
                                  char **text, size_t *bytes, ashlar_error *err);
-/* Ids one after another, with the flags of ashlar_detokenize: text comes out in whole characters, and all of it together
- * is what ashlar_detokenize gives. *text has no NUL after it and is valid until the next call. finish: what is left. */
+/* Ids one after another, with the flags of ashlar_detokenize: text comes out in whole characters, and all of it
+ * together is what ashlar_detokenize gives. *text has no NUL after it and is valid until the next call. finish: what is
+ * left. */
 ASHLAR_API int ashlar_detokenizer_new(const ashlar_model *model, unsigned flags, ashlar_detokenizer **out,
                                       ashlar_error *err);
 ASHLAR_API void ashlar_detokenizer_free(ashlar_detokenizer *detokenizer); /* before its model; NULL is fine */

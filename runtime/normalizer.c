@@ -113,7 +113,7 @@ static ash_status replace(const normal_step *s, ash_search *search, const uint8_
 {
     ash_scan scan = { 0 };
     size_t done = 0;
-    for (bool found = true; found;) {
+    for (bool found = size != 0; found;) { /* an empty text stays empty, as in the reference */
         ASH_TRY(ash_scan_next(&scan, search, s->pattern, text, size, &found, err));
         size_t end = found ? scan.start : size;
         ASH_TRY(ash_buffer_add(out, text + done, end - done, err));
@@ -129,7 +129,23 @@ static ash_status replace(const normal_step *s, ash_search *search, const uint8_
     return ASH_OK;
 }
 
-/* Small letters that are newer than utf8proc's tables would be added here; U+0130 is the one that becomes two. */
+/* Capitals that are newer than the Unicode 15 of utf8proc: from, to, and the first one's small letter. Where a range
+ * steps by 2 capitals and small letters take turns. */
+static uint32_t small(uint32_t code)
+{
+    static const struct { uint32_t first, last, small, step;
+    } later[] = {
+        { 0x1c89, 0x1c89, 0x1c8a, 1 }, { 0xa7cb, 0xa7cb, 0x264, 1 }, { 0xa7cc, 0xa7ce, 0xa7cd, 2 },
+        { 0xa7d2, 0xa7d4, 0xa7d3, 2 }, { 0xa7da, 0xa7da, 0xa7db, 1 }, { 0xa7dc, 0xa7dc, 0x19b, 1 },
+        { 0x10d50, 0x10d65, 0x10d70, 1 }, { 0x16ea0, 0x16eb8, 0x16ebb, 1 },
+    };
+    for (size_t i = 0; code >= later[0].first && i < sizeof later / sizeof *later; i++)
+        if (code >= later[i].first && code <= later[i].last && (code - later[i].first) % later[i].step == 0)
+            return later[i].small + (code - later[i].first);
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)code);
+}
+
+/* U+0130 is the one that becomes two. */
 static ash_status lowercase(const uint8_t *text, size_t size, ash_buffer *out, ash_error *err)
 {
     ASH_TRY(ash_buffer_reserve(out, size + size / 2 + 4, err));
@@ -144,7 +160,7 @@ static ash_status lowercase(const uint8_t *text, size_t size, ash_buffer *out, a
             bytes[0] = 'i', bytes[1] = 0xcc, bytes[2] = 0x87;
             n = 3;
         } else {
-            n = (size_t)utf8proc_encode_char(utf8proc_tolower((utf8proc_int32_t)code), bytes);
+            n = (size_t)utf8proc_encode_char((utf8proc_int32_t)small(code), bytes);
         }
         ASH_TRY(ash_buffer_add(out, bytes, n, err));
     }
@@ -216,7 +232,7 @@ ash_status ash_normalize(const ash_normalizer *n, ash_search *search, const uint
         ash_buffer next = { .most = most };
         if (n->steps[i].pattern)
             ash_search_text(search, i == 0 ? size : now.size);
-        const uint8_t *from = i == 0 ? text : now.bytes;
+        const uint8_t *from = i == 0 ? text : now.bytes ? now.bytes : (const uint8_t *)"";
         size_t from_size = i == 0 ? size : now.size;
         ash_status status = run_step(n, &n->steps[i], search, from, from_size, place, &next, err);
         free(now.bytes);

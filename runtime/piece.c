@@ -147,23 +147,18 @@ static size_t part_end(const uint8_t *piece, size_t size, size_t at)
 }
 
 /* With CUT_SPACE a piece falls into parts that each begin with a run of U+2581. No token and no symbol lies across a
- * part's begin. So no merge ever joins two symbols across it, whatever else has merged; the merges inside one part
- * depend on the symbols of that part alone; and of two merges in one part the order is the same whether other parts'
- * merges come between them or not. Hence the parts merged one by one give what the whole piece gives, but for an unk at
- * the joint, which fuses with an unk before it. */
+ * part's begin, and no symbol vanishes, which would make others adjacent. So no merge ever joins two symbols across it,
+ * whatever else has merged; the merges inside one part depend on the symbols of that part alone; and of two merges in
+ * one part the order is the same whether other parts' merges come between them or not. Hence the parts merged one by
+ * one give what the whole piece gives. Unks do not fuse across: a part begins with a token. */
 ash_status ash_piece(ash_pieces *p, const uint8_t *piece, size_t size, ash_ids *ids, ash_error *err)
 {
     const ash_vocab_header *h = p->vocab->header;
     if (!(h->flags & ASH_VOCAB_CUT_SPACE))
         return one(p, piece, size, ids, err);
-    size_t from = ids->count;
     for (size_t at = 0, end; at < size; at = end) {
-        size_t joint = ids->count;
         end = part_end(piece, size, at);
         ASH_TRY(one(p, piece + at, end - at, ids, err));
-        if (h->flags & ASH_VOCAB_FUSE_UNK && joint > from && ids->count > joint && ids->items[joint] == h->unk &&
-            ids->items[joint - 1] == h->unk)
-            memmove(ids->items + joint, ids->items + joint + 1, (--ids->count - joint) * sizeof *ids->items);
     }
     return ASH_OK;
 }

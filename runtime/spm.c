@@ -62,7 +62,7 @@ static uint32_t split(const ash_pieces *p, const uint8_t *piece, uint32_t size, 
     return n;
 }
 
-/* The ids of one tree: its token, or what an UNUSED token was put together from. `stack` has room for all characters. */
+/* The ids of one tree: its token, or what an UNUSED token was put together from. `stack` has room for all of them. */
 static ash_status emit(const ash_vocab *v, const uint8_t *piece, const uint32_t *ends, const tree *made,
                        uint32_t characters, uint32_t root, uint32_t *stack, size_t from, ash_ids *ids, ash_error *err)
 {

@@ -64,8 +64,8 @@ typedef struct ash_utf8_stream {
     uint8_t held[8];
     uint32_t held_bytes;
 } ash_utf8_stream;
-/* Adds a token's bytes; *out (room for size + 8) gets what is complete; returns its length. Broken sequences pass as they are
- * as soon as it is sure that they cannot be completed. */
+/* Adds a token's bytes; *out (room for size + 8) gets what is complete; returns its length. Broken sequences pass as
+ * they are as soon as it is sure that they cannot be completed. */
 size_t ash_utf8_push(ash_utf8_stream *s, const char *bytes, size_t size, char *out);
 size_t ash_utf8_flush(ash_utf8_stream *s, char out[8]); /* what is left, at the end */
 

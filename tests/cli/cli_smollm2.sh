@@ -78,6 +78,15 @@ ash bench "$model" --pp 32 --tg 4 --repeat 1 --json
 check "bench --json" python3 -c '
 import json,sys; d=json.loads(sys.argv[1])
 for k in ("load_to_first_logits_s","pp_tok_s","tg_tok_s","tg_gb_s","peak_rss_mib"): assert d[k]>0, k' "$out"
+ash bench "$model" --tokenizer --text "$TEST_TMP/readme" --repeat 1 --json
+check "bench --tokenizer --json" python3 -c '
+import json,sys; d=json.loads(sys.argv[1]); assert d["bytes"]==3000 and 300<d["tokens"]<3000
+for k in ("encode_mb_s","encode_mtok_s","decode_mb_s","decode_mtok_s"): assert d[k]>0, k' "$out"
+: >"$TEST_TMP/nothing"
+ash bench "$model" --tokenizer --text "$TEST_TMP/nothing"
+check "bench --tokenizer without a text: exit 1, one line" failed_with 1 "is empty"
+ash bench "$model" --text "$TEST_TMP/readme"
+check "bench --text without --tokenizer: exit 2" failed_with 2 "--tokenizer"
 
 # A conversion that is interrupted leaves nothing behind.
 rm -f "$TEST_TMP/partial.ashlar"

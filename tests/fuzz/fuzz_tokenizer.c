@@ -58,7 +58,8 @@ static void use(const uint8_t *section, size_t size, const uint8_t *text, size_t
         ash_decoding *all, *each;
         const char *part, *rest;
         size_t part_size, rest_size, at = 0;
-        MUST(ash_decoding_new(t, flags & 3, &all, &err) == ASH_OK && ash_decoding_new(t, flags & 3, &each, &err) == ASH_OK);
+        MUST(ash_decoding_new(t, flags & 3, &all, &err) == ASH_OK);
+        MUST(ash_decoding_new(t, flags & 3, &each, &err) == ASH_OK);
         count = count < 4096 ? count : 4096;
         if (ash_decoding_push(all, ids, count, &part, &part_size, &err) == ASH_OK) {
             char *whole = malloc(part_size + 1);

@@ -1,4 +1,4 @@
-/* Small TOKN sections, built through ash_vocab_build: for tests and fuzzers that use and damage them. No cmocka here. */
+/* Small TOKN sections, built through ash_vocab_build, for tests and fuzzers that use and damage them. No cmocka here. */
 #ifndef ASHLAR_TESTS_SUPPORT_MAKE_VOCAB_H
 #define ASHLAR_TESTS_SUPPORT_MAKE_VOCAB_H
 
