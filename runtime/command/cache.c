@@ -1,6 +1,5 @@
 /* From what a user names to an .ashlar that can be opened, by way of the cache; the contract is in cache.h. */
 #include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +32,8 @@ static void on_begin(void *context, uint64_t bytes)
 {
     const conversion *c = context;
     char size[32];
-    fprintf(stderr, "converting %s once%s, into %s (%s)\n", c->source->path, c->again, c->output, bytes_text(bytes, size));
+    fprintf(stderr, "converting %s once%s, into %s (%s)\n", c->source->path, c->again, c->output,
+            bytes_text(bytes, size));
 }
 
 /* What may help against a cache that cannot be written, behind an error that names one of its files. */
@@ -97,8 +97,8 @@ static ash_status convert(const cache_source *source, const cache_slot *slot, as
     ASH_TRY(cache_slot_remove(slot, false, &freed, err));
     handle_interrupt();
     progress_start(&c.p, "convert");
-    const ash_convert_options options = { .type = ASH_TYPE_KEEP, .force = true, .progress = on_progress, .note = on_note,
-                                          .begin = on_begin, .context = &c };
+    const ash_convert_options options = { .type = ASH_TYPE_KEEP, .force = true, .progress = on_progress,
+                                          .note = on_note, .begin = on_begin, .context = &c };
     ash_status status = ash_convert(source->path, c.output, &options, NULL, err);
     progress_end(&c.p);
     if (status == ASH_OK)
@@ -122,22 +122,21 @@ static bool is_current(const cache_source *source, const cache_slot *slot)
     return current;
 }
 
-/* Under a shared lock, where there can be one; *lock keeps it. `made`: the folder can be written, as far as is known. */
+/* *lock: shared, as long as the caller holds it; -1 where there can be none. `made`: whether the folder is there to be
+ * written; a cache that can only be read still gives what it has. */
 static ash_status find_or_convert(const cache_source *source, const cache_slot *slot, ash_status made, int *lock,
                                   ash_error *err)
 {
     char what[ASH_ERROR_MAX];
     snprintf(what, sizeof what, "another ashlar converts %s", source->path);
-    ash_status status = made;
-    if (status == ASH_OK)
-        status = cache_slot_lock(slot, LOCK_SH, what, lock, err);
-    if (status == ASH_E_CANCELLED || is_current(source, slot)) /* also in a cache that can only be read */
-        return status == ASH_E_CANCELLED ? status : ASH_OK;
+    ash_status status = made == ASH_OK ? cache_slot_lock(slot, LOCK_SH, what, lock, err) : made;
+    if (status != ASH_E_CANCELLED && is_current(source, slot))
+        return ASH_OK;
     ASH_TRY(status);
     if (*lock >= 0)
         close(*lock);
     ASH_TRY(cache_slot_lock(slot, LOCK_EX, what, lock, err));
-    if (!is_current(source, slot))
+    if (!is_current(source, slot)) /* another process may have been faster */
         ASH_TRY(convert(source, slot, err));
     if (*lock >= 0)
         flock(*lock, LOCK_SH);

@@ -6,17 +6,18 @@
  *   NAME-<16 hex>.source   "ashlar cache 1 KEY HEADER\n", then the source's path to the end; its mtime is the last use
  *   NAME-<16 hex>.lock     locked (flock) shared while a conversion is being opened, alone while one is made or removed
  *
- * KEY says what the conversion was made of and by: for every file that a conversion reads, its name, the path behind its
- * links, size, mtime in nanoseconds and three samples of 4 KiB (first, middle, last); and the versions of program,
+ * KEY says what the conversion was made of and by: for every file that a conversion reads, its name, the path behind
+ * its links, size, mtime in nanoseconds and three samples of 4 KiB (first, middle, last); and the versions of program,
  * converter, container, tokenizer section and layouts. Hashing whole files would cost seconds for each start of a large
- * model. Not part of it: inode and device numbers, which change at each mount of FAT and of many network and FUSE
- * file systems. A change that keeps path, size, mtime and all samples goes unnoticed: an edit in place, between the
- * samples, by a program that sets the old time again. HEADER is the hash in the .ashlar's header, which covers the whole
- * file: a record beside another conversion than its own is no record.
+ * model. Not part of it: inode and device numbers, which change at each mount of FAT and of many network and FUSE file
+ * systems. A change that keeps path, size, mtime and all samples goes unnoticed: an edit in place, between the samples,
+ * by a program that sets the old time again. HEADER is the hash in the .ashlar's header, which covers the whole file: a
+ * record beside another conversion than its own is no record.
  *
- * One slot a source: a source that has changed, or a program of another version, replaces what is there, so that nothing
- * is left behind. A conversion appears under its name only when it is complete; what a killed one leaves is removed by
- * the next for this source, and by `ashlar cache clear`. Who has mapped a conversion keeps it when it is replaced or removed.
+ * One slot a source: a source that has changed, or a program of another version, replaces what is there, so that
+ * nothing is left behind. A conversion appears under its name only when it is complete; what a killed one leaves is
+ * removed by the next for this source, and by `ashlar cache clear`. Who has mapped a conversion keeps it when it is
+ * replaced or removed.
  */
 #ifndef ASHLAR_COMMAND_CACHE_H
 #define ASHLAR_COMMAND_CACHE_H
@@ -81,8 +82,8 @@ ash_status cache_folder(char **out, ash_error *err);
 ash_status cache_make_folder(const char *folder, ash_error *err);
 ash_status cache_slot_open(const char *folder, const char *name, cache_slot *out, ash_error *err);
 void cache_slot_free(cache_slot *s); /* zeroed is fine */
-/* True when `file` is one of a slot's files, whose name is then in `slot`; *entry: it is the conversion, *temporary: it is
- * what a writer left or still writes. */
+/* True when `file` is one of a slot's files, whose name is then in `slot`; *entry: it is the conversion, *temporary: it
+ * is what a writer left or still writes. */
 bool cache_slot_of(const char *file, char slot[CACHE_SLOT_MAX], bool *entry, bool *temporary);
 
 /* False when there is no record, or none that fits the conversion beside it, which opens (its data are not read). */

@@ -33,13 +33,13 @@ ash_status cache_folder(char **out, ash_error *err)
     if (!base || base[0] != '/')
         base = getenv("HOME"), more = ".cache/ashlar";
     if (!base || base[0] != '/')
-        return ash_fail(err, ASH_E_ARGUMENT, "no folder to keep converted models in, as neither XDG_CACHE_HOME nor HOME "
-                        "names one: set one of them, or convert with 'ashlar convert SRC -o OUT.ashlar'");
+        return ash_fail(err, ASH_E_ARGUMENT, "no folder to keep converted models in, as neither XDG_CACHE_HOME nor "
+                        "HOME names one: set one of them, or convert with 'ashlar convert SRC -o OUT.ashlar'");
     *out = ash_path_join(base, more);
     return *out ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", base);
 }
 
-/* Who creates a folder first does not matter. One above it that cannot be created may be there: the last one decides. */
+/* Who creates a folder first does not matter. One above it that cannot be created may exist: the last one decides. */
 ash_status cache_make_folder(const char *folder, ash_error *err)
 {
     char *path = strdup(folder);

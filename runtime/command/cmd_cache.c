@@ -18,7 +18,8 @@ typedef struct item {
     cache_slot slot;
     char *source;      /* NULL: no record, so unknown */
     const char *state; /* "current", "changed", "gone" (of the source); "unfinished" */
-    uint64_t bytes;    /* of the conversion and temporary files */
+    bool there;        /* there is a conversion, or a part of one: not a lock alone */
+    uint64_t bytes;    /* of them */
     time_t used;
 } item;
 
@@ -77,6 +78,7 @@ static ash_status add_file(listing *l, const char *file, ash_error *err)
     ASH_TRY(add_slot(l, slot, &it, err));
     char *path = ash_path_join(l->folder, file);
     if (path && (entry || temporary) && lstat(path, &st) == 0) {
+        it->there = true;
         it->bytes += (uint64_t)st.st_size;
         it->used = st.st_mtime > it->used ? st.st_mtime : it->used;
     }
@@ -146,7 +148,7 @@ static void print_json(const listing *l)
     cJSON_AddItemToObject(root, "conversions", all);
     for (size_t i = 0; i < l->count; i++) {
         const item *it = &l->items[i];
-        if (it->bytes == 0) /* a lock alone */
+        if (!it->there)
             continue;
         char when[32];
         struct tm utc;
@@ -174,7 +176,7 @@ static void print_text(const listing *l)
     size_t shown = 0;
     for (size_t i = 0; i < l->count; i++) {
         const item *it = &l->items[i];
-        if (it->bytes == 0)
+        if (!it->there)
             continue;
         struct tm here;
         strftime(when, sizeof when, "%Y-%m-%d %H:%M", localtime_r(&it->used, &here));
@@ -256,7 +258,7 @@ static int clear_some(listing *l, const char *const *files, bool gone, size_t *r
         else if (clear_item(it, freed, &err) != ASH_OK)
             code = fail_with(&err);
         else
-            *removed += it->bytes != 0, it->bytes = 0;
+            *removed += it->there, it->there = false;
     }
     for (size_t i = 0; !files[0] && i < l->count; i++) {
         item *it = &l->items[i];
@@ -265,7 +267,7 @@ static int clear_some(listing *l, const char *const *files, bool gone, size_t *r
         if (clear_item(it, freed, &err) != ASH_OK)
             code = fail_with(&err);
         else
-            *removed += it->bytes != 0;
+            *removed += it->there;
     }
     return code;
 }

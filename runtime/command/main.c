@@ -30,7 +30,8 @@ static void print_help(FILE *out)
     fputs("ashlar: convert language models once, start them at once\n\nusage: ashlar VERB ...\n\n", out);
     for (int i = 0; i < VERBS; i++)
         fprintf(out, "  %-12s %s\n", verbs[i].name, verbs[i].summary);
-    fputs("\n'ashlar VERB --help' explains a verb; 'ashlar --version' prints the version.\n"
+    fputs("\nA model FILE is an .ashlar; or a GGUF or a Hugging Face folder, which is converted once, into the cache.\n"
+          "'ashlar VERB --help' explains a verb; 'ashlar --version' prints the version.\n"
           "Exit codes: 0 done, 1 failed, 2 wrong usage.\n", out);
 }
 
