@@ -185,9 +185,11 @@ class Chat:
         return False
 
     def ends(self):
-        """The exit code."""
-        while self.read(TIMEOUT):
-            pass
+        """The exit code; of a chat that goes on, the signal that ends it here."""
+        end = time.monotonic() + TIMEOUT
+        while self.read(1):
+            if time.monotonic() > end:
+                os.kill(self.pid, signal.SIGKILL)
         self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.close(self.fd)
         return self.code
@@ -278,6 +280,13 @@ def interrupts():
     c.send(CTRL_C)
     out = c.wait(PROMPT)
     check("Ctrl+C at an empty prompt says what another does", "again leaves" in out, out)
+    c.send("dropped")
+    c.wait("dropped")
+    c.send(CTRL_C)
+    c.wait(PROMPT)
+    c.send(CTRL_C)
+    out = c.wait(PROMPT)
+    check("  a line that is dropped between them forgets the first", "again leaves" in out, out)
     out = c.say("/stats")
     c.send(CTRL_C)
     out = c.wait(PROMPT)
@@ -401,8 +410,9 @@ def history():
     check("the history of this chat", c.screen(f"> remember {WIDE}"), c.output()[-200:])
     c.send(CTRL_C)
     c.wait(PROMPT)
+    before = stat.S_IMODE(os.stat(path).st_mode)
     c.leave()
-    check("the history's file is its owner's alone", stat.S_IMODE(os.stat(path).st_mode) == 0o600)
+    check("the history's file is its owner's alone", before == stat.S_IMODE(os.stat(path).st_mode) == 0o600)
     c = Chat("-n", "4")
     c.send(UP + UP + UP)
     check("the history of the chat before", c.screen(f"> remember {WIDE}"), c.output()[-200:])
