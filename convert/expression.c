@@ -10,7 +10,8 @@
  *   (?m: )    the dot matches newlines, (?s: ) in PCRE2
  *   x{,n}     at most n (PCRE2: literal);  x{1,n}+  a repeated group (PCRE2: possessive)
  *   (?i)      only where a group begins: elsewhere it would capture the alternatives after it
- *   [a&&b], [a[b]], [[:alpha:]]   refused
+ *   [a[^b]] [a&&[^b]]   alternatives and look-ahead: (?:[a]|[^b]), (?:(?=[a])[^b])
+ *   [[:alpha:]]   refused
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <ctype.h>
@@ -30,15 +31,19 @@ typedef struct translation {
     size_t size, at;
     char *out;
     size_t used, room;
-    bool no_memory;
+    bool no_memory, too_long;
     bool group_start; /* nothing of the current group was read yet */
     ash_error *err;
 } translation;
 
 static void put(translation *t, const char *text, size_t size)
 {
-    if (t->no_memory)
+    if (t->no_memory || t->too_long)
         return;
+    if (t->used + size > 2 * ASH_VOCAB_PATTERN_MAX) { /* one escape can be kilobytes of ranges */
+        t->too_long = true;
+        return;
+    }
     if (t->room - t->used < size + 1) {
         size_t room = 2 * t->room + size + 64;
         char *out = realloc(t->out, room);
@@ -55,6 +60,17 @@ static void put(translation *t, const char *text, size_t size)
 }
 
 static void puts_to(translation *t, const char *text) { put(t, text, strlen(text)); }
+
+/* Text in front of what was put from `at` on. */
+static void insert(translation *t, size_t at, const char *text)
+{
+    size_t n = strlen(text), behind = t->used - at;
+    put(t, text, n);
+    if (t->no_memory || t->too_long)
+        return;
+    memmove(t->out + at + n, t->out + at, behind);
+    memcpy(t->out + at, text, n);
+}
 
 /* What later versions of Unicode added to a category. */
 static void put_later(translation *t, const char *category)
@@ -274,31 +290,88 @@ static ash_status escape(translation *t, bool in_class)
     return ASH_OK;
 }
 
-static ash_status class(translation *t)
+/* A set that may be empty: nothing is left of it then. */
+static void close_set(translation *t, size_t from)
 {
-    size_t start = t->at++;
-    puts_to(t, "[");
-    if (peek(t, 0) == '^') {
-        puts_to(t, "^");
-        t->at++;
+    if (t->no_memory || t->too_long)
+        return;
+    if (t->used == from + 1)
+        t->out[--t->used] = '\0';
+    else
+        puts_to(t, "]");
+}
+
+/* Ends one side of &&, which began at `from` and whose last set began at `set`. */
+static ash_status close_operand(translation *t, size_t from, size_t set, bool alternatives)
+{
+    close_set(t, set);
+    if (t->no_memory || t->too_long)
+        return ASH_OK;
+    if (alternatives) {
+        if (t->out[t->used - 1] == '|')
+            t->out[--t->used] = '\0';
+        insert(t, from, "(?:");
+        puts_to(t, ")");
     }
+    return t->used == from ? refuse(t, "empty class") : ASH_OK;
+}
+
+/* One character of a class. Sets stay sets; what sets cannot say becomes alternatives and look-ahead. */
+static ash_status class(translation *t, int depth)
+{
+    size_t start = t->at++, from = t->used, operand = from, set = from;
+    bool negated = peek(t, 0) == '^', alternatives = false, several = false, complex = false;
+    t->at += negated;
+    if (depth > 8)
+        return refuse(t, "deeply nested class");
+    puts_to(t, "[");
     for (bool first = true; t->at < t->size; first = false) {
         char c = t->in[t->at];
         if (c == ']' && !first) {
-            puts_to(t, "]");
             t->at++;
+            ASH_TRY(close_operand(t, operand, set, alternatives));
+            complex |= alternatives || several;
+            if (!complex) {
+                if (negated)
+                    insert(t, from + 1, "^");
+            } else if (negated) {
+                insert(t, from, "(?:(?!");
+                puts_to(t, ")(?s:.))");
+            } else if (several) {
+                insert(t, from, "(?:");
+                puts_to(t, ")");
+            }
             return ASH_OK;
         }
         if (c == '\\') {
             ASH_TRY(escape(t, true));
             continue;
         }
-        if (c == '[')
-            return refuse(t, peek(t, 1) == ':' ? "POSIX class" : "class inside a class");
-        if (c == '&' && peek(t, 1) == '&')
-            return refuse(t, "intersection of classes");
-        put(t, &c, 1);
-        t->at++;
+        if (c == '[' && peek(t, 1) == ':')
+            return refuse(t, "POSIX class");
+        if (c == '[') {
+            bool any = t->used != set + 1;
+            close_set(t, set);
+            puts_to(t, any ? "|" : "");
+            ASH_TRY(class(t, depth + 1));
+            puts_to(t, "|");
+            alternatives = true;
+        } else if (c == '&' && peek(t, 1) == '&') {
+            t->at += 2;
+            ASH_TRY(close_operand(t, operand, set, alternatives));
+            insert(t, operand, "(?=");
+            puts_to(t, ")");
+            several = true;
+            complex |= alternatives;
+            alternatives = false;
+            operand = t->used;
+        } else {
+            put(t, &c, 1);
+            t->at++;
+            continue;
+        }
+        set = t->used;
+        puts_to(t, "[");
     }
     t->at = start;
     return refuse(t, "unclosed class");
@@ -399,7 +472,7 @@ static ash_status translate(translation *t)
         if (c == '\\') {
             ASH_TRY(escape(t, false));
         } else if (c == '[') {
-            ASH_TRY(class(t));
+            ASH_TRY(class(t, 0));
         } else if (c == '(') {
             ASH_TRY(group(t, at_start));
         } else if (c == '{') {
@@ -423,9 +496,9 @@ ash_status ash_expression_translate(const char *text, size_t size, char **out, s
     size_t where = 0;
     if (status == ASH_OK && t.no_memory)
         status = ash_fail(err, ASH_E_MEMORY, "no memory for an expression of %zu bytes", size);
-    if (status == ASH_OK && t.used > ASH_VOCAB_PATTERN_MAX)
-        status = ash_fail(err, ASH_E_LIMIT, "an expression of %zu bytes, at most %u are taken", t.used,
-                          ASH_VOCAB_PATTERN_MAX);
+    if (status == ASH_OK && (t.too_long || t.used > ASH_VOCAB_PATTERN_MAX))
+        status = ash_fail(err, ASH_E_LIMIT, "an expression of %zu bytes is, written out, longer than the %u that are taken",
+                          size, ASH_VOCAB_PATTERN_MAX);
     if (status == ASH_OK && !compiles(t.out, t.used, &code, &where)) {
         PCRE2_UCHAR message[160];
         pcre2_get_error_message(code, message, sizeof message);

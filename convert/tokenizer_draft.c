@@ -1,4 +1,5 @@
 /* The vocabulary under import: texts to ids, the byte-level alphabet, and the hand-over to the section's builder. */
+#include <float.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,6 +53,7 @@ static bool alphabet_decode(const alphabet *a, const char *text, size_t size, ui
 ash_status ash_draft_init(ash_draft *d, uint64_t token_count, uint64_t added_max, ash_error *err)
 {
     memset(d, 0, sizeof *d);
+    d->model = ASH_VOCAB_BYTE_BPE;
     d->bos = d->eos = d->pad = d->unk = -1;
     if (token_count == 0 || token_count > ASH_VOCAB_TOKENS_MAX || added_max > ASH_VOCAB_ADDED_MAX)
         return ash_fail(
@@ -66,7 +68,7 @@ ash_status ash_draft_init(ash_draft *d, uint64_t token_count, uint64_t added_max
     d->tokens = calloc(token_count, sizeof *d->tokens);
     d->map = malloc(slots * sizeof *d->map);
     d->added = malloc((added_max + 1) * sizeof *d->added);
-    d->owned = malloc((ASH_VOCAB_STEPS_MAX + 1) * sizeof *d->owned);
+    d->owned = malloc(2 * ASH_VOCAB_STEPS_MAX * sizeof *d->owned);
     if (!d->tokens || !d->map || !d->added || !d->owned) {
         ash_draft_free(d);
         return ash_fail(err, ASH_E_MEMORY, "no memory for a vocabulary of %llu tokens",
@@ -179,42 +181,93 @@ ash_status ash_draft_added(ash_draft *d, uint32_t id, uint32_t flags, ash_error 
     return ASH_OK;
 }
 
-ash_status ash_draft_step(ash_draft *d, uint16_t kind, uint16_t behaviour, uint32_t flags, char *text, size_t size,
-                          ash_error *err)
+int ash_draft_byte(const char *text, size_t size)
 {
-    if (d->step_count == ASH_VOCAB_STEPS_MAX || size > ASH_VOCAB_PATTERN_MAX) {
-        free(text);
-        return ash_fail(err, ASH_E_LIMIT, "more than %u steps before the model, or an expression of more than %u bytes",
-                        ASH_VOCAB_STEPS_MAX, ASH_VOCAB_PATTERN_MAX);
+    if (size != 6 || memcmp(text, "<0x", 3) != 0 || text[5] != '>')
+        return -1;
+    int byte = 0;
+    for (size_t i = 3; i < 5; i++) {
+        char c = text[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'F')))
+            return -1;
+        byte = 16 * byte + (c <= '9' ? c - '0' : c - 'A' + 10);
     }
-    if (text)
-        d->owned[d->owned_count++] = text;
-    d->steps[d->step_count++] = (ash_vocab_source_step){ .kind = kind, .behaviour = behaviour, .flags = flags,
-                                                         .text = text, .size = (uint32_t)size };
+    return byte;
+}
+
+void ash_draft_unk_score(ash_draft *d, bool all)
+{
+    double low = DBL_MAX;
+    for (uint32_t i = 0; i < d->token_count; i++) {
+        const ash_draft_token *t = &d->tokens[i];
+        if (t->text && t->model && (all || t->type == ASH_TOKEN_NORMAL) && t->score < low)
+            low = t->score;
+    }
+    d->unk_score = (low == DBL_MAX ? 0 : low) - 10;
+}
+
+/* ---- steps ---- */
+
+static ash_status own(ash_draft *d, const char **text, uint32_t size, ash_error *err)
+{
+    if (!*text)
+        return ASH_OK;
+    char *copy = malloc((size_t)size + 1);
+    if (!copy)
+        return ash_fail(err, ASH_E_MEMORY, "no memory for a text of %u bytes", size);
+    memcpy(copy, *text, size);
+    copy[size] = '\0';
+    d->owned[d->owned_count++] = copy;
+    *text = copy;
     return ASH_OK;
+}
+
+ash_status ash_draft_step(ash_draft *d, const ash_vocab_source_step *step, ash_error *err)
+{
+    bool map = step->kind == ASH_STEP_CHARSMAP || step->kind == ASH_STEP_SPM;
+    uint32_t most = map ? ASH_DRAFT_CHARSMAP_MAX : ASH_VOCAB_PATTERN_MAX;
+    if (d->step_count == ASH_VOCAB_STEPS_MAX || step->size > most || step->second_size > ASH_VOCAB_PATTERN_MAX)
+        return ash_fail(err, ASH_E_LIMIT, "more than %u steps around the model, or one with a text of more than %u bytes",
+                        ASH_VOCAB_STEPS_MAX, most);
+    ash_vocab_source_step *s = &d->steps[d->step_count];
+    *s = *step;
+    ASH_TRY(own(d, &s->text, s->size, err));
+    ASH_TRY(own(d, &s->second, s->second_size, err));
+    d->step_count++;
+    return ASH_OK;
+}
+
+ash_status ash_draft_expression_step(ash_draft *d, const ash_vocab_source_step *step, ash_error *err)
+{
+    ash_vocab_source_step s = *step;
+    char *text;
+    size_t size;
+    ASH_TRY(ash_expression_translate(step->text, step->size, &text, &size, err));
+    s.text = text;
+    s.size = (uint32_t)size;
+    ash_status status = ash_draft_step(d, &s, err);
+    free(text);
+    return status;
 }
 
 ash_status ash_draft_split(ash_draft *d, const char *expression, bool literal, uint16_t behaviour, bool invert,
                            ash_error *err)
 {
-    uint32_t flags = (literal ? ASH_STEP_LITERAL : 0) | (invert ? ASH_STEP_INVERT : 0);
     size_t size = strlen(expression);
-    char *text = NULL;
-    if (literal) {
-        text = strdup(expression);
-        if (!text)
-            return ash_fail(err, ASH_E_MEMORY, "no memory for a text of %zu bytes", size);
-    } else {
-        ASH_TRY(ash_expression_translate(expression, size, &text, &size, err));
-    }
-    return ash_draft_step(d, ASH_STEP_SPLIT, behaviour, flags, text, size, err);
+    ash_vocab_source_step s = {
+        .kind = ASH_STEP_SPLIT,
+        .behaviour = behaviour,
+        .flags = (literal ? ASH_STEP_LITERAL : 0) | (invert ? ASH_STEP_INVERT : 0),
+        .text = expression,
+        .size = (uint32_t)(size < UINT32_MAX ? size : UINT32_MAX),
+    };
+    return literal ? ash_draft_step(d, &s, err) : ash_draft_expression_step(d, &s, err);
 }
 
 /* ---- to the section ---- */
 
-static ash_status byte_tokens(const ash_draft *d, const alphabet *a, ash_vocab_source *s, ash_error *err)
+static void alphabet_bytes(const ash_draft *d, const alphabet *a, int32_t *ids)
 {
-    bool missing = false;
     for (unsigned b = 0; b < 256; b++) {
         unsigned code = a->code[b];
         char text[2] = { (char)code };
@@ -225,13 +278,75 @@ static ash_status byte_tokens(const ash_draft *d, const alphabet *a, ash_vocab_s
             size = 2;
         }
         int32_t id = ash_draft_find(d, text, size);
-        s->byte_ids[b] = id >= 0 && d->tokens[id].model ? id : -1;
-        missing |= s->byte_ids[b] < 0;
+        ids[b] = id >= 0 && d->tokens[id].model ? id : -1;
     }
-    if (missing && d->fuse_unk && d->unk >= 0)
+}
+
+/* The first token of each byte. */
+static void spelled_bytes(const ash_draft *d, int32_t *ids)
+{
+    for (uint32_t i = 0; i < d->token_count; i++) {
+        int byte = d->tokens[i].text && d->tokens[i].model ? ash_draft_byte(d->tokens[i].text, d->tokens[i].size) : -1;
+        if (byte >= 0 && ids[byte] < 0)
+            ids[byte] = (int32_t)i;
+    }
+}
+
+static ash_status byte_tokens(const ash_draft *d, const alphabet *a, ash_vocab_source *s, ash_error *err)
+{
+    memset(s->byte_ids, 0xff, sizeof s->byte_ids);
+    if (d->model != ASH_VOCAB_BYTE_BPE) {
+        if (d->flags & ASH_VOCAB_BYTE_FALLBACK)
+            spelled_bytes(d, s->byte_ids);
+        return ASH_OK;
+    }
+    alphabet_bytes(d, a, s->byte_ids);
+    bool missing = false;
+    for (unsigned b = 0; b < 256; b++)
+        missing |= s->byte_ids[b] < 0;
+    if (missing && (d->flags & ASH_VOCAB_FUSE_UNK) && d->unk >= 0)
         return ash_fail(err, ASH_E_UNSUPPORTED,
                         "model.fuse_unk with a vocabulary that lacks single bytes is not supported");
+    if (missing && (d->flags & ASH_VOCAB_BYTE_FALLBACK))
+        return ash_fail(err, ASH_E_UNSUPPORTED,
+                        "model.byte_fallback with a byte-level vocabulary that lacks single bytes is not supported");
+    s->flags &= ~(uint32_t)(ASH_VOCAB_FUSE_UNK | ASH_VOCAB_BYTE_FALLBACK);
     return ASH_OK;
+}
+
+/* Token i for the builder. *raw: room for as many bytes as its text has; moves on by those that are used. */
+static ash_vocab_source_token source_token(const ash_draft *d, const alphabet *a, uint32_t i, uint8_t **raw)
+{
+    const ash_draft_token *t = &d->tokens[i];
+    ash_vocab_source_token out = { (const uint8_t *)t->text, t->size, 0, t->type, t->score };
+    if (!t->text) {
+        out.type = ASH_TOKEN_UNUSED;
+        return out;
+    }
+    if (t->added)
+        out.flags = ASH_TOKEN_ADDED | (t->special ? ASH_TOKEN_SPECIAL : 0);
+    uint32_t size = 0;
+    bool usable = t->model && !t->special;
+    if (d->model == ASH_VOCAB_BYTE_BPE) {
+        bool decodes = alphabet_decode(a, t->text, t->size, *raw, &size);
+        bool same = decodes && size == t->size && memcmp(*raw, t->text, size) == 0;
+        if (usable && (t->added ? same : decodes))
+            out.flags |= ASH_TOKEN_MODEL;
+        if (!decodes || t->added)
+            return out;
+    } else {
+        int byte = t->type == ASH_TOKEN_BYTE && !t->added ? ash_draft_byte(t->text, t->size) : -1;
+        if (usable && byte < 0)
+            out.flags |= ASH_TOKEN_MODEL;
+        if (byte < 0)
+            return out;
+        **raw = (uint8_t)byte;
+        size = 1;
+    }
+    out.bytes = *raw;
+    out.size = size;
+    *raw += size;
+    return out;
 }
 
 ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err)
@@ -239,8 +354,9 @@ ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err)
     alphabet a;
     alphabet_make(&a);
     ash_vocab_source s = {
-        .model = ASH_VOCAB_BYTE_BPE,
+        .model = d->model,
         .flags = d->flags,
+        .unk_score = d->model == ASH_VOCAB_UNIGRAM ? d->unk_score : 0,
         .bos = d->bos,
         .eos = d->eos,
         .pad = d->pad,
@@ -266,23 +382,8 @@ ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err)
         return ash_fail(err, ASH_E_MEMORY, "no memory for a vocabulary of %u tokens", d->token_count);
     }
     uint8_t *at = raw;
-    for (uint32_t i = 0; i < d->token_count; i++) {
-        const ash_draft_token *t = &d->tokens[i];
-        uint32_t size = 0;
-        tokens[i] =
-            (ash_vocab_source_token) { (const uint8_t *)t->text, t->size, 0, t->text ? t->type : ASH_TOKEN_UNUSED, 0 };
-        if (t->added)
-            tokens[i].flags = ASH_TOKEN_ADDED | (t->special ? ASH_TOKEN_SPECIAL : 0);
-        bool decodes = t->text && alphabet_decode(&a, t->text, t->size, at, &size);
-        bool same = decodes && size == t->size && memcmp(at, t->text, size) == 0;
-        if (t->model && !t->special && (t->added ? same : decodes))
-            tokens[i].flags |= ASH_TOKEN_MODEL;
-        if (decodes && !t->added) {
-            tokens[i].bytes = at;
-            tokens[i].size = size;
-            at += size;
-        }
-    }
+    for (uint32_t i = 0; i < d->token_count; i++)
+        tokens[i] = source_token(d, &a, i, &at);
     s.tokens = tokens;
     ash_status status = ash_vocab_build(&s, &out->section, &out->size, err);
     free(tokens);

@@ -8,28 +8,31 @@
 typedef struct ash_draft_token {
     const char *text; /* as the source spells it; borrowed from the source; NULL: the id is unused */
     uint32_t size;
-    uint16_t type;    /* ash_token_type */
+    uint16_t type;    /* ash_token_type; BYTE: spelled <0x0A> */
     bool model;       /* in the model's vocabulary: merges may name it */
     bool added, special;
+    double score;
 } ash_draft_token;
 
 typedef struct ash_draft {
+    uint32_t model; /* ash_vocab_model; BYTE_BPE until the importer says otherwise */
     ash_draft_token *tokens;
     uint32_t token_count;
     uint32_t *map; /* token ids by text, open addressing, ASH_VOCAB_NONE: empty; model and added tokens alike */
     uint32_t map_mask;
     ash_vocab_source_merge *merges;
     uint32_t merge_count, merge_room;
-    ash_vocab_source_added *added; /* bytes: borrowed, or owned by `owned` */
+    ash_vocab_source_added *added; /* bytes: borrowed */
     uint32_t added_count, added_room;
     ash_vocab_source_step steps[ASH_VOCAB_STEPS_MAX];
     uint32_t step_count;
-    bool byte_level; /* a pre-tokenizer step turned bytes into the alphabet: nothing may follow it */
-    void **owned;
+    bool byte_level; /* a step turned bytes into the alphabet: nothing that looks at text may follow it */
+    void **owned;    /* the steps' texts */
     uint32_t owned_count;
     uint32_t flags; /* ASH_VOCAB_* of the header */
+    double unk_score;
     int32_t bos, eos, pad, unk;
-    bool last_duplicate, fuse_unk;
+    bool last_duplicate;
 } ash_draft;
 
 /* Room for ids 0 .. token_count - 1 and for added_max added tokens. */
@@ -38,28 +41,73 @@ void ash_draft_free(ash_draft *d);
 /* Fills an id that is still unused. replace: a text that is there already moves to the new id, else it is refused. */
 ash_status ash_draft_token_add(ash_draft *d, uint32_t id, ash_draft_token token, bool replace, ash_error *err);
 int32_t ash_draft_find(const ash_draft *d, const char *text, size_t size); /* or -1 */
+/* The byte that a spelling <0x0A> stands for, or -1. */
+int ash_draft_byte(const char *text, size_t size);
 /* The next rank: two spellings of the model's vocabulary whose concatenation is one as well. */
 ash_status ash_draft_merge(ash_draft *d, const char *left, size_t left_size, const char *right, size_t right_size,
                            ash_error *err);
 /* A token (its id is known) that is looked for in the text; ash_vocab_added flags. */
 ash_status ash_draft_added(ash_draft *d, uint32_t id, uint32_t flags, ash_error *err);
-/* Takes over `text` (malloc), also on failure. */
-ash_status ash_draft_step(ash_draft *d, uint16_t kind, uint16_t behaviour, uint32_t flags, char *text, size_t size,
-                          ash_error *err);
-/* A split at an expression in Oniguruma's syntax, as tokenizer.json writes it, or at a literal. */
+/* The next step; its texts are copied. */
+ash_status ash_draft_step(ash_draft *d, const ash_vocab_source_step *step, ash_error *err);
+/* The same with `text` an expression in Oniguruma's syntax, as tokenizer.json writes it. */
+ash_status ash_draft_expression_step(ash_draft *d, const ash_vocab_source_step *step, ash_error *err);
+/* A split at an expression in Oniguruma's syntax, or at a literal. */
 ash_status ash_draft_split(ash_draft *d, const char *expression, bool literal, uint16_t behaviour, bool invert,
                            ash_error *err);
-/* Undoes the byte-level alphabet, finds the single-byte tokens and builds the section. */
+/* UNIGRAM's unk_score as SentencePiece and the tokenizers library have it: 10 below the lowest score of the tokens of
+ * type NORMAL (of all of the model's with `all`). */
+void ash_draft_unk_score(ash_draft *d, bool all);
+/* Undoes the byte-level alphabet and the spelling of bytes, finds the single-byte tokens and builds the section. */
 ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err);
 
 #define ASH_GPT2_EXPRESSION "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define ASH_METASPACE "\xe2\x96\x81" /* U+2581 */
+/* Bounds on sources: bytes of one token, and of SentencePiece's precompiled map (its largest own one has 240 KiB). */
+#define ASH_DRAFT_TOKEN_MAX (1u << 20)
+#define ASH_DRAFT_CHARSMAP_MAX (1u << 24)
 
-/* tokenizer.json's normalizer, pre_tokenizer, post_processor and decoder into the draft (tokenizer_json_steps.c). */
+/* tokenizer.json's normalizer and pre_tokenizer (tokenizer_json_steps.c), post_processor and decoder
+ * (tokenizer_json_post.c) into the draft, in this order. */
 struct cJSON;
 ash_status ash_json_normalizer(ash_draft *d, const struct cJSON *item, ash_error *err);
 ash_status ash_json_pre_tokenizer(ash_draft *d, const struct cJSON *item, ash_error *err);
 ash_status ash_json_post_processor(ash_draft *d, const struct cJSON *item, ash_error *err);
-ash_status ash_json_decoder(const struct cJSON *item, ash_error *err);
+ash_status ash_json_decoder(ash_draft *d, const struct cJSON *item, ash_error *err);
+/* Whether a normalizer or a pre_tokenizer turns bytes into the alphabet. */
+bool ash_json_is_byte_level(const struct cJSON *item);
+/* What both files of steps say of an item that they do not execute: "WHAT "TYPE" is not supported by this version". */
+ash_status ash_json_refused(const char *what, const struct cJSON *item, ash_error *err);
+bool ash_json_is(const struct cJSON *item, const char *type); /* its "type" */
+/* The text of a key, which is one character. `what` is for the error. */
+ash_status ash_json_character(const struct cJSON *item, const char *what, const char *key, const char **out,
+                              ash_error *err);
+/* A Metaspace's character and ash_prepend. */
+ash_status ash_json_metaspace(const struct cJSON *item, const char *what, const char **replacement, uint16_t *prepend,
+                              ash_error *err);
+/* A Sequence deeper than this is refused as an unknown type is. */
+#define ASH_JSON_NESTING_MAX 8
+
+/* tokenizer_config.json and what lies beside it (tokenizer_config.c). The named tokens and add_bos/add_eos_token: */
+void ash_config_named(ash_draft *d, const struct cJSON *config);
+/* The ids that added_tokens_decoder may add: raises *count and adds to *added_count. */
+ash_status ash_config_count(const struct cJSON *config, uint64_t *count, uint64_t *added_count, ash_error *err);
+/* The added tokens of added_tokens_decoder that are not in the draft yet. keep: the ash_vocab_added flags to take. */
+ash_status ash_config_added(ash_draft *d, const struct cJSON *config, uint32_t keep, ash_error *err);
+/* One entry of such a list: `item` has content and flags. A token that is in the list already is passed over. */
+ash_status ash_config_token(ash_draft *d, uint32_t id, const struct cJSON *item, uint32_t keep, ash_error *err);
+uint32_t ash_config_flags(const struct cJSON *item);
+
+/* folder/tokenizer.model (tokenizer_model.c); `config` may be NULL. */
+ash_status ash_import_tokenizer_model(const char *folder, const struct cJSON *config, ash_vocab_import *out,
+                                      ash_error *err);
+/* The bytes of a tokenizer.model with the JSON of the files beside it, each of which may be NULL. */
+ash_status ash_import_tokenizer_model_bytes(const uint8_t *bytes, size_t size, const struct cJSON *config,
+                                            const struct cJSON *added, const struct cJSON *special,
+                                            ash_vocab_import *out, ash_error *err);
+/* The parsed tokenizer.json, with tokenizer_config.json or NULL. */
+ash_status ash_import_tokenizer_json(const struct cJSON *root, const struct cJSON *config, ash_vocab_import *out,
+                                     ash_error *err);
 
 /* The steps of a tokenizer.ggml.pre name (pretokenizers.c); an unknown name is refused with the list of the known. */
 ash_status ash_draft_pretokenizer(ash_draft *d, const char *name, size_t size, ash_error *err);
