@@ -19,14 +19,12 @@ uint32_t ash_config_flags(const cJSON *item)
 
 /* ---- named tokens ---- */
 
-/* "bos_token": a string, or an object with "content". *out stays where there is none. */
-static void named_token(const ash_draft *d, const cJSON *config, const char *key, int32_t *out)
+int32_t ash_config_id(const ash_draft *d, const cJSON *config, const char *key, int32_t otherwise)
 {
     const cJSON *item = ash_json_get(config, key);
     const char *text = cJSON_IsString(item) ? item->valuestring : ash_json_string(item, "content");
     int32_t id = text && *text ? ash_draft_find(d, text, strlen(text)) : -1;
-    if (id >= 0)
-        *out = id;
+    return id >= 0 ? id : otherwise;
 }
 
 static void named_flag(ash_draft *d, const cJSON *config, const char *key, uint32_t flag)
@@ -39,9 +37,9 @@ static void named_flag(ash_draft *d, const cJSON *config, const char *key, uint3
 void ash_config_named(ash_draft *d, const cJSON *config)
 {
     if (d->bos < 0) /* the post_processor's own comes first */
-        named_token(d, config, "bos_token", &d->bos);
-    named_token(d, config, "eos_token", &d->eos);
-    named_token(d, config, "pad_token", &d->pad);
+        d->bos = ash_config_id(d, config, "bos_token", -1);
+    d->eos = ash_config_id(d, config, "eos_token", d->eos);
+    d->pad = ash_config_id(d, config, "pad_token", d->pad);
     named_flag(d, config, "add_bos_token", ASH_VOCAB_ADD_BOS);
     named_flag(d, config, "add_eos_token", ASH_VOCAB_ADD_EOS);
 }

@@ -66,6 +66,8 @@ ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err)
 /* Bounds on sources: bytes of one token, and of SentencePiece's precompiled map (its largest own one has 240 KiB). */
 #define ASH_DRAFT_TOKEN_MAX (1u << 20)
 #define ASH_DRAFT_CHARSMAP_MAX (1u << 24)
+/* Ids may have holes, but a small file must not ask for a large table. */
+#define ASH_HOLES_MAX 65536u
 
 /* tokenizer.json's normalizer and pre_tokenizer (tokenizer_json_steps.c), post_processor and decoder
  * (tokenizer_json_post.c) into the draft, in this order. */
@@ -88,7 +90,10 @@ ash_status ash_json_metaspace(const struct cJSON *item, const char *what, const 
 /* A Sequence deeper than this is refused as an unknown type is. */
 #define ASH_JSON_NESTING_MAX 8
 
-/* tokenizer_config.json and what lies beside it (tokenizer_config.c). The named tokens and add_bos/add_eos_token: */
+/* tokenizer_config.json and what lies beside it (tokenizer_config.c). "bos_token": a string, or an object with
+ * "content"; its id where it is a token. */
+int32_t ash_config_id(const ash_draft *d, const struct cJSON *config, const char *key, int32_t otherwise);
+/* bos (where it is not known yet), eos and pad, add_bos_token and add_eos_token. */
 void ash_config_named(ash_draft *d, const struct cJSON *config);
 /* The ids that added_tokens_decoder may add: raises *count and adds to *added_count. */
 ash_status ash_config_count(const struct cJSON *config, uint64_t *count, uint64_t *added_count, ash_error *err);

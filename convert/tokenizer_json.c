@@ -8,8 +8,6 @@
 #include "format/json.h"
 
 #define JSON_MAX ((size_t)256 << 20)
-/* Ids may have holes, but a small file must not ask for a large table. */
-#define HOLES_MAX 65536u
 
 static bool flag(const cJSON *object, const char *key) { return cJSON_IsTrue(ash_json_get(object, key)); }
 
@@ -101,7 +99,7 @@ static ash_status count_ids(const cJSON *vocab, const cJSON *added, const cJSON 
     ASH_TRY(ash_config_count(config, count, &more, err));
     *added_count += more;
     entries += more;
-    if (*count > entries + HOLES_MAX)
+    if (*count > entries + ASH_HOLES_MAX)
         return ash_fail(err, ASH_E_FORMAT, "ids reach %llu for %llu tokens", (unsigned long long)*count - 1,
                         (unsigned long long)entries);
     return ASH_OK;
@@ -232,7 +230,7 @@ ash_status ash_import_tokenizer_json(const cJSON *root, const cJSON *config, ash
     out->bos = out->eos = out->pad = -1;
     const cJSON *model = ash_json_get(root, "model"), *added = ash_json_get(root, "added_tokens");
     uint64_t count, added_count;
-    uint32_t kind;
+    uint32_t kind = 0;
     ASH_TRY(check_model(root, model, &kind, err));
     ASH_TRY(count_ids(ash_json_get(model, "vocab"), added, config, &count, &added_count, err));
     ash_draft d;

@@ -118,8 +118,9 @@ static ash_status read_trainer(spec *s, message m, ash_error *err)
         case 0: return ASH_OK;
         case TRAINER_TYPE:
             if (f.wire != 0 || f.value < 1 || f.value > 2)
-                return ash_fail(err, ASH_E_UNSUPPORTED, "trainer_spec.model_type \"%s\" is not supported; read are unigram "
-                                "and bpe", types[f.wire == 0 && f.value <= 4 ? f.value : 0]);
+                return ash_fail(err, ASH_E_UNSUPPORTED,
+                                "trainer_spec.model_type \"%s\" is not supported; read are unigram and bpe",
+                                types[f.wire == 0 && f.value <= 4 ? f.value : 0]);
             s->unigram = f.value == 1;
             break;
         case TRAINER_SUFFIX: s->suffix = f.value != 0; break;
@@ -272,7 +273,8 @@ static bool is_special(const cJSON *special, const char *text)
 
 static ash_status added_id(const cJSON *item, uint32_t *out, ash_error *err)
 {
-    uint64_t id;
+    uint64_t id = 0;
+    *out = 0;
     if (!ash_json_u64(item, &id) || id >= ASH_VOCAB_TOKENS_MAX)
         return ash_fail(err, ASH_E_FORMAT, "added_tokens.json: \"%.60s\" has no id from 0 to %u", item->string,
                         ASH_VOCAB_TOKENS_MAX - 1);
@@ -283,7 +285,7 @@ static ash_status added_id(const cJSON *item, uint32_t *out, ash_error *err)
 /* added_tokens.json: { "text": id }. */
 static ash_status count_added(const cJSON *added, uint64_t *count, uint64_t *added_count, ash_error *err)
 {
-    uint32_t id;
+    uint32_t id = 0;
     for (const cJSON *i = cJSON_IsObject(added) ? added->child : NULL; i; i = i->next, ++*added_count) {
         ASH_TRY(added_id(i, &id, err));
         *count = id >= *count ? (uint64_t)id + 1 : *count;
@@ -294,7 +296,7 @@ static ash_status count_added(const cJSON *added, uint64_t *count, uint64_t *add
 static ash_status read_added(ash_draft *d, const cJSON *added, const cJSON *special, ash_error *err)
 {
     for (const cJSON *i = cJSON_IsObject(added) ? added->child : NULL; i; i = i->next) {
-        uint32_t id;
+        uint32_t id = 0;
         ASH_TRY(added_id(i, &id, err));
         size_t size = strlen(i->string);
         if (size == 0 || size > ASH_DRAFT_TOKEN_MAX)
@@ -410,17 +412,17 @@ ash_status ash_import_tokenizer_model(const char *folder, const cJSON *config, a
     memset(out, 0, sizeof *out);
     char *path = ash_path_join(folder, "tokenizer.model");
     cJSON *added = NULL, *special = NULL;
-    uint8_t *bytes = NULL;
+    char *bytes = NULL;
     size_t size = 0;
     ash_status status = path ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "%s: no memory for a path", folder);
     if (status == ASH_OK)
-        status = ash_read_file(path, MODEL_MAX, &bytes, &size, err);
+        status = ash_read_whole(path, MODEL_MAX, &bytes, &size, err);
     if (status == ASH_OK)
         status = read_beside(folder, "added_tokens.json", &added, err);
     if (status == ASH_OK)
         status = read_beside(folder, "special_tokens_map.json", &special, err);
     if (status == ASH_OK) {
-        status = ash_import_tokenizer_model_bytes(bytes, size, config, added, special, out, err);
+        status = ash_import_tokenizer_model_bytes((const uint8_t *)bytes, size, config, added, special, out, err);
         if (status != ASH_OK)
             ash_fail_in(err, path);
     }
