@@ -63,9 +63,7 @@ ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err)
 
 #define ASH_GPT2_EXPRESSION "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
 #define ASH_METASPACE "\xe2\x96\x81" /* U+2581 */
-/* Bounds on sources: bytes of one token, and of SentencePiece's precompiled map (its largest own one has 240 KiB). */
-#define ASH_DRAFT_TOKEN_MAX (1u << 20)
-#define ASH_DRAFT_CHARSMAP_MAX (1u << 24)
+#define ASH_DRAFT_TOKEN_MAX (1u << 20) /* bytes of one token of a source */
 /* Ids may have holes, but a small file must not ask for a large table. */
 #define ASH_HOLES_MAX 65536u
 

@@ -189,8 +189,8 @@ static ash_status decoder(ash_draft *d, const cJSON *item, uint32_t first, int d
 ash_status ash_json_decoder(ash_draft *d, const cJSON *item, ash_error *err)
 {
     uint32_t first = d->step_count;
-    if (absent(item))
-        return ASH_OK;
+    if (absent(item)) /* tokens with spaces between them; of bytes they would be no text */
+        return d->model == ASH_VOCAB_BYTE_BPE ? ASH_OK : simple(d, ASH_STEP_DECODE_JOIN, err);
     ASH_TRY(decoder(d, item, first, 0, err));
     if (d->model == ASH_VOCAB_BYTE_BPE && plain_bytes(d, first))
         d->step_count = first;

@@ -142,9 +142,9 @@ static ash_status charsmap(ash_draft *d, const cJSON *item, ash_error *err)
     size_t size = text ? strlen(text) : 0, used = 0;
     if (absent(ash_json_get(item, "precompiled_charsmap")) || (text && size == 0))
         return ASH_OK; /* no map: nothing happens */
-    if (!text || size > ASH_DRAFT_CHARSMAP_MAX)
+    if (!text || size > ASH_VOCAB_MAP_MAX)
         return ash_fail(err, ASH_E_FORMAT, "normalizer Precompiled: its map is no text of at most %u bytes",
-                        ASH_DRAFT_CHARSMAP_MAX);
+                        ASH_VOCAB_MAP_MAX);
     char *map = malloc(size);
     if (!map)
         return ash_fail(err, ASH_E_MEMORY, "no memory for a map of %zu bytes", size);

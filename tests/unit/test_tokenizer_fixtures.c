@@ -1,0 +1,262 @@
+/* Ids and texts against the tokenizers and sentencepiece packages: tests/fixtures/tokenizers.json.zst, which
+ * tests/fixtures/make_tokenizers.py makes and describes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "convert/tokenizer_internal.h"
+#include "format/json.h"
+#include "runtime/tokenizer.h"
+#include "tests/support/support.h"
+
+#define FIXTURE "tests/fixtures/tokenizers.json.zst"
+#define FIXTURE_MAX ((size_t)64 << 20)
+
+static cJSON *fixture;
+static const cJSON **texts;
+static size_t text_count;
+
+static int open_fixture(void **state)
+{
+    (void)state;
+    size_t size;
+    uint8_t *packed = test_read_file(FIXTURE, &size);
+    unsigned long long whole = ZSTD_getFrameContentSize(packed, size);
+    if (whole > FIXTURE_MAX)
+        return -1;
+    char *text = malloc(whole);
+    ash_error err = { 0 };
+    bool good = text && ZSTD_decompress(text, whole, packed, size) == whole &&
+                ash_json_parse(text, whole, FIXTURE_MAX, &fixture, &err) == ASH_OK;
+    free(text);
+    free(packed);
+    if (!good)
+        return -1;
+    const cJSON *list = ash_json_get(fixture, "texts");
+    texts = calloc((size_t)cJSON_GetArraySize(list), sizeof *texts);
+    for (const cJSON *i = list->child; texts && i; i = i->next)
+        texts[text_count++] = i;
+    return text_count != 0 ? 0 : -1;
+}
+
+static int close_fixture(void **state)
+{
+    (void)state;
+    cJSON_Delete(fixture);
+    free(texts);
+    return 0;
+}
+
+static uint8_t *from_hex(const char *text, size_t *size)
+{
+    *size = strlen(text) / 2;
+    uint8_t *out = malloc(*size);
+    for (size_t i = 0; i < *size; i++) {
+        char two[3] = { text[2 * i], text[2 * i + 1] };
+        out[i] = (uint8_t)strtoul(two, NULL, 16);
+    }
+    return out;
+}
+
+/* false: a case of the shared folder, which is absent. */
+static bool import_case(const cJSON *c, ash_vocab_import *out)
+{
+    ash_error err = { 0 };
+    const char *shared = ash_json_string(c, "shared"), *model = ash_json_string(c, "model");
+    if (shared) {
+        char *path = test_shared(shared);
+        if (!path)
+            return false;
+        assert_ok(ash_import_tokenizer_hf(path, out, &err), &err);
+        free(path);
+    } else if (model) {
+        size_t size;
+        uint8_t *bytes = from_hex(model, &size);
+        assert_ok(ash_import_tokenizer_model_bytes(bytes, size, NULL, NULL, NULL, out, &err), &err);
+        free(bytes);
+    } else {
+        ash_status status = ash_import_tokenizer_json(ash_json_get(c, "json"), ash_json_get(c, "config"), out, &err);
+        if (status != ASH_OK)
+            fail_msg("%s: %s", ash_json_string(c, "name"), err.text);
+    }
+    return true;
+}
+
+/* ---- one text ---- */
+
+static size_t wrong; /* of the running case */
+
+static void print_ids(const char *what, const int32_t *ids, size_t count)
+{
+    char line[400];
+    size_t used = 0;
+    for (size_t i = 0; i < count && used < sizeof line - 16; i++)
+        used += (size_t)snprintf(line + used, sizeof line - used, " %d", ids[i]);
+    line[used] = '\0';
+    print_message("#   %s (%zu):%s\n", what, count, line);
+}
+
+static void check_ids(const char *name, const ash_tokenizer *t, const char *text, unsigned flags, const cJSON *want)
+{
+    if (!cJSON_IsArray(want))
+        return;
+    ash_error err = { 0 };
+    int32_t *ids, expected[4096];
+    size_t count, n = 0;
+    for (const cJSON *i = want->child; i; i = i->next) {
+        assert_true(n < 4096);
+        expected[n++] = i->valueint;
+    }
+    if (ash_tokenizer_encode(t, text, strlen(text), flags, &ids, &count, &err) != ASH_OK)
+        fail_msg("%s: \"%.80s\": %s", name, text, err.text);
+    if ((count != n || memcmp(ids, expected, n * sizeof *ids) != 0) && wrong++ < 3) {
+        print_message("# %s: \"%s\", flags %u\n", name, text, flags);
+        print_ids("got", ids, count);
+        print_ids("expected", expected, n);
+    }
+    free(ids);
+}
+
+static void append(char **at, size_t *used, const char *more, size_t size)
+{
+    *at = realloc(*at, *used + size + 1);
+    assert_non_null(*at);
+    memcpy(*at + *used, more, size);
+    *used += size;
+    (*at)[*used] = '\0';
+}
+
+/* In one push, or id by id. */
+static void check_text(const char *name, const ash_tokenizer *t, const cJSON *list, unsigned flags, bool single,
+                       const cJSON *want)
+{
+    if (!cJSON_IsArray(list) || !cJSON_IsString(want))
+        return;
+    ash_error err = { 0 };
+    ash_decoding *d;
+    int32_t ids[4096];
+    size_t n = 0, used = 0, size;
+    const char *piece;
+    char *text = NULL;
+    for (const cJSON *i = list->child; i; i = i->next)
+        ids[n++] = i->valueint;
+    assert_ok(ash_decoding_new(t, flags, &d, &err), &err);
+    for (size_t i = 0; i < n; i += single ? 1 : n) {
+        assert_ok(ash_decoding_push(d, ids + i, single ? 1 : n, &piece, &size, &err), &err);
+        append(&text, &used, piece, size);
+    }
+    assert_ok(ash_decoding_finish(d, &piece, &size, &err), &err);
+    append(&text, &used, piece, size);
+    if (strcmp(text, want->valuestring) != 0 && wrong++ < 3) {
+        print_ids(name, ids, n);
+        print_message("#   decoded with flags %u%s: \"%s\"\n#   expected: \"%s\"\n", flags,
+                      single ? ", id by id" : "", text, want->valuestring);
+    }
+    free(text);
+    ash_decoding_free(d);
+}
+
+/* ---- one case ---- */
+
+/* The list's members side by side with the texts; NULL where the case has no such list. */
+static const cJSON *member(const cJSON *c, const char *key)
+{
+    const cJSON *list = ash_json_get(c, key);
+    return list ? list->child : NULL;
+}
+
+static void check_frame(const cJSON *c, const ash_vocab_import *import, const ash_tokenizer *t)
+{
+    const cJSON *framed = ash_json_get(c, "framed");
+    if (!framed)
+        return;
+    ash_error err = { 0 };
+    int32_t *ids;
+    size_t count;
+    assert_true(import->add_bos);
+    assert_int_equal(import->bos, framed->valueint);
+    assert_ok(ash_tokenizer_encode(t, "x", 1, ASH_ENCODE_BOS, &ids, &count, &err), &err);
+    assert_true(count >= 2 && ids[0] == framed->valueint);
+    free(ids);
+}
+
+static size_t run_case(const cJSON *c)
+{
+    const char *name = ash_json_string(c, "name");
+    ash_vocab_import import;
+    ash_tokenizer *t;
+    ash_error err = { 0 };
+    if (!import_case(c, &import))
+        return 0;
+    if (ash_tokenizer_open(import.section, import.size, &t, &err) != ASH_OK)
+        fail_msg("%s: %s", name, err.text);
+    size_t first = (size_t)ash_json_get(c, "first")->valueint, count = (size_t)ash_json_get(c, "count")->valueint;
+    const cJSON *ids = member(c, "ids"), *unparsed = member(c, "unparsed"), *decoded = member(c, "decoded"),
+                *hidden = member(c, "hidden");
+    assert_true(first + count <= text_count);
+    wrong = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *text = texts[first + i]->valuestring;
+        check_ids(name, t, text, ASH_ENCODE_SPECIAL, ids);
+        check_ids(name, t, text, 0, unparsed);
+        bool whole = cJSON_IsArray(ids); /* SentencePiece leaves its control symbols out */
+        for (int single = 0; single < 2; single++) {
+            check_text(name, t, whole ? ids : unparsed, whole ? ASH_DECODE_SPECIAL : 0, single, decoded);
+            check_text(name, t, ids, 0, single, hidden);
+        }
+        ids = ids ? ids->next : NULL;
+        unparsed = unparsed ? unparsed->next : NULL;
+        decoded = decoded ? decoded->next : NULL;
+        hidden = hidden ? hidden->next : NULL;
+    }
+    check_frame(c, &import, t);
+    if (wrong != 0)
+        print_message("# %s: %zu of %zu texts are wrong somewhere\n", name, wrong, count);
+    ash_tokenizer_close(t);
+    free(import.section);
+    return count;
+}
+
+static void run(const char *kind, size_t cases_least)
+{
+    size_t cases = 0, count = 0, failed = 0;
+    for (const cJSON *c = ash_json_get(fixture, "cases")->child; c; c = c->next) {
+        if (strncmp(ash_json_string(c, "name"), kind, strlen(kind)) != 0)
+            continue;
+        size_t n = run_case(c);
+        if (n == 0)
+            continue;
+        count += n;
+        cases++;
+        failed += wrong != 0;
+    }
+    if (cases == 0 && strcmp(kind, "llama-30m") == 0)
+        skip();
+    print_message("# measure %s: %zu tokenizers with %zu texts give the reference's ids and texts\n", kind, cases, count);
+    if (failed != 0)
+        fail_msg("%zu of %zu tokenizers of kind \"%s\" differ", failed, cases, kind);
+    assert_true(cases >= cases_least);
+}
+
+static void test_llama_30m(void **state) { (void)state; run("llama-30m", 1); }
+static void test_bytes(void **state) { (void)state; run("bytes", 25); }
+static void test_characters(void **state) { (void)state; run("characters", 30); }
+static void test_fallback(void **state) { (void)state; run("fallback", 6); }
+static void test_unigram(void **state) { (void)state; run("unigram", 12); }
+static void test_sentencepiece_bpe(void **state) { (void)state; run("spm bpe", 8); }
+static void test_sentencepiece_unigram(void **state) { (void)state; run("spm unigram", 8); }
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_llama_30m),
+        cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_characters),
+        cmocka_unit_test(test_fallback),
+        cmocka_unit_test(test_unigram),
+        cmocka_unit_test(test_sentencepiece_bpe),
+        cmocka_unit_test(test_sentencepiece_unigram),
+    };
+    return cmocka_run_group_tests(tests, open_fixture, close_fixture);
+}
