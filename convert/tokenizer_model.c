@@ -4,7 +4,6 @@
  *
  * Hostile bytes: every length is checked against what is left of its message, messages nest no deeper than the format's
  * two levels, groups are refused, and pieces are counted before anything is allocated. */
-#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,17 +227,12 @@ static ash_status read_pieces(ash_draft *d, const spec *s, ash_error *err)
     return ASH_OK;
 }
 
-/* A user-defined symbol's score in a unigram model: above what any path over its characters can reach. The highest
- * score starts at the smallest positive float, as there. */
+/* A user-defined symbol's score in a unigram model: above zero, where all others are below. */
 static void score_symbols(ash_draft *d, uint32_t pieces)
 {
-    float high = FLT_MIN;
-    for (uint32_t i = 0; i < pieces; i++)
-        if (d->tokens[i].type == ASH_TOKEN_NORMAL && (float)d->tokens[i].score > high)
-            high = (float)d->tokens[i].score;
     for (uint32_t i = 0; i < pieces; i++)
         if (d->tokens[i].type == ASH_TOKEN_USER)
-            d->tokens[i].score = (double)((float)d->tokens[i].size * high) - 0.1;
+            d->tokens[i].score = (double)(float)(0.1 * (double)(d->tokens[i].size - 1));
 }
 
 /* What the list of added tokens does not name: control symbols and unk are found where they are asked for, user-defined

@@ -138,6 +138,7 @@ static void check_inp_out(const char *name)
 static void test_llama_bpe(void **state) { (void)state; check_inp_out("llama-bpe"); }
 static void test_qwen2(void **state) { (void)state; check_inp_out("qwen2"); }
 static void test_gpt2(void **state) { (void)state; check_inp_out("gpt-2"); }
+static void test_llama_spm(void **state) { (void)state; check_inp_out("llama-spm"); }
 
 /* ---- every byte comes back ---- */
 
@@ -627,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_llama_bpe),
         cmocka_unit_test(test_qwen2),
         cmocka_unit_test(test_gpt2),
+        cmocka_unit_test(test_llama_spm),
         cmocka_unit_test(test_round_trip_llama_bpe),
         cmocka_unit_test(test_round_trip_qwen2),
         cmocka_unit_test(test_round_trip_gpt2),
