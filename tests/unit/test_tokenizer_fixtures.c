@@ -60,6 +60,87 @@ static uint8_t *from_hex(const char *text, size_t *size)
     return out;
 }
 
+/* ---- "gguf": the values of tokenizer.ggml.* as the key-values of a file ---- */
+
+typedef struct pairs { char *bytes; size_t size; uint64_t count; } pairs;
+
+static void append(char **at, size_t *used, const void *more, size_t size)
+{
+    *at = realloc(*at, *used + size + 1);
+    assert_non_null(*at);
+    memcpy(*at + *used, more, size);
+    *used += size;
+    (*at)[*used] = '\0';
+}
+static void put(pairs *p, const void *bytes, size_t size) { append(&p->bytes, &p->size, bytes, size); }
+static void put_u32(pairs *p, uint32_t x) { put(p, &x, 4); }
+static void put_u64(pairs *p, uint64_t x) { put(p, &x, 8); }
+static void put_text(pairs *p, const char *s)
+{
+    put_u64(p, strlen(s));
+    put(p, s, strlen(s));
+}
+
+static void put_array(pairs *p, const cJSON *list)
+{
+    bool strings = cJSON_IsString(list->child), floats = strcmp(list->string, "scores") == 0;
+    put_u32(p, ASH_GGUF_ARRAY);
+    put_u32(p, strings ? ASH_GGUF_STRING : floats ? ASH_GGUF_F32 : ASH_GGUF_I32);
+    put_u64(p, (uint64_t)cJSON_GetArraySize(list));
+    for (const cJSON *i = list->child; i; i = i->next) {
+        float number = (float)i->valuedouble;
+        if (strings)
+            put_text(p, i->valuestring);
+        else
+            put(p, floats ? (const void *)&number : &i->valueint, 4);
+    }
+}
+
+static void put_pair(pairs *p, const cJSON *item)
+{
+    char key[64];
+    snprintf(key, sizeof key, "tokenizer.ggml.%s", strcmp(item->string, "types") == 0 ? "token_type" : item->string);
+    put_text(p, key);
+    p->count++;
+    if (strcmp(item->string, "precompiled_charsmap") == 0) {
+        size_t size;
+        uint8_t *bytes = from_hex(item->valuestring, &size);
+        put_u32(p, ASH_GGUF_ARRAY);
+        put_u32(p, ASH_GGUF_U8);
+        put_u64(p, size);
+        put(p, bytes, size);
+        free(bytes);
+    } else if (cJSON_IsArray(item)) {
+        put_array(p, item);
+    } else if (cJSON_IsString(item)) {
+        put_u32(p, ASH_GGUF_STRING);
+        put_text(p, item->valuestring);
+    } else if (cJSON_IsBool(item)) {
+        char value = cJSON_IsTrue(item) ? 1 : 0;
+        put_u32(p, ASH_GGUF_BOOL);
+        put(p, &value, 1);
+    } else {
+        put_u32(p, ASH_GGUF_U32);
+        put_u32(p, (uint32_t)item->valueint);
+    }
+}
+
+static void import_gguf(const cJSON *values, ash_vocab_import *out)
+{
+    pairs p = { 0 };
+    ash_error err = { 0 };
+    ash_gguf *g;
+    put_u32(&p, 3);
+    put_u64(&p, 0);
+    for (const cJSON *i = values->child; i; i = i->next)
+        put_pair(&p, i);
+    memcpy(p.bytes + 4, &p.count, 8);
+    assert_ok(ash_gguf_open_kv(p.bytes, p.size, &g, &err), &err);
+    assert_ok(ash_import_tokenizer_gguf(g, out, &err), &err);
+    ash_gguf_close(g);
+    free(p.bytes);
+}
+
 /* false: a case of the shared folder, which is absent. */
 static bool import_case(const cJSON *c, ash_vocab_import *out)
 {
@@ -71,6 +152,8 @@ static bool import_case(const cJSON *c, ash_vocab_import *out)
             return false;
         assert_ok(ash_import_tokenizer_hf(path, out, &err), &err);
         free(path);
+    } else if (ash_json_get(c, "gguf")) {
+        import_gguf(ash_json_get(c, "gguf"), out);
     } else if (model) {
         size_t size;
         uint8_t *bytes = from_hex(model, &size);
@@ -118,15 +201,6 @@ static void check_ids(const char *name, const ash_tokenizer *t, const char *text
         print_ids("expected", expected, n);
     }
     free(ids);
-}
-
-static void append(char **at, size_t *used, const char *more, size_t size)
-{
-    *at = realloc(*at, *used + size + 1);
-    assert_non_null(*at);
-    memcpy(*at + *used, more, size);
-    *used += size;
-    (*at)[*used] = '\0';
 }
 
 /* In one push, or id by id. */
@@ -250,6 +324,8 @@ static void test_unigram(void **state) { (void)state; run("unigram", 12); }
 static void test_sentencepiece_bpe(void **state) { (void)state; run("spm bpe", 8); }
 static void test_sentencepiece_unigram(void **state) { (void)state; run("spm unigram", 8); }
 
+static void test_gguf(void **state) { (void)state; run("gguf", 20); }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -260,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_unigram),
         cmocka_unit_test(test_sentencepiece_bpe),
         cmocka_unit_test(test_sentencepiece_unigram),
+        cmocka_unit_test(test_gguf),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }
