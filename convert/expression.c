@@ -497,8 +497,9 @@ ash_status ash_expression_translate(const char *text, size_t size, char **out, s
     if (status == ASH_OK && t.no_memory)
         status = ash_fail(err, ASH_E_MEMORY, "no memory for an expression of %zu bytes", size);
     if (status == ASH_OK && (t.too_long || t.used > ASH_VOCAB_PATTERN_MAX))
-        status = ash_fail(err, ASH_E_LIMIT, "an expression of %zu bytes is, written out, longer than the %u that are taken",
-                          size, ASH_VOCAB_PATTERN_MAX);
+        status = ash_fail(err, ASH_E_LIMIT,
+                          "an expression of %zu bytes is, written out, longer than the %u that are taken", size,
+                          ASH_VOCAB_PATTERN_MAX);
     if (status == ASH_OK && !compiles(t.out, t.used, &code, &where)) {
         PCRE2_UCHAR message[160];
         pcre2_get_error_message(code, message, sizeof message);

@@ -13,10 +13,12 @@ typedef struct ash_vocab_import {
     bool add_bos;
 } ash_vocab_import;
 
-/* folder/tokenizer.json (and tokenizer_config.json beside it for bos, eos, pad and add_bos_token). A folder without a
- * tokenizer.json gives ASH_E_FORMAT that names what is missing. What we do not execute is refused by name. */
+/* folder/tokenizer.json (BPE, Unigram), else tokenizer.model (SentencePiece) with added_tokens.json and
+ * special_tokens_map.json; tokenizer_config.json beside either for bos, eos, pad, add_bos_token, add_eos_token and
+ * added_tokens_decoder. A folder without both gives ASH_E_FORMAT that names what is missing. What we do not execute is
+ * refused by name. */
 ash_status ash_import_tokenizer_hf(const char *folder, ash_vocab_import *out, ash_error *err);
-/* tokenizer.ggml.*; ASH_OK with section = NULL when the file has no tokenizer.ggml.model at all. */
+/* tokenizer.ggml.* of the models gpt2, llama and t5; ASH_OK with section = NULL when the file has no tokenizer.ggml.model at all. */
 ash_status ash_import_tokenizer_gguf(const ash_gguf *g, ash_vocab_import *out, ash_error *err);
 /* The id of a token's exact spelling in a built section, or -1. */
 int32_t ash_vocab_find(const void *section, size_t size, const char *text, size_t bytes);

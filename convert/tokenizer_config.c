@@ -1,4 +1,5 @@
-/* What lies beside a tokenizer in a Hugging Face folder: tokenizer_config.json's named tokens and added_tokens_decoder. */
+/* What lies beside a tokenizer in a Hugging Face folder: tokenizer_config.json's named tokens and its
+ * added_tokens_decoder. */
 #include <string.h>
 
 #include "convert/tokenizer_internal.h"
@@ -60,8 +61,9 @@ static ash_status key_id(const cJSON *item, uint32_t *out, ash_error *err)
         id = 10 * id + (uint64_t)(*p - '0');
     *out = (uint32_t)id;
     if (*p || p == item->string || id >= ASH_VOCAB_TOKENS_MAX)
-        return ash_fail(err, ASH_E_FORMAT, "tokenizer_config.json: added_tokens_decoder: \"%.40s\" is no id from 0 to %u",
-                        item->string, ASH_VOCAB_TOKENS_MAX - 1);
+        return ash_fail(err, ASH_E_FORMAT,
+                        "tokenizer_config.json: added_tokens_decoder: \"%.40s\" is no id from 0 to %u", item->string,
+                        ASH_VOCAB_TOKENS_MAX - 1);
     return ASH_OK;
 }
 
@@ -82,7 +84,8 @@ ash_status ash_config_token(ash_draft *d, uint32_t id, const cJSON *item, uint32
         return ash_fail(err, ASH_E_FORMAT, "the added token with id %u has no content", id);
     size_t size = strlen(text);
     if (size > ASH_DRAFT_TOKEN_MAX)
-        return ash_fail(err, ASH_E_LIMIT, "the added token with id %u has %zu bytes, at most 1 MiB are taken", id, size);
+        return ash_fail(err, ASH_E_LIMIT, "the added token with id %u has %zu bytes, at most 1 MiB are taken", id,
+                        size);
     int32_t known = ash_draft_find(d, text, size);
     if (known >= 0 && d->tokens[known].added)
         return ASH_OK;

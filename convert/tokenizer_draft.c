@@ -227,7 +227,8 @@ ash_status ash_draft_step(ash_draft *d, const ash_vocab_source_step *step, ash_e
     bool map = step->kind == ASH_STEP_CHARSMAP || step->kind == ASH_STEP_SPM;
     uint32_t most = map ? ASH_VOCAB_MAP_MAX : ASH_VOCAB_PATTERN_MAX;
     if (d->step_count == ASH_VOCAB_STEPS_MAX || step->size > most || step->second_size > ASH_VOCAB_PATTERN_MAX)
-        return ash_fail(err, ASH_E_LIMIT, "more than %u steps around the model, or one with a text of more than %u bytes",
+        return ash_fail(err, ASH_E_LIMIT,
+                        "more than %u steps around the model, or one with a text of more than %u bytes",
                         ASH_VOCAB_STEPS_MAX, most);
     ash_vocab_source_step *s = &d->steps[d->step_count];
     *s = *step;

@@ -35,7 +35,8 @@ static ash_status model_type(const cJSON *model, const char **out, ash_error *er
     if (!*out)
         return ash_fail(err, ASH_E_FORMAT, "model.type is missing");
     if (strcmp(*out, "BPE") != 0 && strcmp(*out, "Unigram") != 0)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "model.type \"%.40s\" is not supported; read are BPE and Unigram", *out);
+        return ash_fail(err, ASH_E_UNSUPPORTED, "model.type \"%.40s\" is not supported; read are BPE and Unigram",
+                        *out);
     return ASH_OK;
 }
 
@@ -49,7 +50,8 @@ static ash_status check_model(const cJSON *root, const cJSON *model, uint32_t *k
                       ash_json_is_byte_level(ash_json_get(root, "normalizer"));
     if (strcmp(type, "Unigram") == 0) {
         if (byte_level)
-            return ash_fail(err, ASH_E_UNSUPPORTED, "a Unigram model behind ByteLevel is not supported by this version");
+            return ash_fail(err, ASH_E_UNSUPPORTED,
+                            "a Unigram model behind ByteLevel is not supported by this version");
         if (!cJSON_IsArray(ash_json_get(model, "vocab")))
             return ash_fail(err, ASH_E_FORMAT, "model.vocab is not a list of pieces");
         *kind = ASH_VOCAB_UNIGRAM;
@@ -143,10 +145,11 @@ static ash_status read_token(ash_draft *d, uint32_t id, const char *text, double
     size_t size = strlen(text);
     if (size == 0 || size > ASH_DRAFT_TOKEN_MAX)
         return ash_fail(err, ASH_E_FORMAT, "token %u has %zu bytes; allowed are 1 to 1 MiB", id, size);
-    bool byte = d->model != ASH_VOCAB_BYTE_BPE && (d->flags & ASH_VOCAB_BYTE_FALLBACK) && ash_draft_byte(text, size) >= 0;
+    bool fallback = d->model != ASH_VOCAB_BYTE_BPE && (d->flags & ASH_VOCAB_BYTE_FALLBACK);
     ash_draft_token token = { .text = text,
                               .size = (uint32_t)size,
-                              .type = byte ? ASH_TOKEN_BYTE : ASH_TOKEN_NORMAL,
+                              .type = fallback && ash_draft_byte(text, size) >= 0 ? ASH_TOKEN_BYTE
+                                                                              : ASH_TOKEN_NORMAL,
                               .model = true,
                               .score = score };
     /* Of equal pieces with scores the last is the one that the library finds. */

@@ -71,8 +71,8 @@ static ash_status text_of(const cJSON *item, const char *what, const char *key, 
     *out = ash_json_string(item, key);
     return *out && strlen(*out) <= ASH_VOCAB_PATTERN_MAX
                ? ASH_OK
-               : ash_fail(err, ASH_E_FORMAT, "%s \"%.60s\": %s is no text of at most %u bytes", what, type_of(item), key,
-                          ASH_VOCAB_PATTERN_MAX);
+               : ash_fail(err, ASH_E_FORMAT, "%s \"%.60s\": %s is no text of at most %u bytes", what, type_of(item),
+                          key, ASH_VOCAB_PATTERN_MAX);
 }
 
 /* "pattern": { "String": ... } or { "Regex": ... }. */

@@ -73,7 +73,8 @@ static ash_status next_field(message *m, field *out, ash_error *err)
         default: good = false;
         }
     }
-    return good ? ASH_OK : ash_fail(err, ASH_E_FORMAT, "is no SentencePiece model: a field is cut off or has no length");
+    return good ? ASH_OK
+                : ash_fail(err, ASH_E_FORMAT, "is no SentencePiece model: a field is cut off or has no length");
 }
 
 static size_t length(message m) { return (size_t)(m.end - m.at); }

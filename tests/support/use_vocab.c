@@ -11,8 +11,13 @@
             abort(); \
     } while (0)
 
-static const char *const texts[] = { "", "the other one, in <s> a\t\tword </s>", " caf\xc3\xa9 cafe\xcc\x81 12 aaaaaaaaaa\n",
-                                     "\xff\xfe\xc3 \xe2\x96\x81\xe2\x82<0x0A>", "\xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x98\x80" };
+static const char *const texts[] = {
+    "",
+    "the other one, in <s> a\t\tword </s>",
+    " caf\xc3\xa9 cafe\xcc\x81 12 aaaaaaaaaa\n",
+    "\xff\xfe\xc3 \xe2\x96\x81\xe2\x82<0x0A>",
+    "\xe6\x97\xa5\xe6\x9c\xac \xf0\x9f\x98\x80",
+};
 
 static void use_text(const ash_tokenizer *t, const char *text, unsigned flags)
 {

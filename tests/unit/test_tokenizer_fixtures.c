@@ -310,7 +310,8 @@ static void run(const char *kind, size_t cases_least)
     }
     if (cases == 0 && strcmp(kind, "llama-30m") == 0)
         skip();
-    print_message("# measure %s: %zu tokenizers with %zu texts give the reference's ids and texts\n", kind, cases, count);
+    print_message("# measure %s: %zu tokenizers with %zu texts give the reference's ids and texts\n", kind, cases,
+                  count);
     if (failed != 0)
         fail_msg("%zu of %zu tokenizers of kind \"%s\" differ", failed, cases, kind);
     assert_true(cases >= cases_least);
