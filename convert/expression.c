@@ -320,7 +320,7 @@ static ash_status close_operand(translation *t, size_t from, size_t set, bool al
 static ash_status class(translation *t, int depth)
 {
     size_t start = t->at++, from = t->used, operand = from, set = from;
-    bool negated = peek(t, 0) == '^', alternatives = false, several = false, complex = false;
+    bool negated = peek(t, 0) == '^', alternatives = false, several = false;
     t->at += negated;
     if (depth > 8)
         return refuse(t, "deeply nested class");
@@ -330,10 +330,8 @@ static ash_status class(translation *t, int depth)
         if (c == ']' && !first) {
             t->at++;
             ASH_TRY(close_operand(t, operand, set, alternatives));
-            complex |= alternatives || several;
-            if (!complex) {
-                if (negated)
-                    insert(t, from + 1, "^");
+            if (negated && !alternatives && !several) {
+                insert(t, from + 1, "^");
             } else if (negated) {
                 insert(t, from, "(?:(?!");
                 puts_to(t, ")(?s:.))");
@@ -362,7 +360,6 @@ static ash_status class(translation *t, int depth)
             insert(t, operand, "(?=");
             puts_to(t, ")");
             several = true;
-            complex |= alternatives;
             alternatives = false;
             operand = t->used;
         } else {

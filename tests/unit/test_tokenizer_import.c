@@ -286,6 +286,13 @@ static void test_models(void **state)
     assert_true(v.scores[3] == -2.5 && v.header->unk_score == -13);
     assert_int_equal(v.header->flags & (ASH_VOCAB_FUSE_UNK | ASH_VOCAB_FLOAT_SUMS), ASH_VOCAB_FUSE_UNK);
     free(out.section);
+    /* The lowest score of all, whatever its piece is; of equal pieces the last is the model's. */
+    v = opened(&(parts){ .model = "\"byte_fallback\":true,\"vocab\":[[\"a\",-1],[\"<s>\",0],[\"<0x41>\",-50],[\"a\",-2]]" },
+               &out);
+    assert_true(v.header->unk_score == -60);
+    assert_int_equal(v.tokens[0].flags & ASH_TOKEN_MODEL, 0);
+    assert_int_equal(v.tokens[3].flags & ASH_TOKEN_MODEL, ASH_TOKEN_MODEL);
+    free(out.section);
 }
 
 static void test_config(void **state)

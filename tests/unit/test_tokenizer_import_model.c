@@ -62,9 +62,9 @@ static void put_pieces(bytes *b)
     put_piece(b, "<s>", 0, 3);
     put_piece(b, "</s>", 0, 3);
     put_piece(b, "a", -1.5f, 1);
-    put_piece(b, "b", -2, 1);
+    put_piece(b, "b", -2.1f, 1);
     put_piece(b, "ab", -0.1f, 1);
-    put_piece(b, ASH_METASPACE, -3, 1);
+    put_piece(b, ASH_METASPACE, -3.1f, 1);
     put_piece(b, "<0x41>", 0, 6);
     put_piece(b, "<sep>", 0, 4);
 }
@@ -163,8 +163,8 @@ static void test_unigram(void **state)
     assert_false(out.add_bos);
     uint32_t flags = ASH_VOCAB_FLOAT_SUMS | ASH_VOCAB_FUSE_UNK | ASH_VOCAB_BYTE_FALLBACK | ASH_VOCAB_ADD_EOS;
     assert_int_equal(v.header->flags & flags, flags);
-    assert_true(v.header->unk_score == -13);
-    assert_true(v.scores[SYMBOL] == (double)(float)0.4 && v.scores[B] == -2);
+    assert_true(v.header->unk_score == (double)(-3.1f - 10));
+    assert_true(v.scores[SYMBOL] == (double)(float)0.4 && v.scores[B] == (double)-2.1f);
     free(out.section);
     /* Everything in the normalizer the other way round; the later message counts where there are two. */
     put_number(&normalizer, 3, 0);
