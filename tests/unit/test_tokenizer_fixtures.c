@@ -68,7 +68,8 @@ static void append(char **at, size_t *used, const void *more, size_t size)
 {
     *at = realloc(*at, *used + size + 1);
     assert_non_null(*at);
-    memcpy(*at + *used, more, size);
+    if (size != 0)
+        memcpy(*at + *used, more, size);
     *used += size;
     (*at)[*used] = '\0';
 }

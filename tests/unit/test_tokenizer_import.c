@@ -24,6 +24,7 @@ static void test_classes(void **state)
         { "[^a[b]]", "(?:(?!(?:[a]|[b]))(?s:.))" },
         { "[a-z&&[^b]]", "(?:(?=[a-z])(?:[^b]))" },
         { "[a&&b&&c]", "(?:(?=[a])(?=[b])[c])" },
+        { "[a[b]&&c]", "(?:(?=(?:[a]|[b]))[c])" },
         { "[^a&&b]", "(?:(?!(?=[a])[b])(?s:.))" },
         { "[a[b&&c]]+", "(?:[a]|(?:(?=[b])[c]))+" },
         { "a&&b", "a&&b" },
@@ -280,6 +281,9 @@ static void test_models(void **state)
     v = opened(&(parts){ .model = BPE }, &out); /* without the flag <0x41> is a text like others */
     assert_int_equal(v.header->byte_ids[0x41], -1);
     assert_int_equal(v.tokens[5].bytes, 6);
+    free(out.section);
+    v = opened(&(parts){ .model = "\"vocab\":" VOCAB ",\"merges\":[\"a b\",\"a b\"]" }, &out);
+    assert_int_equal(ash_vocab_find_merge(&v, 2, 3)->rank, 1); /* the last counts */
     free(out.section);
     v = opened(&(parts){ .model = "\"vocab\":" PIECES ",\"unk_id\":0" }, &out);
     assert_int_equal(v.header->model, ASH_VOCAB_UNIGRAM);
