@@ -37,8 +37,9 @@ FUZZ_SECONDS ?= 20
 PACKAGES_BUILD := gcc make pkg-config libzstd-dev libxxhash-dev libcjson-dev libpcre2-dev libutf8proc-dev libedit-dev
 PACKAGES_DEMO := python3-pip ca-certificates
 PACKAGES_TEST := libcmocka-dev python3-pip ca-certificates
-# Optional: device code for gfx12. Where it is absent the CPU product is built.
-PACKAGES_GFX12 := clang-19 lld-19 llvm-19
+# Optional: device code for gfx12, and LLVM's disassembler library, on which the tests' interpreter of it stands. Where
+# they are absent the CPU product is built.
+PACKAGES_GFX12 := clang-19 lld-19 llvm-19 llvm-19-dev
 
 define install_missing
 	@missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
@@ -93,7 +94,11 @@ SUPPORT_SRC := $(wildcard tests/support/*.c)
 UNIT_SRC := $(wildcard tests/unit/*.c)
 FUZZ_SRC := $(wildcard tests/fuzz/*.c)
 SAMPLE_SRC := $(wildcard samples/*.c)
+LLVM_LIB := $(shell llvm-config-19 --libdir 2>/dev/null)
+LLVM_INCLUDE := $(shell llvm-config-19 --includedir 2>/dev/null)
+GFX12_SRC := $(if $(wildcard $(LLVM_INCLUDE)/llvm-c/Disassembler.h),$(wildcard tests/gfx12/*.c))
 
+comma := ,
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 ASHLAR := $(B)/ashlar
@@ -101,6 +106,7 @@ LIB := $(B)/libashlar.a
 SO := $(B)/libashlar.so.0
 TOOLS := $(B)/libashlar-tools.a
 SUPPORT := $(B)/libtest-support.a
+GFX12 := $(B)/libtest-gfx12.a
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 SAMPLE_BIN := $(patsubst samples/%.c,$(B)/samples/%,$(SAMPLE_SRC))
 
@@ -127,6 +133,15 @@ $(SUPPORT): $(call obj,$(SUPPORT_SRC))
 	@rm -f $@
 	$(call say,AR)
 	$(run)$(AR) rcs $@ $^
+$(GFX12): $(call obj,$(GFX12_SRC))
+	@rm -f $@
+	$(call say,AR)
+	$(run)$(AR) rcs $@ $^
+# The interpreter is for LLVM alone to see; its loops over lanes want to be vectors.
+$(call obj,$(GFX12_SRC)): CFLAGS += -I$(LLVM_INCLUDE) -O3
+$(B)/tests/test_gfx12: $(if $(GFX12_SRC),$(GFX12))
+$(B)/tests/test_gfx12: TEST_LIBS := $(if $(GFX12_SRC),-L$(LLVM_LIB) -lLLVM-19 -Wl$(comma)-rpath$(comma)$(LLVM_LIB))
+$(B)/obj/tests/unit/test_gfx12.o: CFLAGS += $(if $(GFX12_SRC),-DASH_GFX12=1)
 # The shared library exports the public header's symbols and nothing else.
 $(SO): $(call obj,$(LIB_SRC))
 	$(call say,LD)
@@ -137,7 +152,7 @@ $(ASHLAR): $(call obj,$(COMMAND_SRC)) $(TOOLS) $(LIB)
 $(B)/tests/%: $(B)/obj/tests/unit/%.o $(SUPPORT) $(TOOLS) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(run)$(CC) $(ALL_LDFLAGS) $^ -lcmocka $(PKG_LIBS) -lm -o $@
+	$(run)$(CC) $(ALL_LDFLAGS) $^ -lcmocka $(PKG_LIBS) $(TEST_LIBS) -lm -o $@
 $(B)/samples/%: $(B)/obj/samples/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD)
@@ -213,6 +228,6 @@ install: all
 	printf 'Name: ashlar\nDescription: Runs pre-packed language models\nVersion: $(VERSION)\nRequires.private: $(PKGS)\nLibs: -L$(PREFIX)/lib -lashlar\nLibs.private: -lm -pthread\nCflags: -I$(PREFIX)/include\n' \
 	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/ashlar.pc
 clean:
-	rm -rf $(B)/obj $(B)/tests $(B)/samples $(ASHLAR) $(LIB) $(SO) $(TOOLS) $(SUPPORT) build/asan build/ubsan build/tsan build/fuzz
+	rm -rf $(B)/obj $(B)/tests $(B)/samples $(ASHLAR) $(LIB) $(SO) $(TOOLS) $(SUPPORT) $(GFX12) build/asan build/ubsan build/tsan build/fuzz
 
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(COMMAND_SRC) $(SUPPORT_SRC) $(UNIT_SRC) $(SAMPLE_SRC)))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(COMMAND_SRC) $(SUPPORT_SRC) $(UNIT_SRC) $(GFX12_SRC) $(SAMPLE_SRC)))

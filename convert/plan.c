@@ -12,6 +12,8 @@
 #include "format/tile.h"
 #include "quant/encode.h"
 
+#define SUB_BLOCK_MAX 32 /* elements that share a scale, at most (Q6_K: 16, but tiles want 32) */
+
 #define FAIL(p, status, ...) ash_fail((p)->err, status, __VA_ARGS__)
 
 uint64_t ash_source_row(const ash_member_record *m, uint64_t row)
@@ -135,10 +137,12 @@ static ash_status check_type(ash_planner *p, const ash_arch_tensor *row, const a
     if (t->dims[0] % in->block_elems != 0)
         return FAIL(p, ASH_E_FORMAT, "%s: tensor %s has %" PRIu64 " columns, which is no multiple of the %" PRIu32
                     " of a %s block", p->source->path, t->name, t->dims[0], in->block_elems, in->name);
+    /* A K type's last tile may end behind any of its sub-blocks. */
     const ash_dtype_info *to = p->type == ASH_TYPE_KEEP ? in : ash_dtype_find(p->type);
-    if (t->dims[0] % to->block_elems != 0)
+    uint32_t unit = to->block_elems < SUB_BLOCK_MAX ? to->block_elems : SUB_BLOCK_MAX;
+    if (t->dims[0] % unit != 0)
         return FAIL(p, ASH_E_UNSUPPORTED, "%s: tensor %s has %" PRIu64 " columns, which is no multiple of the %" PRIu32
-                    " of a %s block; choose another --type", p->source->path, t->name, t->dims[0], to->block_elems,
+                    " that share a scale in %s; choose another --type", p->source->path, t->name, t->dims[0], unit,
                     to->name);
     return ASH_OK;
 }
@@ -465,8 +469,8 @@ static ash_status check_wanted_type(ash_planner *p)
 {
     if (p->type == ASH_TYPE_KEEP || ash_encodable(p->type))
         return ASH_OK;
-    return FAIL(p, ASH_E_UNSUPPORTED, "converting to %s comes with a later version; keep, f32, f16, bf16, q8_0 and "
-                "q4_0 are there", ash_dtype_name(p->type));
+    return FAIL(p, ASH_E_UNSUPPORTED, "converting to %s comes with a later version; choose keep, " ASH_ENCODABLE_NAMES,
+                ash_dtype_name(p->type));
 }
 
 /* Bytes up to the end of the data, as the writer lays the file out: header, records and names, then aligned tensors. */

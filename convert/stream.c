@@ -37,6 +37,7 @@ typedef struct slot {
 typedef struct stream {
     const ash_source *source;
     const ash_plan *plan;
+    ash_kernels kernels;
     uint64_t in_room, out_room, decoded_room; /* bytes, bytes, floats: the largest that a job needs */
     slot *slots;
     uint32_t slot_count;
@@ -197,16 +198,16 @@ static void apply_scale(const ash_plan_member *m, uint64_t source_row, float *x,
         x[k] *= scale[blocks ? k / 128 : 0];
 }
 
-static ash_status recode(const ash_source *source, slot *w, const ash_plan_member *m, uint32_t type, uint64_t row,
+static ash_status recode(const stream *s, slot *w, const ash_plan_member *m, uint32_t type, uint64_t row,
                          const uint8_t *in, uint64_t cols, uint8_t *out)
 {
     ash_decode_row(m->source->dtype, in, (int64_t)cols, w->decoded);
     if (m->scale)
         apply_scale(m, ash_source_row(&m->record, row), w->decoded, cols);
-    if (ash_encode_row((ash_dtype)type, w->decoded, (int64_t)cols, out, &w->err) == ASH_OK)
+    if (ash_encode_row(&s->kernels, (ash_dtype)type, w->decoded, NULL, (int64_t)cols, out, &w->err) == ASH_OK)
         return ASH_OK;
     ash_fail_in(&w->err, m->source->name);
-    return ash_fail_in(&w->err, ash_source_file(source, m->source->file)->path);
+    return ash_fail_in(&w->err, ash_source_file(s->source, m->source->file)->path);
 }
 
 /* ---- one job ---- */
@@ -260,7 +261,7 @@ static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t,
             rows[i] = w->rows[base + i];
             if (other) {
                 uint8_t *to = panel_rows + i * encoded;
-                status = recode(s->source, w, m, t->record.dtype, row + base + i, rows[i], cols, to);
+                status = recode(s, w, m, t->record.dtype, row + base + i, rows[i], cols, to);
                 rows[i] = to;
             }
         }
@@ -387,6 +388,7 @@ ash_status ash_stream(const ash_source *source, const ash_plan *plan, ash_writer
     uint32_t workers = threads > WORKERS_MAX ? WORKERS_MAX : threads, started = 0;
     stream s = { .source = source, .plan = plan, .slot_count = alone ? 1 : workers + 2,
                  .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
+    ash_kernels_init(&s.kernels, ASH_LEVEL_COUNT - 1);
     measure_rooms(&s);
     pthread_t ids[WORKERS_MAX];
     ash_status status = allocate(&s) ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", source->path);

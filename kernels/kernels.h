@@ -76,6 +76,13 @@ typedef void ash_row_fn(const ash_matrix *w, int64_t row, float *out);
 #define ASH_Q8_HUGE 0x1.fffffep127f
 typedef void ash_quantize_q8_fn(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum);
 
+/* A row of `cols` finite floats to the blocks of a K type, ash_row_bytes(dtype, cols) bytes at out, chosen so that
+ * sum weight[k] * (x[k] - decoded[k])^2 is small (kernels/encode_k.h says how); weight NULL: all 1. Weights are finite and
+ * not negative. Bits of a last block beyond cols are zero. |x| at most ASH_ENCODE_K_MAX, so that scales stay in half's
+ * range (a minimum is at most 63 dmin). Bit-identical at every level. */
+#define ASH_ENCODE_K_MAX (63 * 65504.0f)
+typedef void ash_encode_fn(const float *x, const float *weight, int64_t cols, uint8_t *out);
+
 /* x[i] = e4m3(x[i] / scale) * scale in place, saturating, i < n; scale > 0. A true division, as PyTorch's static FP8
  * quantization has it. NaN stays NaN. Bit-identical at every level. */
 typedef void ash_round_e4m3_fn(float *x, int64_t n, float scale);
@@ -138,6 +145,7 @@ typedef enum ash_op {
     ASH_OP_MATMUL_Q8, /* Q types alone */
     ASH_OP_ROW,
     ASH_OP_QUANTIZE_Q8,
+    ASH_OP_ENCODE, /* K types alone */
     ASH_OP_ROUND_E4M3,
     ASH_OP_MAX_ABS,
     ASH_OP_RMS_NORM,
@@ -168,6 +176,7 @@ typedef struct ash_kernels {
     ash_matmul_fn *matmul_q8[ASH_USABLE_DTYPES]; /* NULL for F32, F16, BF16, F8_E4M3 */
     ash_row_fn *row[ASH_USABLE_DTYPES];
     ash_quantize_q8_fn *quantize_q8;
+    ash_encode_fn *encode[ASH_USABLE_DTYPES]; /* NULL but for Q4_K, Q5_K, Q6_K */
     ash_round_e4m3_fn *round_e4m3;
     ash_max_abs_fn *max_abs;
     ash_rms_norm_fn *rms_norm;

@@ -13,7 +13,14 @@
 
 bool ash_encodable(uint32_t dtype)
 {
-    return dtype == ASH_F32 || dtype == ASH_F16 || dtype == ASH_BF16 || dtype == ASH_Q8_0 || dtype == ASH_Q4_0;
+    switch (dtype) {
+    case ASH_F32: case ASH_F16: case ASH_BF16:
+    case ASH_Q8_0: case ASH_Q5_1: case ASH_Q5_0: case ASH_Q4_1: case ASH_Q4_0:
+    case ASH_Q6_K: case ASH_Q5_K: case ASH_Q4_K:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static ash_status not_representable(ash_dtype dtype, int64_t column, float x, ash_error *err)
@@ -76,48 +83,107 @@ static ash_status encode_q8_0(const float *x, int n, int64_t column, ash_block_q
     int at;
     ASH_TRY(largest(ASH_Q8_0, x, n, column, 127.0f, &at, err));
     float d = fabsf(x[at]) / 127.0f, inverse = reciprocal(d);
-    memset(b, 0, sizeof *b);
     b->d = ash_f32_to_f16(d);
     for (int i = 0; i < n; i++)
         b->qs[i] = (int8_t)roundf(x[i] * inverse); /* |x / d| <= 127 (1 + 2^-22): rounds to at most 127 */
     return ASH_OK;
 }
 
-static ash_status encode_q4_0(const float *x, int n, int64_t column, ash_block_q4_0 *b, ash_error *err)
+/* Code of element i into the nibbles at qs and, its fifth bit, into qh. */
+static void put_code(int i, int q, uint8_t *qs, uint8_t *qh)
+{
+    qs[i % 16] |= (uint8_t)((q & 15) << (i < 16 ? 0 : 4));
+    if (qh)
+        qh[i / 8] |= (uint8_t)(q >> 4 << i % 8);
+}
+
+/* Q4_0 and Q5_0: the value of largest magnitude becomes code 0, which stands for -levels. */
+static ash_status encode_symmetric(ash_dtype dtype, const float *x, int n, int64_t column, int levels, uint16_t *d_out,
+                                   uint8_t *qs, uint8_t *qh, ash_error *err)
 {
     int at;
-    ASH_TRY(largest(ASH_Q4_0, x, n, column, -8.0f, &at, err));
+    ASH_TRY(largest(dtype, x, n, column, (float)-levels, &at, err));
     float top = x[at] != 0 ? x[at] : 0.0f; /* all zeros give d = -0, whatever the sign of the first one */
-    float d = top / -8.0f, inverse = reciprocal(d);
-    memset(b, 0, sizeof *b);
-    b->d = ash_f32_to_f16(d);
+    float d = top / (float)-levels, inverse = reciprocal(d);
+    *d_out = ash_f32_to_f16(d);
     for (int i = 0; i < n; i++) {
-        int q = (int)(x[i] * inverse + 8.5f); /* from 0.5 to 16.5, give or take rounding: not negative */
-        b->qs[i % 16] |= (uint8_t)((q < 15 ? q : 15) << (i < 16 ? 0 : 4));
+        /* from 0.5 to 2 levels + 0.5, give or take rounding: not negative */
+        int q = (int)(x[i] * inverse + ((float)levels + 0.5f));
+        put_code(i, q < 2 * levels - 1 ? q : 2 * levels - 1, qs, qh);
     }
     return ASH_OK;
 }
 
+/* Q4_1 and Q5_1: codes 0 .. top from the smallest value to the largest. */
+static ash_status encode_affine(ash_dtype dtype, const float *x, int n, int64_t column, int top, uint16_t *d_out,
+                                uint16_t *m_out, uint8_t *qs, uint8_t *qh, ash_error *err)
+{
+    int at;
+    ASH_TRY(largest(dtype, x, n, column, 1, &at, err)); /* m may be that value; d is smaller: (max - min) / top */
+    float low = x[0], high = x[0];
+    for (int i = 1; i < n; i++) {
+        low = x[i] < low ? x[i] : low;
+        high = x[i] > high ? x[i] : high;
+    }
+    float d = (high - low) / (float)top, inverse = reciprocal(d);
+    *d_out = ash_f32_to_f16(d);
+    *m_out = ash_f32_to_f16(low);
+    for (int i = 0; i < n; i++) {
+        int q = (int)((x[i] - low) * inverse + 0.5f);
+        put_code(i, q < top ? q : top, qs, qh);
+    }
+    return ASH_OK;
+}
+
+static ash_status encode_block(ash_dtype dtype, const float *x, int n, int64_t column, void *out, ash_error *err)
+{
+    switch (dtype) {
+    case ASH_Q4_0: {
+        ash_block_q4_0 *b = out;
+        return encode_symmetric(dtype, x, n, column, 8, &b->d, b->qs, NULL, err);
+    }
+    case ASH_Q5_0: {
+        ash_block_q5_0 *b = out;
+        return encode_symmetric(dtype, x, n, column, 16, &b->d, b->qs, b->qh, err);
+    }
+    case ASH_Q4_1: {
+        ash_block_q4_1 *b = out;
+        return encode_affine(dtype, x, n, column, 15, &b->d, &b->m, b->qs, NULL, err);
+    }
+    case ASH_Q5_1: {
+        ash_block_q5_1 *b = out;
+        return encode_affine(dtype, x, n, column, 31, &b->d, &b->m, b->qs, b->qh, err);
+    }
+    default: return encode_q8_0(x, n, column, out, err);
+    }
+}
+
+/* All of these blocks are bytes and little-endian halves at even offsets. */
 static ash_status encode_blocks(ash_dtype dtype, const float *x, int64_t cols, uint8_t *out, ash_error *err)
 {
-    for (int64_t column = 0; column < cols; column += BLOCK) {
-        int n = cols - column < BLOCK ? (int)(cols - column) : BLOCK;
-        if (dtype == ASH_Q8_0) {
-            ash_block_q8_0 b;
-            ASH_TRY(encode_q8_0(x + column, n, column, &b, err));
-            memcpy(out, &b, sizeof b);
-            out += sizeof b;
-        } else {
-            ash_block_q4_0 b;
-            ASH_TRY(encode_q4_0(x + column, n, column, &b, err));
-            memcpy(out, &b, sizeof b);
-            out += sizeof b;
-        }
+    size_t bytes = ash_dtype_find(dtype)->block_bytes;
+    for (int64_t column = 0; column < cols; column += BLOCK, out += bytes) {
+        union { ash_block_q4_1 q4_1; ash_block_q5_1 q5_1; ash_block_q8_0 q8_0; } b;
+        memset(&b, 0, sizeof b);
+        ASH_TRY(encode_block(dtype, x + column, cols - column < BLOCK ? (int)(cols - column) : BLOCK, column, &b, err));
+        memcpy(out, &b, bytes);
     }
     return ASH_OK;
 }
 
-ash_status ash_encode_row(ash_dtype dtype, const float *x, int64_t cols, void *out, ash_error *err)
+static ash_status encode_k(const ash_kernels *kernels, ash_dtype dtype, const float *x, const float *weight,
+                           int64_t cols, void *out, ash_error *err)
+{
+    if (!(kernels->max_abs(x, cols) <= ASH_ENCODE_K_MAX)) /* a NaN is not */
+        for (int64_t i = 0; i < cols; i++)
+            if (!(fabsf(x[i]) <= ASH_ENCODE_K_MAX))
+                return not_representable(dtype, i, x[i], err);
+    kernels->encode[dtype](x, weight, cols, out);
+    return ASH_OK;
+}
+
+ash_status ash_encode_row(const ash_kernels *kernels, ash_dtype dtype, const float *x, const float *weight, int64_t cols,
+                          void *out, ash_error *err)
 {
     switch (dtype) {
     case ASH_F32:
@@ -127,11 +193,12 @@ ash_status ash_encode_row(ash_dtype dtype, const float *x, int64_t cols, void *o
         return encode_f16(x, cols, out, err);
     case ASH_BF16:
         return encode_bf16(x, cols, out, err);
-    case ASH_Q8_0:
-    case ASH_Q4_0:
+    case ASH_Q8_0: case ASH_Q5_1: case ASH_Q5_0: case ASH_Q4_1: case ASH_Q4_0:
         return encode_blocks(dtype, x, cols, out, err);
+    case ASH_Q6_K: case ASH_Q5_K: case ASH_Q4_K:
+        return encode_k(kernels, dtype, x, weight, cols, out, err);
     default:
-        return ash_fail(err, ASH_E_UNSUPPORTED, "type %s cannot be written; choose f32, f16, bf16, q8_0 or q4_0",
+        return ash_fail(err, ASH_E_UNSUPPORTED, "type %s cannot be written; choose " ASH_ENCODABLE_NAMES,
                         ash_dtype_name(dtype));
     }
 }

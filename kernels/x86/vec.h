@@ -24,6 +24,17 @@ static inline vec v_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 static inline vec v_div(vec a, vec b) { return _mm512_div_ps(a, b); }
 static inline vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 static inline vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); } /* b where either is NaN */
+static inline vec v_min(vec a, vec b) { return _mm512_min_ps(a, b); } /* likewise */
+/* a < b ? yes : no */
+static inline vec v_select_less(vec a, vec b, vec yes, vec no)
+{
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), no, yes);
+}
+/* The lanes, integers from 0 to 255, as bytes. */
+static inline void v_store_bytes(uint8_t *p, vec x)
+{
+    _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
+}
 static inline veci v_bits(vec x) { return _mm512_castps_si512(x); }
 static inline vec v_of_bits(veci x) { return _mm512_castsi512_ps(x); }
 static inline veci vi_add(veci a, veci b) { return _mm512_add_epi32(a, b); }
@@ -84,6 +95,19 @@ static inline vec v_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 static inline vec v_div(vec a, vec b) { return _mm256_div_ps(a, b); }
 static inline vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 static inline vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); } /* b where either is NaN */
+static inline vec v_min(vec a, vec b) { return _mm256_min_ps(a, b); } /* likewise */
+/* a < b ? yes : no */
+static inline vec v_select_less(vec a, vec b, vec yes, vec no)
+{
+    return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
+}
+/* The lanes, integers from 0 to 255, as bytes. */
+static inline void v_store_bytes(uint8_t *p, vec x)
+{
+    __m256i i = _mm256_cvtps_epi32(x);
+    __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+    _mm_storel_epi64((void *)p, _mm_packus_epi16(words, words));
+}
 static inline veci v_bits(vec x) { return _mm256_castps_si256(x); }
 static inline vec v_of_bits(veci x) { return _mm256_castsi256_ps(x); }
 static inline veci vi_add(veci a, veci b) { return _mm256_add_epi32(a, b); }

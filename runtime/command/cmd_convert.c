@@ -21,7 +21,7 @@ int verb_convert(int argc, char **argv)
     uint32_t threads = 0;
     const option options[] = {
         { "-o", "OUT.ashlar", OPTION_STRING, &output, 0, 0, "the file to write" },
-        { "--type", "TYPE", OPTION_STRING, &type, 0, 0, "keep, or the type of every matrix: f32, f16, bf16, q8_0, q4_0" },
+        { "--type", "TYPE", OPTION_STRING, &type, 0, 0, "keep, or the type of every matrix: f32, f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0" },
         { "--dry-run", NULL, OPTION_FLAG, &dry_run, 0, 0, "check everything and print sizes; write nothing" },
         { "--force", NULL, OPTION_FLAG, &force, 0, 0, "replace OUT when it exists" },
         { "--threads", "N", OPTION_U32, &threads, 1, 1024, "threads; default: all processors" },

@@ -250,6 +250,8 @@ static float scale_at(const uint8_t *scale, ash_dtype dtype, uint64_t i)
 }
 
 /* Each row of the output is what the encoder makes of the decoded source row. */
+static ash_kernels kernels; /* what the converter encodes with */
+
 static void check_typed(const char *folder, make_fp8 fp8, uint32_t type)
 {
     ash_error err;
@@ -291,7 +293,7 @@ static void check_typed(const char *folder, make_fp8 fp8, uint32_t type)
             for (uint64_t c = 0; scale && c < cols; c++)
                 x[c] *= scale_at(factors, scale->dtype, fp8 == MAKE_FP8_BLOCK ? r / 128 * ((cols + 127) / 128) + c / 128
                                                       : fp8 == MAKE_FP8_CHANNEL ? r : 0);
-            assert_ok(ash_encode_row((ash_dtype)type, x, (int64_t)cols, expected, &err), &err);
+            assert_ok(ash_encode_row(&kernels, (ash_dtype)type, x, NULL, (int64_t)cols, expected, &err), &err);
             assert_memory_equal(ours + r * out, expected, out);
         }
         seen++;
@@ -305,7 +307,8 @@ static void check_typed(const char *folder, make_fp8 fp8, uint32_t type)
 static void test_types(void **state)
 {
     (void)state;
-    static const uint32_t types[] = { ASH_F32, ASH_F16, ASH_BF16, ASH_Q8_0, ASH_Q4_0 };
+    static const uint32_t types[] = { ASH_F32, ASH_F16, ASH_BF16, ASH_Q4_0, ASH_Q4_1, ASH_Q5_0, ASH_Q5_1, ASH_Q8_0,
+                                      ASH_Q4_K, ASH_Q5_K, ASH_Q6_K };
     static const make_fp8 kinds[] = { MAKE_FP8_NONE, MAKE_FP8_STATIC, MAKE_FP8_CHANNEL, MAKE_FP8_BLOCK };
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++) {
         make_spec spec = make_defaults();
@@ -324,12 +327,13 @@ static void test_refused_types(void **state)
     spec.hidden = 240; /* no multiple of 32 */
     char *folder = make_hf("odd", &spec), *out = test_path("refused/out.ashlar"), *dir = test_path("refused");
     ash_error err;
-    ash_convert_options options = { .type = ASH_Q4_K };
+    ash_convert_options options = { .type = ASH_F8_E4M3 };
     assert_int_equal(ash_convert(folder, out, &options, NULL, &err), ASH_E_UNSUPPORTED);
-    assert_non_null(strstr(err.text, "q4_k comes with a later version"));
-    options.type = ASH_Q8_0;
-    assert_int_equal(ash_convert(folder, out, &options, NULL, &err), ASH_E_UNSUPPORTED);
-    assert_non_null(strstr(err.text, "240 columns, which is no multiple of the 32"));
+    assert_non_null(strstr(err.text, "f8_e4m3 comes with a later version"));
+    for (options.type = ASH_Q4_0; options.type <= ASH_Q6_K; options.type++) {
+        assert_int_equal(ash_convert(folder, out, &options, NULL, &err), ASH_E_UNSUPPORTED);
+        assert_non_null(strstr(err.text, "240 columns, which is no multiple of the 32"));
+    }
     assert_int_equal(test_count_entries(dir), 0);
     free(folder), free(out), free(dir);
 }
@@ -593,6 +597,7 @@ static void test_memory_is_bounded(void **state)
 
 int main(void)
 {
+    ash_kernels_init(&kernels, ASH_LEVEL_COUNT - 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_llama_30m), cmocka_unit_test(test_llama_30m_fp8), cmocka_unit_test(test_generated),
         cmocka_unit_test(test_pairs_are_adjacent), cmocka_unit_test(test_types), cmocka_unit_test(test_refused_types),

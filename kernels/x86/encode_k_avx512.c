@@ -1,0 +1,4 @@
+/* Floats to K-quant blocks in AVX-512. */
+#include "kernels/x86/vec.h"
+
+#include "kernels/encode_k.h"

@@ -1,0 +1,213 @@
+/* An interpreter for the gfx1201 machine code that our kernels are compiled to: what a wave of 32 lanes is, what an
+ * instruction looks like once it is decoded, and what can go wrong.
+ *
+ * Sources: AMD's RDNA4 instruction set architecture document, and LLVM 19's AMDGPU back end, whose disassembler gives
+ * the instructions as text (decode.c). What is not known here is refused by name when a kernel is loaded: an instruction,
+ * a modifier, an operand. Nothing is skipped silently but what has no effect on results: hints, delays, clauses, priorities.
+ *
+ * Found while running, each with kernel, address and instruction: a register read before it was written, or before the
+ * s_wait that covers the load into it; an access outside the buffers that the caller named; WMMA under a partial EXEC; LDS
+ * beyond what the kernel declares; a barrier that some wave never reaches.
+ *
+ * Floats are the host's: IEEE, round to nearest, denormals kept (the mode that kernels are compiled for; another one is
+ * refused). Transcendental instructions, which the hardware rounds to about 1 ulp, give the host's result rounded once.
+ */
+#ifndef ASHLAR_TESTS_GFX12_MACHINE_H
+#define ASHLAR_TESTS_GFX12_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define GFX_LANES 32
+#define GFX_VGPRS 256
+/* Scalar registers by their number in the encoding. */
+#define GFX_SGPRS 128
+enum { GFX_VCC = 106, GFX_TTMP = 108, GFX_NULL = 124, GFX_M0 = 125, GFX_EXEC = 126 };
+#define GFX_LDS_MAX 65536u
+
+/* ---- memory ---- */
+
+/* Buffers that a kernel may touch, at their host addresses. */
+typedef struct gfx_buffer {
+    const char *name;
+    void *base;
+    size_t size;
+    bool writable;
+} gfx_buffer;
+
+/* ---- instructions ---- */
+
+typedef struct gfx_wave gfx_wave;
+typedef struct gfx_insn gfx_insn;
+typedef void gfx_op_fn(gfx_wave *w, const gfx_insn *i);
+/* What a vector operation gives in each lane, whether active or not: r[lane], and r[GFX_LANES + lane] for the upper halves
+ * of 64 bits or for carries (0 or 1). Reads registers, writes none: so both halves of a VOPD read first. */
+typedef void gfx_lanes_fn(gfx_wave *w, const gfx_insn *i, uint32_t *r);
+
+typedef enum gfx_kind { GFX_OFF, GFX_VGPR, GFX_SGPR, GFX_INT, GFX_FLOAT, GFX_SCC } gfx_kind;
+
+typedef struct gfx_operand {
+    uint8_t kind;    /* gfx_kind */
+    uint8_t count;   /* registers, as written: v[4:7] has 4 */
+    uint16_t index;  /* of the first */
+    bool neg, abs;
+    uint32_t bits;   /* INT: the value. FLOAT: as f32 */
+} gfx_operand;
+
+/* DPP: where a lane's first source comes from. */
+typedef struct gfx_dpp {
+    bool on, zero, inactive; /* zero: bound_ctrl, what has no source is 0; inactive: fi, lanes out of EXEC are read too */
+    uint8_t from[GFX_LANES]; /* GFX_LANES: none */
+    uint32_t write;          /* lanes that row_mask and bank_mask leave */
+} gfx_dpp;
+
+#define GFX_SRC_MAX 4
+struct gfx_insn {
+    const struct gfx_op *op;
+    gfx_operand dst, dst2, src[GFX_SRC_MAX];
+    uint8_t src_count;
+    bool clamp;
+    uint8_t omod;            /* result times 2, 4 (1, 2) or / 2 (3) */
+    uint8_t neg_lo, neg_hi, op_sel, op_sel_hi; /* a bit an operand, as VOP3P writes them */
+    int32_t offset;          /* of memory instructions */
+    uint32_t simm;           /* of branches (the target's index), waits, nops */
+    gfx_dpp dpp;
+    const gfx_insn *dual;    /* the second half of a VOPD: both read before either writes */
+    uint32_t address;        /* in the code object */
+    char *text;              /* as LLVM writes it */
+};
+
+/* How an operation's registers are read and checked (ops.c has the table). Widths in registers; 0: as written. */
+typedef enum gfx_class {
+    GFX_SCALAR, GFX_SCALAR_BRANCH, GFX_SCALAR_LOAD, GFX_WAIT, GFX_HINT, GFX_END, GFX_BARRIER,
+    GFX_VECTOR, GFX_VECTOR_COMPARE, GFX_GLOBAL_LOAD, GFX_GLOBAL_STORE, GFX_DS_LOAD, GFX_DS_STORE, GFX_MATRIX,
+} gfx_class;
+enum { /* gfx_op.flags */
+    GFX_READS_DST = 1,  /* fmac: the destination is a source too */
+    GFX_NO_DST = 2,     /* the first operand is a source: stores, s_cmp, v_cmpx */
+    GFX_TWO_DST = 4,    /* the second operand is a destination too: carries */
+    GFX_FLOATS = 8,     /* neg, abs, omod and clamp are those of f32 */
+    GFX_CARRY_OUT = 16, /* the second destination is a lane mask */
+    GFX_CLAMPS = 64,    /* an integer operation that does clamp itself */
+    GFX_PLAIN_RESULT = 32, /* FLOATS, but the result is none: no omod, no clamp */
+};
+typedef struct gfx_op {
+    const char *name;
+    gfx_op_fn *run;      /* or */
+    gfx_lanes_fn *lanes; /* VECTOR, VECTOR_COMPARE */
+    gfx_class class;
+    unsigned flags;
+    uint8_t param; /* bytes of a memory access; the counter of a wait */
+} gfx_op;
+/* The tables, each ended by an entry without a name. */
+extern const gfx_op gfx_scalar_ops[], gfx_vector_ops[], gfx_memory_ops[], gfx_matrix_ops[];
+const gfx_op *gfx_op_find(const char *name);
+
+/* ---- code ---- */
+
+typedef struct gfx_kernel {
+    char name[64];
+    gfx_insn *insns;
+    uint32_t count;
+    uint32_t lds_bytes, scratch_bytes, kernarg_bytes, vgprs;
+    uint16_t properties; /* kernel_code_properties of the descriptor: which user SGPRs there are */
+} gfx_kernel;
+
+typedef struct gfx_code { gfx_kernel *kernels; uint32_t count; } gfx_code;
+
+typedef struct gfx_error { char text[512]; } gfx_error;
+
+/* Loads an ELF code object for gfx1200 or gfx1201 and decodes every kernel in it. False: *err says what is wrong or not
+ * known. Nothing of `elf` is kept. */
+bool gfx_code_load(const void *elf, size_t size, gfx_code *out, gfx_error *err);
+void gfx_code_free(gfx_code *c); /* zeroed is fine */
+const gfx_kernel *gfx_kernel_find(const gfx_code *c, const char *name);
+
+/* One instruction per 4-byte-aligned place: decodes `size` bytes into *out (malloc'd), *count of them. */
+bool gfx_decode(const uint8_t *bytes, size_t size, uint32_t address, gfx_insn **out, uint32_t *count, gfx_error *err);
+void gfx_insns_free(gfx_insn *insns, uint32_t count);
+
+/* ---- running ---- */
+
+/* The counters that s_wait_* instructions look at. A register that an unfinished load will write is pending. */
+typedef enum gfx_counter { GFX_LOADCNT, GFX_DSCNT, GFX_KMCNT, GFX_STORECNT, GFX_COUNTERS } gfx_counter;
+#define GFX_PENDING_MAX 64
+
+typedef struct gfx_pending { uint8_t scalar; uint16_t first, count; } gfx_pending;
+
+typedef struct gfx_stats {
+    uint64_t insns, vector, matrix, global_bytes, lds_bytes;
+} gfx_stats;
+
+typedef struct gfx_group gfx_group; /* run.c */
+
+struct gfx_wave {
+    _Alignas(64) uint32_t v[GFX_VGPRS][GFX_LANES];
+    uint32_t s[GFX_SGPRS];
+    bool scc, scc_written;
+    uint32_t pc;             /* index of the next instruction */
+    uint32_t v_written[GFX_VGPRS]; /* lanes */
+    bool s_written[GFX_SGPRS];
+    uint8_t v_pending[GFX_VGPRS], s_pending[GFX_SGPRS]; /* 1 + counter, 0: none */
+    gfx_pending queue[GFX_COUNTERS][GFX_PENDING_MAX];
+    uint32_t queued[GFX_COUNTERS];
+    bool done, at_barrier;
+    uint32_t exec_of_mask;   /* EXEC for which `mask` was made */
+    _Alignas(64) uint32_t mask[GFX_LANES]; /* all ones in active lanes */
+    gfx_group *group;
+    gfx_stats stats;
+    char fault[256];         /* not empty: what went wrong */
+};
+
+typedef struct gfx_launch {
+    const gfx_kernel *kernel;
+    uint32_t grid[3], block[3];    /* workgroups; work-items of one */
+    const void *args;              /* the kernel's arguments, kernarg_bytes */
+    const gfx_buffer *buffers;
+    size_t buffer_count;
+    uint64_t seed;                 /* of the order in which waves run between barriers; 0: in turn */
+    uint64_t insns_max;            /* of one workgroup; 0: 2^32 */
+} gfx_launch;
+
+/* Runs every workgroup. False: *err has kernel, address, instruction and lane. */
+bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err);
+
+/* A wave by itself, all lanes active, no register written, 1 KiB of LDS: for tests of single instructions. NULL when out of
+ * memory. */
+gfx_wave *gfx_wave_new(void);
+void gfx_wave_free(gfx_wave *w);
+void gfx_step(gfx_wave *w, const gfx_insn *i); /* a fault is in w->fault */
+
+/* ---- for the operations ---- */
+
+void gfx_fault(gfx_wave *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The host address of `bytes` bytes, or NULL after a fault. */
+void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int lane);
+uint8_t *gfx_lds(gfx_wave *w, uint32_t address, size_t bytes, int lane);
+void gfx_expect(gfx_wave *w, gfx_counter counter, bool scalar, uint16_t first, uint16_t count);
+void gfx_wait(gfx_wave *w, gfx_counter counter, uint32_t left);
+
+static inline uint64_t gfx_pair(const gfx_wave *w, unsigned index)
+{
+    return (uint64_t)w->s[index + 1] << 32 | w->s[index];
+}
+
+/* A scalar source's value; 64 bits where the operand names a pair or is an integer, sign extended. */
+uint32_t gfx_s32(gfx_wave *w, const gfx_operand *o);
+uint64_t gfx_s64(gfx_wave *w, const gfx_operand *o);
+void gfx_set_s32(gfx_wave *w, const gfx_operand *o, uint32_t value);
+void gfx_set_s64(gfx_wave *w, const gfx_operand *o, uint64_t value);
+
+/* Register `part` of vector source k in all lanes, its modifiers applied, in `room` or where it lies. Lanes that are not
+ * active hold whatever is there. */
+const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES]);
+/* Checks that v[first .. first + count) may be read in the lanes of `lanes`. */
+bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes);
+/* Writes active lanes of a register. */
+void gfx_set_lanes(gfx_wave *w, unsigned index, const uint32_t *r, uint32_t lanes);
+
+static inline float gfx_float(uint32_t bits) { union { uint32_t u; float f; } x = { bits }; return x.f; }
+static inline uint32_t gfx_bits(float value) { union { float f; uint32_t u; } x = { value }; return x.u; }
+
+#endif
