@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "convert/import.h"
@@ -112,20 +111,6 @@ static uint64_t rest_bytes(const conversion *c)
     return c->vocab.size + pairs + ((uint64_t)4 << 20) + c->plan.output_bytes / ASH_DATA_CHUNK_BYTES * sizeof(ash_hash128);
 }
 
-static ash_status check_space(const conversion *c, ash_error *err)
-{
-    const char *slash = strrchr(c->output, '/');
-    char *folder = slash ? strndup(c->output, (size_t)(slash - c->output) + 1) : strdup(".");
-    struct statvfs fs;
-    bool known = folder && statvfs(folder, &fs) == 0 && fs.f_blocks != 0; /* 0: a file system that does not count */
-    free(folder);
-    uint64_t free_bytes, needed = c->plan.output_bytes + rest_bytes(c);
-    if (!known || !ash_mul(fs.f_bavail, fs.f_frsize, &free_bytes) || free_bytes >= needed)
-        return ASH_OK;
-    return ash_fail(err, ASH_E_IO, "%s: needs %" PRIu64 " MB, but its disk has %" PRIu64 " MB free; nothing was "
-                    "written", c->output, needed / 1000000 + 1, free_bytes / 1000000);
-}
-
 /* ---- writing ---- */
 
 static ash_status add_directory(conversion *c, ash_error *err)
@@ -168,7 +153,7 @@ static uint32_t thread_count(uint32_t wanted)
 
 static ash_status write_file(conversion *c, uint64_t *file_bytes, ash_error *err)
 {
-    ASH_TRY(check_space(c, err));
+    ASH_TRY(ash_check_space(c->output, c->plan.output_bytes + rest_bytes(c), err));
     ASH_TRY(ash_writer_create(c->output, c->options->force, &c->writer, err));
     if (c->options->begin)
         c->options->begin(c->options->context, c->plan.output_bytes);

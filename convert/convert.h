@@ -42,12 +42,22 @@ ash_status ash_convert(const char *source, const char *output, const ash_convert
 
 typedef struct ash_export_options {
     bool force;
+    /* Events, as above; total and done: bytes of tensor data written. */
     int (*progress)(void *context, uint64_t done, uint64_t total);
+    void (*note)(void *context, const char *line);
     void *context;
 } ash_export_options;
 
-/* An .ashlar that came from a GGUF back to a GGUF: the same tensor bytes, order, metadata and alignment.
- * A file that came from Hugging Face is ASH_E_UNSUPPORTED in this version. */
+/* An .ashlar to a GGUF.
+ * It came from a GGUF: the same tensor bytes, order, metadata and alignment.
+ * In both cases a K type whose rows are no whole blocks, which a GGUF cannot hold, becomes the type that llama.cpp
+ * takes for it: Q4_K Q5_0, Q5_K Q5_1, Q6_K Q8_0.
+ * It came from Hugging Face: what llama.cpp's converter writes for the same checkpoint, from the .ashlar alone.
+ * Matrices keep their types, but for FP8, which GGUF lacks: it becomes F16 where the embedding is F16, else BF16, with
+ * its scales worked in. Vectors become F32. Llama 3.1's rope scaling becomes a tensor of factors. Tensors outside the
+ * architecture are left out. A tokenizer that llama.cpp cannot do is ASH_E_UNSUPPORTED, naming what: byte-level BPE
+ * needs a pre-tokenizer that has a name in GGUF, SentencePiece BPE no map and no trimming, BPE of characters merges
+ * that scores can stand for; Unigram is not exported. */
 ash_status ash_export_gguf(const char *ashlar_path, const char *output, const ash_export_options *options,
                            ash_error *err);
 

@@ -47,6 +47,9 @@ void ash_plan_free(ash_plan *plan); /* zeroed is fine */
 
 /* The row of a member's source that is its row `row` in canonical order. */
 uint64_t ash_source_row(const ash_member_record *m, uint64_t row);
+/* Multiplies a decoded row of FP8 codes by its scale: one float, one a row (`row` in the scale's own order), or one a
+ * 128 x 128 block (`row` of the source). */
+void ash_scale_row(ash_scale_kind kind, const float *scale, uint64_t row, float *x, uint64_t cols);
 
 /* ---- shared by plan.c and plan_scale.c ---- */
 

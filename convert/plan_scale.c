@@ -184,3 +184,11 @@ ash_status ash_plan_cache_scales(ash_planner *p, uint32_t layer)
     }
     return ASH_OK;
 }
+
+void ash_scale_row(ash_scale_kind kind, const float *scale, uint64_t row, float *x, uint64_t cols)
+{
+    bool blocks = kind == ASH_SCALE_BLOCK128;
+    scale += blocks ? row / 128 * ash_div_up(cols, 128) : kind == ASH_SCALE_ROW ? row : 0;
+    for (uint64_t k = 0; k < cols; k++)
+        x[k] *= scale[blocks ? k / 128 : 0];
+}

@@ -64,6 +64,14 @@ static const struct pretokenizer {
         "[\\p{P}!-/:-@\\[-`{-~]", ASH_GPT2_EXPRESSION }, ASH_VOCAB_ADD_BOS },
 };
 
+/* Splits as tokenizer.json files write them, where the table above spells them another way. (?i:'s) also takes the long
+ * s of U+017F, which the names do not: llama.cpp's own answer to such text. */
+static const struct { const char *name, *split; } spellings[] = {
+    { "llama-bpe", "(?i:'s|'t|'re|'ve|'m|'ll|'d)" WORDS "|\\p{N}{1,3}" REST },
+    { "qwen2", "(?i:'s|'t|'re|'ve|'m|'ll|'d)" WORDS "|\\p{N}" REST },
+    { "dbrx", "(?i:'s|'t|'re|'ve|'m|'ll|'d)" WORDS "|\\p{N}{1,3}" REST },
+};
+
 static bool listed(const char *names, const char *name, size_t size)
 {
     while (*names) {
@@ -95,4 +103,90 @@ ash_status ash_draft_pretokenizer(ash_draft *d, const char *name, size_t size, a
     return ash_fail(err, ASH_E_UNSUPPORTED,
                     "tokenizer.ggml.pre names the pre-tokenizer \"%.*s\", which is not known; known are %s",
                     size < 64 ? (int)size : 64, name, known);
+}
+
+/* ---- the way back ---- */
+
+/* Whether the section's steps, but for NFC, are those of the draft. */
+static bool same_steps(const ash_vocab *v, const ash_draft *d)
+{
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < v->header->step_count; i++) {
+        const ash_vocab_step *s = &v->steps[i];
+        if (s->kind == ASH_STEP_NFC || ash_step_decodes(s->kind))
+            continue;
+        const ash_vocab_source_step *x = at < d->step_count ? &d->steps[at++] : NULL;
+        if (!x || s->kind != x->kind || s->behaviour != x->behaviour || s->flags != x->flags ||
+            s->second_bytes != 0 || s->text_bytes != x->size ||
+            (x->size != 0 && memcmp(v->pool + s->text_offset, x->text, x->size) != 0))
+            return false;
+    }
+    return at == d->step_count;
+}
+
+/* Whether `name` stands for the section; *steps_alone where its steps do and its flags do not. */
+static ash_status stands_for(const ash_vocab *v, const char *name, size_t size, const char *split, bool *out,
+                             bool *steps_alone, ash_error *err)
+{
+    ash_draft d, steps;
+    ASH_TRY(ash_draft_init(&d, 1, 0, err)); /* no vocabulary: steps and flags alone */
+    ash_status status = ash_draft_pretokenizer(&d, name, size, err);
+    bool same = status == ASH_OK && !split && same_steps(v, &d);
+    if (status == ASH_OK && split && (status = ash_draft_init(&steps, 1, 0, err)) == ASH_OK) {
+        status = ash_draft_split(&steps, split, false, ASH_SPLIT_ISOLATED, false, err);
+        same = status == ASH_OK && same_steps(v, &steps);
+        ash_draft_free(&steps);
+    }
+    *out = same && !((v->header->flags ^ d.flags) & ASH_VOCAB_IGNORE_MERGES);
+    *steps_alone |= same && !*out;
+    ash_draft_free(&d);
+    return status;
+}
+
+/* What is in the way, for the error: the first step that llama.cpp has in no pre-tokenizer at all, or the split. */
+static ash_status no_name(const ash_vocab *v, bool steps_alone, ash_error *err)
+{
+    static const struct { uint16_t kind; const char *name; } kinds[] = {
+        { ASH_STEP_PREFIX_SPACE, "a space in front of the text (add_prefix_space)" }, { ASH_STEP_NFD, "NFD" },
+        { ASH_STEP_NFKC, "NFKC" }, { ASH_STEP_NFKD, "NFKD" },
+    };
+    if (steps_alone)
+        return ash_fail(err, ASH_E_UNSUPPORTED, "no tokenizer.ggml.pre stands for these splits with ignore_merges = %s",
+                        v->header->flags & ASH_VOCAB_IGNORE_MERGES ? "true" : "false");
+    const ash_vocab_step *split = NULL;
+    for (uint32_t i = 0; i < v->header->step_count; i++) {
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            if (v->steps[i].kind == kinds[k].kind)
+                return ash_fail(err, ASH_E_UNSUPPORTED, "no tokenizer.ggml.pre has the tokenizer's step %s",
+                                kinds[k].name);
+        if (!split && v->steps[i].kind == ASH_STEP_SPLIT)
+            split = &v->steps[i];
+    }
+    if (!split)
+        return ash_fail(err, ASH_E_UNSUPPORTED, "no tokenizer.ggml.pre stands for a pre-tokenizer without a split");
+    char text[81];
+    uint32_t n = split->text_bytes < sizeof text - 1 ? split->text_bytes : sizeof text - 1;
+    for (uint32_t i = 0; i < n; i++) { /* the expression comes from a file */
+        unsigned char c = v->pool[split->text_offset + i];
+        text[i] = c < 0x20 || c >= 0x7f ? '?' : (char)c;
+    }
+    text[n] = '\0';
+    return ash_fail(err, ASH_E_UNSUPPORTED, "no tokenizer.ggml.pre is known for the pre-tokenizer that splits at %s%s",
+                    text, split->text_bytes > n ? "..." : "");
+}
+
+ash_status ash_pretokenizer_name(const ash_vocab *v, char out[ASH_PRE_NAME_MAX], ash_error *err)
+{
+    bool found = false, steps_alone = false;
+    for (size_t i = 0; i < sizeof table / sizeof *table && !found; i++) {
+        size_t n = strcspn(table[i].names, ",");
+        ASH_TRY(stands_for(v, table[i].names, n, NULL, &found, &steps_alone, err));
+        snprintf(out, ASH_PRE_NAME_MAX, "%.*s", (int)n, table[i].names);
+    }
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings && !found; i++) {
+        const char *name = spellings[i].name;
+        ASH_TRY(stands_for(v, name, strlen(name), spellings[i].split, &found, &steps_alone, err));
+        snprintf(out, ASH_PRE_NAME_MAX, "%s", name);
+    }
+    return found ? ASH_OK : no_name(v, steps_alone, err);
 }

@@ -189,21 +189,12 @@ static ash_status read_rows(const stream *s, slot *w, const ash_plan_member *m, 
 
 /* ---- another type ---- */
 
-static void apply_scale(const ash_plan_member *m, uint64_t source_row, float *x, uint64_t cols)
-{
-    bool blocks = m->scale_kind == ASH_SCALE_BLOCK128;
-    const float *scale = blocks ? m->scale + source_row / 128 * ash_div_up(cols, 128)
-                                : m->scale + (m->scale_kind == ASH_SCALE_ROW ? source_row : 0);
-    for (uint64_t k = 0; k < cols; k++)
-        x[k] *= scale[blocks ? k / 128 : 0];
-}
-
 static ash_status recode(const stream *s, slot *w, const ash_plan_member *m, uint32_t type, uint64_t row,
                          const uint8_t *in, uint64_t cols, uint8_t *out)
 {
     ash_decode_row(m->source->dtype, in, (int64_t)cols, w->decoded);
     if (m->scale)
-        apply_scale(m, ash_source_row(&m->record, row), w->decoded, cols);
+        ash_scale_row(m->scale_kind, m->scale, ash_source_row(&m->record, row), w->decoded, cols);
     if (ash_encode_row(&s->kernels, (ash_dtype)type, w->decoded, NULL, (int64_t)cols, out, &w->err) == ASH_OK)
         return ASH_OK;
     ash_fail_in(&w->err, m->source->name);

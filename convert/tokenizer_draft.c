@@ -1,4 +1,4 @@
-/* The vocabulary under import: texts to ids, the byte-level alphabet, and the hand-over to the section's builder. */
+/* The vocabulary under import: texts to ids, and the hand-over to the section's builder. */
 #include <float.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,47 +6,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "convert/byte_alphabet.h"
 #include "convert/tokenizer_internal.h"
-
-/* ---- the byte-level alphabet: every byte as one printable character ---- */
-
-/* Printable Latin-1 stands for itself; the other 68 bytes, in order, are U+0100 and up. */
-static bool printable(unsigned b) { return (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b <= 0xac) || b >= 0xae; }
-
-typedef struct alphabet {
-    uint16_t code[256];    /* of a byte */
-    int16_t byte[0x144];   /* of a character, or -1 */
-} alphabet;
-
-static void alphabet_make(alphabet *a)
-{
-    uint16_t next = 0x100;
-    memset(a->byte, 0xff, sizeof a->byte);
-    for (unsigned b = 0; b < 256; b++) {
-        a->code[b] = printable(b) ? (uint16_t)b : next++;
-        a->byte[a->code[b]] = (int16_t)b;
-    }
-}
-
-/* Undoes the alphabet; false when a character is outside it. `out` has room for size bytes. */
-static bool alphabet_decode(const alphabet *a, const char *text, size_t size, uint8_t *out, uint32_t *out_size)
-{
-    const uint8_t *p = (const uint8_t *)text;
-    uint32_t n = 0;
-    for (size_t i = 0; i < size;) {
-        unsigned code = p[i++];
-        if (code >= 0x80) { /* all of the alphabet beyond ASCII takes two bytes */
-            if (code < 0xc2 || code > 0xc5 || i == size || (p[i] & 0xc0) != 0x80)
-                return false;
-            code = (code & 0x1f) << 6 | (p[i++] & 0x3fu);
-        }
-        if (code >= 0x144 || a->byte[code] < 0)
-            return false;
-        out[n++] = (uint8_t)a->byte[code];
-    }
-    *out_size = n;
-    return true;
-}
 
 /* ---- the draft ---- */
 
@@ -267,17 +228,12 @@ ash_status ash_draft_split(ash_draft *d, const char *expression, bool literal, u
 
 /* ---- to the section ---- */
 
-static void alphabet_bytes(const ash_draft *d, const alphabet *a, int32_t *ids)
+static void alphabet_bytes(const ash_draft *d, const ash_alphabet *a, int32_t *ids)
 {
     for (unsigned b = 0; b < 256; b++) {
-        unsigned code = a->code[b];
-        char text[2] = { (char)code };
-        size_t size = 1;
-        if (code >= 0x80) {
-            text[0] = (char)(0xc0 | code >> 6);
-            text[1] = (char)(0x80 | (code & 0x3f));
-            size = 2;
-        }
+        char text[2];
+        uint8_t byte = (uint8_t)b;
+        size_t size = ash_alphabet_encode(a, &byte, 1, text);
         int32_t id = ash_draft_find(d, text, size);
         ids[b] = id >= 0 && d->tokens[id].model ? id : -1;
     }
@@ -293,7 +249,7 @@ static void spelled_bytes(const ash_draft *d, int32_t *ids)
     }
 }
 
-static ash_status byte_tokens(const ash_draft *d, const alphabet *a, ash_vocab_source *s, ash_error *err)
+static ash_status byte_tokens(const ash_draft *d, const ash_alphabet *a, ash_vocab_source *s, ash_error *err)
 {
     memset(s->byte_ids, 0xff, sizeof s->byte_ids);
     if (d->model != ASH_VOCAB_BYTE_BPE) {
@@ -316,7 +272,7 @@ static ash_status byte_tokens(const ash_draft *d, const alphabet *a, ash_vocab_s
 }
 
 /* Token i for the builder. *raw: room for as many bytes as its text has; moves on by those that are used. */
-static ash_vocab_source_token source_token(const ash_draft *d, const alphabet *a, uint32_t i, uint8_t **raw)
+static ash_vocab_source_token source_token(const ash_draft *d, const ash_alphabet *a, uint32_t i, uint8_t **raw)
 {
     const ash_draft_token *t = &d->tokens[i];
     ash_vocab_source_token out = { (const uint8_t *)t->text, t->size, 0, t->type, t->score };
@@ -329,7 +285,7 @@ static ash_vocab_source_token source_token(const ash_draft *d, const alphabet *a
     uint32_t size = 0;
     bool usable = t->model && !t->special;
     if (d->model == ASH_VOCAB_BYTE_BPE) {
-        bool decodes = alphabet_decode(a, t->text, t->size, *raw, &size);
+        bool decodes = ash_alphabet_decode(a, t->text, t->size, *raw, &size);
         bool same = decodes && size == t->size && memcmp(*raw, t->text, size) == 0;
         if (usable && (t->added ? same : decodes))
             out.flags |= ASH_TOKEN_MODEL;
@@ -352,8 +308,8 @@ static ash_vocab_source_token source_token(const ash_draft *d, const alphabet *a
 
 ash_status ash_draft_finish(ash_draft *d, ash_vocab_import *out, ash_error *err)
 {
-    alphabet a;
-    alphabet_make(&a);
+    ash_alphabet a;
+    ash_alphabet_make(&a);
     ash_vocab_source s = {
         .model = d->model,
         .flags = d->flags,

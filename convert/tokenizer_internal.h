@@ -114,6 +114,10 @@ ash_status ash_import_tokenizer_json(const struct cJSON *root, const struct cJSO
 
 /* The steps of a tokenizer.ggml.pre name (pretokenizers.c); an unknown name is refused with the list of the known. */
 ash_status ash_draft_pretokenizer(ash_draft *d, const char *name, size_t size, ash_error *err);
+/* The way back: the name that stands for a section's steps and its IGNORE_MERGES. ASH_E_UNSUPPORTED says which step no
+ * name covers. NFC counts as nothing, since no name has it. */
+#define ASH_PRE_NAME_MAX 32
+ash_status ash_pretokenizer_name(const ash_vocab *v, char out[ASH_PRE_NAME_MAX], ash_error *err);
 
 /* Oniguruma's syntax and classes to PCRE2's (expression.c). *out is freed with free(). The result compiles. */
 ash_status ash_expression_translate(const char *text, size_t size, char **out, size_t *out_size, ash_error *err);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "format/checked.h"
@@ -183,4 +184,18 @@ char *ash_path_join(const char *dir, const char *name)
         path[d] = '/';
     memcpy(path + d + slash, name, n + 1);
     return path;
+}
+
+ash_status ash_check_space(const char *path, uint64_t bytes, ash_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    struct statvfs fs;
+    bool known = folder && statvfs(folder, &fs) == 0 && fs.f_blocks != 0; /* 0: a file system that does not count */
+    free(folder);
+    uint64_t free_bytes;
+    if (!known || !ash_mul(fs.f_bavail, fs.f_frsize, &free_bytes) || free_bytes >= bytes)
+        return ASH_OK;
+    return ash_fail(err, ASH_E_IO, "%s: needs %" PRIu64 " MB, but its disk has %" PRIu64 " MB free; nothing was "
+                    "written", path, bytes / 1000000 + 1, free_bytes / 1000000);
 }

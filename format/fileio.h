@@ -37,6 +37,9 @@ bool ash_path_exists(const char *path);
 /* "dir/name"; caller frees; NULL when out of memory. */
 char *ash_path_join(const char *dir, const char *name);
 
+/* Whether the disk of `path` has room for a file of `bytes`; ASH_E_IO, before anything is written, where it has not. */
+ash_status ash_check_space(const char *path, uint64_t bytes, ash_error *err);
+
 /* An output that appears under its name only when complete. Until then it is a hidden file ".NAME.XXXXXX" in the same
  * folder. Without `replace` an existing target is refused, at creation and again, without a race, at commit. */
 typedef struct ash_output ash_output;

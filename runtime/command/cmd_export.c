@@ -1,4 +1,4 @@
-/* ashlar export: an .ashlar file back to what other runtimes read. */
+/* ashlar export: an .ashlar file to what other runtimes read. */
 #include <string.h>
 
 #include "convert/convert.h"
@@ -15,7 +15,9 @@ int verb_export(int argc, char **argv)
         { "--force", NULL, OPTION_FLAG, &force, 0, 0, "replace OUT when it exists" },
     };
     static const usage u = { "export", "FILE --to gguf -o OUT.gguf",
-                             "Writes the GGUF that an .ashlar file came from: the same tensor bytes, order and metadata.", NULL, 1 };
+                             "Writes a GGUF that llama.cpp loads.",
+                             "FILE came from a GGUF: the same tensor bytes, order and metadata.\n"
+                             "From a Hugging Face folder: names, keys and types as llama.cpp's converter has them.", 1 };
     int code;
     if (!options_parse(&u, options, sizeof options / sizeof *options, argc, argv, &path, &code))
         return code;
@@ -30,7 +32,7 @@ int verb_export(int argc, char **argv)
     progress p;
     handle_interrupt();
     progress_start(&p, "export");
-    ash_export_options opts = { .force = force, .progress = progress_update, .context = &p };
+    ash_export_options opts = { .force = force, .progress = progress_update, .note = progress_note, .context = &p };
     ash_status status = ash_export_gguf(file.path, output, &opts, &err);
     progress_end(&p);
     cache_close(&file);

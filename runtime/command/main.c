@@ -20,7 +20,7 @@ static const verb verbs[] = {
     { "tokenize", verb_tokenize, "text to token ids, and back" },
     { "perplexity", verb_perplexity, "how well a model predicts a text" },
     { "bench", verb_bench, "measure load, prefill and decode" },
-    { "export", verb_export, "an .ashlar file back to a GGUF" },
+    { "export", verb_export, "an .ashlar file to a GGUF" },
     { "cache", verb_cache, "what has been converted on the way, and its removal" },
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };

@@ -55,14 +55,35 @@ first_token() { # name .ashlar
     rm -f "$tmp"
 }
 
+# The same model in both: an .ashlar and the GGUF that it exports to. Token ids of a long text and greedy ids of a few
+# prompts, how many are the same in the same place.
+ids() { sed -n 's/.*"ids": *\[\([0-9, ]*\)\].*/\1/p' | tr -d ' ' | tr ',' '\n'; }
+same() { # label ours theirs
+    paste "$2" "$3" | awk -v l="$1" -F'\t' '{ n++; e += $1 == $2 } END {
+        printf "| %-22s | %-28s | %10s | %10d | %5s |\n", "llama-30m, exported", l, e, n, n == e ? "same" : "" }'
+}
+agree() { # .ashlar GGUF
+    local tmp prompt; tmp=$(mktemp -d)
+    "$ASHLAR" tokenize "$1" --text "$SHARED/models/eval.txt" --json | ids >"$tmp/a"
+    "$PEER_PYTHON" "$peer" tokens "$2" --text "$SHARED/models/eval.txt" | ids >"$tmp/b"
+    same "ids of eval.txt the same" "$tmp/a" "$tmp/b"
+    for prompt in "The Linux kernel" "The history of" "A man who" "Once upon a time" "In the year 1492" "Water is"; do
+        "$ASHLAR" run "$1" -p "$prompt" -n 48 --temp 0 --json | ids >>"$tmp/c"
+        "$PEER_PYTHON" "$peer" greedy "$2" --prompt "$prompt" --n 48 | ids >>"$tmp/d"
+    done
+    same "greedy ids the same" "$tmp/c" "$tmp/d"
+    rm -rf "$tmp"
+}
+
 echo "$(nproc) processors, $THREADS threads, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1); median of $ROUNDS rounds"
 echo "| model                  | measure                      |     ashlar |  llama.cpp | ratio |"
 echo "|------------------------|------------------------------|-----------:|-----------:|------:|"
 compare "SmolLM2-135M Q4_1" "$(converted "$SMOLLM2_GGUF" smollm2-q4_1)" "$SMOLLM2_GGUF" 512 64
 if [ -d "$SHARED/models/llama-30m" ]; then
-    gguf="$MODELS/llama-30m.bf16.gguf"
-    [ -z "$PEER_PYTHON" ] || [ -e "$gguf" ] || "$PEER_PYTHON" "$(dirname "$0")/peer_gguf.py" "$SHARED/models/llama-30m" "$gguf" >&2
-    compare "llama-30m BF16" "$(converted "$SHARED/models/llama-30m" llama-30m-bf16)" "$([ -e "$gguf" ] && echo "$gguf")" 512 64
+    model=$(converted "$SHARED/models/llama-30m" llama-30m-bf16) gguf="$MODELS/llama-30m.bf16.gguf"
+    "$ASHLAR" export "$model" --to gguf -o "$gguf" --force 2>/dev/null
+    compare "llama-30m BF16" "$model" "$gguf" 512 64
+    [ -z "$PEER_PYTHON" ] || agree "$model" "$gguf"
 fi
 if [ -n "$LLAMA_1B" ]; then
     model=$(converted "$LLAMA_1B" llama-1b-q8_0 --type q8_0)

@@ -69,6 +69,7 @@ static void write_keys(ash_gguf_writer *w, const make_spec *s)
     ash_error err;
     kv_text(w, "general.architecture", s->architecture);
     kv_text(w, "general.name", "a small random model");
+    TRY(ash_gguf_writer_kv_u32(w, "general.file_type", 1, &err)); /* whatever the types are */
     if (s->alignment)
         TRY(ash_gguf_writer_kv_u32(w, "general.alignment", (uint32_t)s->alignment, &err));
     arch_u32(w, s, "block_count", s->layers);
