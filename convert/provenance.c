@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "convert/convert.h"
 #include "format/hash.h"
 #include "format/json.h"
 #include "format/version.h"
@@ -57,13 +56,25 @@ static ash_status add_file(cJSON *files, const ash_input *in, uint64_t head, ash
     return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", in->path);
 }
 
-static ash_status describe(const ash_source *s, uint32_t type, cJSON *root, ash_error *err)
+/* What was asked for, in the user's words. */
+static bool describe_recipe(const ash_recipe *recipe, cJSON *root)
+{
+    if (!cJSON_AddStringToObject(root, "type", ash_recipe_name(recipe)))
+        return false;
+    cJSON *rules = recipe->rule_count ? cJSON_AddArrayToObject(root, "tensor_types") : NULL;
+    for (uint32_t i = 0; i < recipe->rule_count; i++)
+        if (!cJSON_AddItemToArray(rules, cJSON_CreateString(recipe->rules[i].text)))
+            return false;
+    return !recipe->fp8_row || cJSON_AddStringToObject(root, "fp8_scale", "row");
+}
+
+static ash_status describe(const ash_source *s, const ash_recipe *recipe, cJSON *root, ash_error *err)
 {
     uint64_t *heads = head_bytes(s);
     cJSON *files = NULL;
     ash_status status = ASH_OK;
     if (!root || !heads || !cJSON_AddStringToObject(root, "tool", TOOL) ||
-        !cJSON_AddStringToObject(root, "type", type == ASH_TYPE_KEEP ? "keep" : ash_dtype_name(type)) ||
+        !describe_recipe(recipe, root) ||
         !(files = cJSON_AddArrayToObject(root, "files")))
         status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", s->path);
     for (uint32_t i = 0; status == ASH_OK && i < s->file_count; i++)
@@ -72,11 +83,11 @@ static ash_status describe(const ash_source *s, uint32_t type, cJSON *root, ash_
     return status;
 }
 
-ash_status ash_provenance(const ash_source *source, uint32_t type, char **out, ash_error *err)
+ash_status ash_provenance(const ash_source *source, const ash_recipe *recipe, char **out, ash_error *err)
 {
     *out = NULL;
     cJSON *json = cJSON_CreateObject();
-    ash_status status = describe(source, type, json, err);
+    ash_status status = describe(source, recipe, json, err);
     if (status == ASH_OK && !(*out = cJSON_PrintUnformatted(json)))
         status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", source->path);
     cJSON_Delete(json);

@@ -22,6 +22,7 @@ static void print_default(const option *o)
 {
     switch (o->kind) {
     case OPTION_FLAG:
+    case OPTION_LIST:
         break;
     case OPTION_STRING:
         if (*(const char **)o->target)
@@ -77,6 +78,13 @@ static int set_value(const usage *u, const option *o, const char *text)
     case OPTION_STRING:
         *(const char **)o->target = text;
         return 0;
+    case OPTION_LIST: {
+        option_list *list = o->target;
+        if (list->count == OPTION_LIST_MAX)
+            return usage_error(u, "%s can be given %d times", o->name, OPTION_LIST_MAX);
+        list->items[list->count++] = text;
+        return 0;
+    }
     case OPTION_U32:
     case OPTION_U64:
         if (!parse_u64(text, &integer))
