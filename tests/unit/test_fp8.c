@@ -23,7 +23,7 @@ static float element(int kind, int64_t i, test_rng *rng)
     case 2: return test_rng_float(rng) * 0x1p-135f; /* denormal; reciprocals of scales that are infinite */
     case 3: return (float)((int)test_rng_below(rng, 255) - 127) + (i % 2 ? 0.5f : -0.5f); /* halves: ties */
     case 4: return i % 5 ? 127 * 65504.0f : -127 * 65504.0f;
-    case 5: return nextafterf(0.5f, (float)(i % 3)) * (i % 2 ? 1 : -1) * (i % 32 == 31 ? 254.0f : 1.0f);
+    case 5: return i % 32 == 31 ? 127.0f : nextafterf(0.5f, (float)(i % 3)) * (i % 2 ? 1 : -1); /* halves, and next to them */
     default: return test_rng_float(rng);
     }
 }
