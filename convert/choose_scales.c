@@ -117,15 +117,6 @@ static ash_status refuse(const chooser *c, const ash_plan_member *m, desk *d, ui
     return ash_fail_in(&d->err, ash_source_file(c->source, m->source->file)->path);
 }
 
-/* The canonical row of the matrix that row `row` of its source is. */
-static uint64_t canonical_row(const ash_member_record *m, uint64_t row)
-{
-    if (m->row_order != ASH_ROWS_HALVES)
-        return row;
-    uint64_t head = row / m->row_order_head * m->row_order_head, at = row - head, half = m->row_order_rope / 2;
-    return at < m->row_order_rope ? head + at % half * 2 + at / half : row;
-}
-
 static ash_status count_run(const chooser *c, const run_of_rows *r, desk *d, float *max)
 {
     const ash_plan_member *m = &c->plan->members[r->member];
@@ -140,7 +131,7 @@ static ash_status count_run(const chooser *c, const run_of_rows *r, desk *d, flo
             return refuse(c, m, d, row, cols);
         *max = most > *max ? most : *max;
         if (m->made_by_row)
-            m->made[canonical_row(&m->record, row)] = ash_fp8_row_scale(&c->kernels, d->row, (int64_t)cols);
+            m->made[ash_canonical_row(&m->record, row)] = ash_fp8_row_scale(&c->kernels, d->row, (int64_t)cols);
         else
             ash_fp8_count(d->counts, d->row, (int64_t)cols);
     }

@@ -42,6 +42,8 @@ static void note(const conversion *c, const char *line)
 
 static ash_status read_configuration(conversion *c, ash_error *err)
 {
+    if (c->source.ashlar)
+        return ash_import_ashlar(&c->source, &c->import, err);
     if (c->source.kind == ASH_SOURCE_GGUF)
         return ash_import_gguf(&c->source, &c->import, err);
     ASH_TRY(ash_import_hf(&c->source, &c->import, err));
@@ -50,7 +52,9 @@ static ash_status read_configuration(conversion *c, ash_error *err)
 
 static ash_status read_tokenizer(conversion *c, ash_error *err)
 {
-    if (c->source.kind == ASH_SOURCE_HF)
+    if (c->source.ashlar)
+        ASH_TRY(ash_import_ashlar_tokenizer(&c->source, &c->vocab, err));
+    else if (c->source.kind == ASH_SOURCE_HF)
         ASH_TRY(ash_import_tokenizer_hf(c->source.folder, &c->vocab, err));
     else if (ash_import_tokenizer_gguf(c->source.gguf, &c->vocab, err) != ASH_OK)
         return ash_fail_in(err, c->source.path);
@@ -62,15 +66,24 @@ static ash_status read_tokenizer(conversion *c, ash_error *err)
 }
 
 /* Takes name and template over from the import. */
-static ash_status build_meta(conversion *c, ash_error *err)
+static ash_status take_words(conversion *c, ash_error *err)
 {
-    c->meta.h = c->import.h;
     ASH_TRY(ash_import_special_ids(&c->source, &c->import, &c->vocab, &c->meta, err));
     if (c->import.name && !ash_text_is_utf8(c->import.name))
         free(c->import.name), c->import.name = NULL; /* JSON could not hold it, and it is a label alone */
     c->meta.name = c->import.name;
     c->meta.chat_template = c->import.chat_template;
     c->import.name = c->import.chat_template = NULL;
+    return ASH_OK;
+}
+
+static ash_status build_meta(conversion *c, ash_error *err)
+{
+    c->meta.h = c->import.h;
+    if (c->source.ashlar)
+        ASH_TRY(ash_import_ashlar_meta(&c->source, &c->meta, err));
+    else
+        ASH_TRY(take_words(c, err));
     c->meta.source_kind = strdup(c->source.kind == ASH_SOURCE_GGUF ? "gguf" : "hf");
     if (!c->meta.source_kind)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", c->source.path);
@@ -105,9 +118,11 @@ static ash_status check_not_a_source(const conversion *c, ash_error *err)
 static uint64_t rest_bytes(const conversion *c)
 {
     uint64_t pairs = 0;
-    if (c->source.kind == ASH_SOURCE_GGUF)
+    if (c->source.gguf)
         for (uint64_t i = 0; i < ash_gguf_kv_count(c->source.gguf); i++)
             pairs += ash_gguf_kv_at(c->source.gguf, i)->record_size;
+    const ash_section_record *old = c->source.ashlar ? ash_file_section(c->source.ashlar, ASH_SECTION_GGUF_KV) : NULL;
+    pairs = old ? old->raw_size : pairs;
     return c->vocab.size + pairs + ((uint64_t)4 << 20) + c->plan.output_bytes / ASH_DATA_CHUNK_BYTES * sizeof(ash_hash128);
 }
 
@@ -150,10 +165,14 @@ static ash_status add_sections(conversion *c, ash_error *err)
         return ash_fail_in(err, c->source.path);
     ash_status status = ash_writer_add_section(c->writer, ASH_SECTION_META, json, size, true, err);
     free(json);
-    if (status != ASH_OK || c->source.kind != ASH_SOURCE_GGUF)
+    bool old = c->source.ashlar && ash_file_section(c->source.ashlar, ASH_SECTION_GGUF_KV);
+    if (status != ASH_OK || (!c->source.gguf && !old))
         return status;
     uint8_t *pairs = NULL;
-    ASH_TRY(ash_gguf_kv_bytes(c->source.gguf, &pairs, &size, err));
+    if (old)
+        ASH_TRY(ash_file_section_read(c->source.ashlar, ASH_SECTION_GGUF_KV, &pairs, &size, err));
+    else
+        ASH_TRY(ash_gguf_kv_bytes(c->source.gguf, &pairs, &size, err));
     status = ash_writer_add_section(c->writer, ASH_SECTION_GGUF_KV, pairs, size, true, err);
     free(pairs);
     return status;
@@ -168,6 +187,9 @@ static uint32_t thread_count(uint32_t wanted)
 static ash_status write_file(conversion *c, uint64_t *file_bytes, ash_error *err)
 {
     ASH_TRY(check_space(c, err));
+    /* A damaged .ashlar must not come out with new checksums. */
+    if (c->source.ashlar)
+        ASH_TRY(ash_file_verify(c->source.ashlar, NULL, NULL, err));
     ASH_TRY(ash_choose_scales(&c->source, &c->plan, thread_count(c->options->threads), c->options->levels,
                               c->options->progress, c->options->context, c->plan.search_bytes + c->plan.source_bytes, err));
     ASH_TRY(ash_writer_create(c->output, c->options->force, &c->writer, err));

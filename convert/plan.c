@@ -61,8 +61,9 @@ ash_status ash_plan_member_add(ash_planner *p, const ash_source_tensor *source, 
         return FAIL(p, ASH_E_MEMORY, "%s: out of memory", p->source->path);
     ash_plan_member m = *member;
     m.source = source;
-    m.record.source_dtype = source->dtype;
-    m.record.source_index = source->index;
+    /* Of an .ashlar, what its own source had: so that an export goes all the way back. */
+    m.record.source_dtype = source->member ? source->member->source_dtype : source->dtype;
+    m.record.source_index = source->member ? source->member->source_index : source->index;
     m.record.source_dim_count = source->dim_count;
     for (uint32_t d = 0; d < 4; d++)
         m.record.source_dims[d] = source->dims[d];
@@ -101,7 +102,7 @@ void ash_plan_free(ash_plan *plan)
 /* Where the hyperparameters come from, for errors. */
 static const char *where(const ash_planner *p, char out[512])
 {
-    bool hf = p->source->kind == ASH_SOURCE_HF;
+    bool hf = p->source->kind == ASH_SOURCE_HF && !p->source->ashlar;
     snprintf(out, 512, "%.400s%s", p->source->path, hf ? ": config.json" : "");
     return out;
 }
@@ -167,7 +168,7 @@ static ash_status check_type(ash_planner *p, const ash_arch_tensor *row, uint32_
     if (!ash_dtype_usable(t->dtype))
         return FAIL(p, ASH_E_UNSUPPORTED, "%s: tensor %s is %s, which is not supported; f32, f16, bf16, f8_e4m3, "
                     "q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k are", p->source->path, t->name, in->name);
-    if (t->dims[0] % in->block_elems != 0)
+    if (!t->member && t->dims[0] % in->block_elems != 0)
         return FAIL(p, ASH_E_FORMAT, "%s: tensor %s has %" PRIu64 " columns, which is no multiple of the %" PRIu32
                     " of a %s block", p->source->path, t->name, t->dims[0], in->block_elems, in->name);
     /* A K type's last tile may end behind any of its sub-blocks. */

@@ -126,10 +126,12 @@ ash_status ash_plan_scales(ash_planner *p, const ash_source_tensor *weight, cons
     const ash_source_tensor *scale = NULL, *input = sibling(p->source, weight->name, ".input_scale");
     ash_scale_kind kind = ASH_SCALE_NONE;
     ASH_TRY(find_weight_scale(p, weight, &scale, &kind));
-    if (p->import->fp8_static && !input)
+    /* An .ashlar says of each matrix how its inputs are treated; a configuration says it of all. */
+    bool fixed = weight->member ? weight->member->scale_input != ASH_NO_INDEX : p->import->fp8_static;
+    if (fixed && !input)
         return ash_fail(p->err, ASH_E_FORMAT, "%s: quantization_config says that inputs have static scales, but %s "
                         "has no input_scale beside it", p->source->path, weight->name);
-    if (!p->import->fp8_static)
+    if (!fixed)
         input = NULL; /* not used: kept raw, if it is there */
     if (input) {
         ASH_TRY(check_type(p, input));
@@ -151,7 +153,7 @@ ash_status ash_plan_scales(ash_planner *p, const ash_source_tensor *weight, cons
         snprintf(name, sizeof name, "%s.input_scale", label);
         ASH_TRY(add_scale(p, name, layer, ASH_SCALE_INPUT, input, m, &m->scale_input));
     }
-    m->input_dynamic = p->import->fp8_dynamic;
+    m->input_dynamic = weight->member ? weight->member->input_dynamic : p->import->fp8_dynamic;
     return ASH_OK;
 }
 

@@ -1,6 +1,7 @@
 #include "convert/provenance.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "format/hash.h"
 #include "format/json.h"
@@ -8,6 +9,7 @@
 
 #define TOOL "ashlar " ASHLAR_VERSION
 #define PIECE_BYTES ((size_t)1 << 20)
+#define HISTORY_MAX 8 /* conversions of conversions that are told of */
 
 /* Bytes of each file before its first tensor; all of them where it has none (the first part of some split models). */
 static uint64_t *head_bytes(const ash_source *s)
@@ -68,6 +70,23 @@ static bool describe_recipe(const ash_recipe *recipe, cJSON *root)
     return !recipe->fp8_row || cJSON_AddStringToObject(root, "fp8_scale", "row");
 }
 
+/* A file that was converted again and again says so as deep as a reader of JSON follows; behind that it is cut. */
+static ash_status add_history(const ash_source *s, cJSON *root, ash_error *err)
+{
+    cJSON *before = NULL;
+    size_t size = strlen(s->meta.provenance);
+    ASH_TRY(ash_json_parse(s->meta.provenance, size, size, &before, err));
+    cJSON *deep = before;
+    for (int i = 0; deep && i < HISTORY_MAX; i++)
+        deep = cJSON_GetObjectItemCaseSensitive(deep, "source");
+    if (deep)
+        cJSON_DeleteItemFromObjectCaseSensitive(deep, "source");
+    if (cJSON_AddItemToObject(root, "source", before))
+        return ASH_OK;
+    cJSON_Delete(before);
+    return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", s->path);
+}
+
 static ash_status describe(const ash_source *s, const ash_recipe *recipe, cJSON *root, ash_error *err)
 {
     uint64_t *heads = head_bytes(s);
@@ -80,6 +99,8 @@ static ash_status describe(const ash_source *s, const ash_recipe *recipe, cJSON 
     for (uint32_t i = 0; status == ASH_OK && i < s->file_count; i++)
         status = add_file(files, ash_source_file(s, i), heads[i], err);
     free(heads);
+    if (status == ASH_OK && s->meta.provenance)
+        status = add_history(s, root, err);
     return status;
 }
 

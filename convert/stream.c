@@ -141,7 +141,8 @@ static ash_status read_bytes(const stream *s, slot *w, const ash_source_tensor *
 {
     w->read_bytes += size;
     ASH_TRY(ash_source_read(s->source, t, at, to, (size_t)size, &w->err));
-    ash_input_done_with(ash_source_file(s->source, t->file), t->offset + at, size);
+    if (!t->member) /* an .ashlar's rows lie elsewhere, and its mapping is given back as it is read */
+        ash_input_done_with(ash_source_file(s->source, t->file), t->offset + at, size);
     return ASH_OK;
 }
 

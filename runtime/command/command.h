@@ -97,6 +97,7 @@ char *read_text(const char *path, size_t *size);
 /* ---- verbs ---- */
 
 int verb_convert(int argc, char **argv);
+int verb_quantize(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_verify(int argc, char **argv);
 int verb_run(int argc, char **argv);

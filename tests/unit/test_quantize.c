@@ -316,11 +316,154 @@ static void errors_told(void **state)
     free(folder), free(out);
 }
 
+/* ---- from an .ashlar ---- */
+
+/* Everything but META is the same: records, names, data by their hashes, tokenizer. */
+static void same_model(const ash_file *a, const ash_file *b)
+{
+    static const uint32_t sections[] = { ASH_SECTION_STRINGS, ASH_SECTION_HASHES, ASH_SECTION_TOKENIZER,
+                                         ASH_SECTION_TENSORS, ASH_SECTION_MEMBERS, ASH_SECTION_GGUF_KV };
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        size_t x = 0, y = 0;
+        const ash_section_record *ra = ash_file_section(a, sections[i]), *rb = ash_file_section(b, sections[i]);
+        assert_int_equal(ra != NULL, rb != NULL);
+        if (!ra)
+            continue;
+        x = ra->size, y = rb->size;
+        if (x != y || memcmp(&ra->hash, &rb->hash, sizeof ra->hash) != 0)
+            fail_msg("section %zu differs", i);
+    }
+}
+
+static void check_meta(const ash_file *file, const ash_file *expected)
+{
+    ash_error err;
+    ash_meta m[2];
+    for (int i = 0; i < 2; i++) {
+        uint8_t *json;
+        size_t size;
+        assert_ok(ash_file_section_read(i ? expected : file, ASH_SECTION_META, &json, &size, &err), &err);
+        assert_ok(ash_meta_read((char *)json, size, &m[i], &err), &err);
+        free(json);
+    }
+    assert_memory_equal(&m[0].h, &m[1].h, sizeof m[0].h);
+    assert_string_equal(m[0].name ? m[0].name : "", m[1].name ? m[1].name : "");
+    assert_string_equal(m[0].source_kind, m[1].source_kind);
+    assert_string_equal(m[0].chat_template ? m[0].chat_template : "", m[1].chat_template ? m[1].chat_template : "");
+    assert_int_equal(m[0].bos, m[1].bos);
+    assert_int_equal(m[0].add_bos, m[1].add_bos);
+    assert_int_equal(m[0].stop_count, m[1].stop_count);
+    assert_memory_equal(m[0].stop, m[1].stop, sizeof m[0].stop);
+    ash_meta_free(&m[0]), ash_meta_free(&m[1]);
+}
+
+/* By way of a file that keeps every weight, or straight from the source: the same model. */
+static void through_a_file(const char *source, const char *type, bool by_row)
+{
+    ash_recipe keep = recipe_of("keep"), r = recipe_of(type);
+    r.fp8_row = by_row;
+    ash_file_close(convert(source, "kept.ashlar", &keep, 2, 0));
+    char *kept = test_path("kept.ashlar");
+    ash_file *straight = convert(source, "straight.ashlar", &r, 2, 0), *around = convert(kept, "around.ashlar", &r, 3, 0);
+    same_model(straight, around);
+    check_meta(around, straight);
+    /* And once more without a change. */
+    char *path = test_path("around.ashlar");
+    ash_file *again = convert(path, "again.ashlar", &keep, 1, 0);
+    same_model(straight, again);
+    check_meta(again, straight);
+    ash_error err;
+    uint8_t *json;
+    size_t size;
+    assert_ok(ash_file_section_read(again, ASH_SECTION_META, &json, &size, &err), &err);
+    const char *at = strstr((char *)json, "\"name\":\"around.ashlar\""), *then = at ? strstr(at, "kept.ashlar") : NULL;
+    assert_true(at && then && strstr(then, "\"source\":{"));
+    free(json), free(path), free(kept);
+    ash_file_close(straight), ash_file_close(around), ash_file_close(again);
+}
+
+static void from_ashlar(void **state)
+{
+    (void)state;
+    static const struct { const char *arch, *type; uint32_t head_dim, hidden, ffn; make_fp8 fp8; bool by_row; } cases[] = {
+        { "llama", "q4_k_m", 64, 256, 512, MAKE_FP8_NONE, false },
+        { "llama", "q4_k", 48, 576, 448, MAKE_FP8_NONE, false }, /* K-quant tiles with tails; heads across panels */
+        { "qwen2", "fp8", 64, 256, 360, MAKE_FP8_NONE, true },
+        { "qwen3", "fp8", 48, 256, 512, MAKE_FP8_NONE, false },
+        { "llama", "keep", 64, 256, 512, MAKE_FP8_STATIC, false },
+        { "qwen2", "q8_0", 64, 256, 512, MAKE_FP8_DYNAMIC, false },
+        { "qwen3", "bf16", 64, 256, 512, MAKE_FP8_CHANNEL, false },
+        { "qwen3", "keep", 48, 256, 344, MAKE_FP8_BLOCK, false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make_spec spec = make_defaults();
+        spec.architecture = cases[i].arch, spec.head_dim = cases[i].head_dim, spec.hidden = cases[i].hidden;
+        spec.ffn = cases[i].ffn, spec.fp8 = cases[i].fp8, spec.extra = "vision.patch.weight", spec.tied = i % 2;
+        char *folder = make_hf("around", &spec);
+        through_a_file(folder, cases[i].type, cases[i].by_row);
+        free(folder);
+        if (cases[i].fp8 != MAKE_FP8_NONE)
+            continue;
+        spec.dtype = ASH_F16, spec.tokenizer = true, spec.rope_freqs = i == 0;
+        char *gguf = make_gguf("around-gguf", &spec);
+        through_a_file(gguf, cases[i].type, cases[i].by_row);
+        free(gguf);
+    }
+}
+
+/* What is quantized already: allowed, said once, and the result is what the decoded weights give. */
+static void again(void **state)
+{
+    (void)state;
+    make_spec spec = make_defaults();
+    char *folder = make_hf("again", &spec), *first = test_path("first.ashlar");
+    ash_recipe q8 = recipe_of("q8_0"), q4 = recipe_of("q4_k"), fp8_recipe = recipe_of("fp8");
+    ash_file_close(convert(folder, "first.ashlar", &q8, 2, 0));
+    assert_null(strstr(noted, "quantized again"));
+    ash_file *second = convert(first, "second.ashlar", &q4, 2, 0);
+    const char *note = strstr(noted, "16 matrices are already quantized and are quantized again: their errors add up");
+    assert_non_null(note);
+    assert_null(strstr(note + 60, "quantized again")); /* once */
+    const ash_tensor_record *t;
+    const ash_member_record *m = member_of(second, LAYER0 "self_attn.k_proj.weight", &t);
+    assert_int_equal(t->dtype, ASH_Q4_K);
+    assert_int_equal(m->source_dtype, ASH_BF16); /* of the checkpoint, not of the file between */
+    ash_file_close(second);
+    ash_file *eight = convert(first, "third.ashlar", &fp8_recipe, 2, 0);
+    assert_int_equal(dtype_of(eight, LAYER0 "mlp.down_proj.weight"), ASH_F8_E4M3);
+    assert_int_equal(dtype_of(eight, "lm_head.weight"), ASH_Q8_0); /* fp8 keeps its type, whatever that is */
+    ash_file_close(eight);
+    free(folder), free(first);
+}
+
+/* A damaged file does not come out with new checksums. */
+static void damaged_source(void **state)
+{
+    (void)state;
+    make_spec spec = make_defaults();
+    char *folder = make_hf("damaged", &spec), *path = test_path("damaged.ashlar"), *out = test_path("damaged-out/x.ashlar");
+    char *dir = test_path("damaged-out");
+    ash_recipe keep = recipe_of("keep"), q8 = recipe_of("q8_0");
+    ash_file *file = convert(folder, "damaged.ashlar", &keep, 2, 0);
+    uint64_t at = ash_file_tensor(file, 3)->offset + 5;
+    ash_file_close(file);
+    size_t size;
+    uint8_t *bytes = test_read_file(path, &size);
+    bytes[at] ^= 1;
+    test_write_file(path, bytes, size);
+    ash_error err;
+    ash_convert_options options = { .recipe = &q8 };
+    assert_int_equal(ash_convert(path, out, &options, NULL, &err), ASH_E_CHECKSUM);
+    assert_int_equal(test_count_entries(dir), 0);
+    free(bytes), free(folder), free(path), free(out), free(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp8), cmocka_unit_test(not_finite), cmocka_unit_test(same_bytes), cmocka_unit_test(mix),
-        cmocka_unit_test(refused_rules), cmocka_unit_test(errors_told),
+        cmocka_unit_test(refused_rules), cmocka_unit_test(errors_told), cmocka_unit_test(from_ashlar),
+        cmocka_unit_test(again), cmocka_unit_test(damaged_source),
     };
     return cmocka_run_group_tests_name("quantize", tests, NULL, NULL);
 }
