@@ -1,9 +1,11 @@
 #include "runtime/command/conversion.h"
 
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 
 #include "convert/convert.h"
+#include "runtime/command/quant_report.h"
 
 /* ---- what fits ---- */
 
@@ -90,6 +92,24 @@ static void print_done(const conversion_request *r, const char *source, const as
         print_fit(result);
 }
 
+/* The bar, and what the page needs: the library has one context for both. */
+typedef struct listener {
+    progress bar;
+    quant_report report;
+} listener;
+
+static int on_progress(void *context, uint64_t done, uint64_t total)
+{
+    return progress_update(&((listener *)context)->bar, done, total);
+}
+
+static void on_note(void *context, const char *line) { progress_note(&((listener *)context)->bar, line); }
+
+static void on_matrix(void *context, const ash_convert_matrix *matrix)
+{
+    quant_report_add(&((listener *)context)->report, matrix);
+}
+
 int conversion_run(const usage *u, const conversion_request *r, const char *source)
 {
     ash_recipe recipe;
@@ -98,17 +118,26 @@ int conversion_run(const usage *u, const conversion_request *r, const char *sour
     int code = read_recipe(u, r, &recipe);
     if (code != EXIT_OK)
         return code;
-    progress p;
+    if (r->report && r->dry_run)
+        return usage_error(u, "--report needs what --dry-run leaves out");
+    listener l = { .report = { 0 } };
     handle_interrupt();
-    progress_start(&p, u->verb);
+    progress_start(&l.bar, u->verb);
     ash_convert_options options = { .recipe = &recipe, .dry_run = r->dry_run, .force = r->force, .threads = r->threads,
-                                    .progress = progress_update, .note = progress_note, .context = &p };
+                                    .progress = on_progress, .note = on_note, .context = &l };
+    if (r->report)
+        options.matrix = on_matrix;
     ash_convert_result result = { 0 };
     ash_error err;
     ash_status status = ash_convert(source, r->output, &options, &result, &err);
-    progress_end(&p);
-    if (status != ASH_OK)
-        return fail_with(&err);
-    print_done(r, source, &result, seconds_now() - p.started);
-    return EXIT_OK;
+    progress_end(&l.bar);
+    if (status == ASH_OK) {
+        print_done(r, source, &result, seconds_now() - l.bar.started);
+        if (r->report && !quant_report_write(&l.report, r->report, source, r->output, ash_recipe_name(&recipe), &result))
+            code = fail("%s: %s; the model itself is written", r->report, strerror(errno));
+    } else {
+        code = fail_with(&err);
+    }
+    quant_report_free(&l.report);
+    return code;
 }

@@ -20,6 +20,7 @@ typedef struct conversion_request {
     { "--tensor", "PATTERN=TYPE", OPTION_LIST, &(r).tensors, 0, 0,                                                      \
       "another type for the matrices whose name matches; several times, the first that matches counts" },               \
     { "--fp8-scale", "KIND", OPTION_STRING, &(r).fp8_scale, 0, 0, "FP8: a scale for each tensor, or for each row" },    \
+    { "--report", "FILE.html", OPTION_STRING, &(r).report, 0, 0, "a page that shows the error of every matrix" },       \
     { "--dry-run", NULL, OPTION_FLAG, &(r).dry_run, 0, 0, "check everything, print sizes and what fits; write nothing" }, \
     { "--force", NULL, OPTION_FLAG, &(r).force, 0, 0, "replace OUT when it exists" },                                   \
     { "--threads", "N", OPTION_U32, &(r).threads, 1, 1024, "threads; default: all processors" }
