@@ -1,5 +1,5 @@
 /* The pass before the conversion: scales of what becomes FP8. Workers take runs of rows in the order of the plan and
- * count magnitudes; whoever finishes a matrix chooses its scale. Counts are integers, so that their order is nothing. */
+ * count magnitudes; whoever finishes a matrix chooses its scale. Counts are integers: their order is nothing. */
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>

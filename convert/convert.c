@@ -191,7 +191,8 @@ static ash_status write_file(conversion *c, uint64_t *file_bytes, ash_error *err
     if (c->source.ashlar)
         ASH_TRY(ash_file_verify(c->source.ashlar, NULL, NULL, err));
     ASH_TRY(ash_choose_scales(&c->source, &c->plan, thread_count(c->options->threads), c->options->levels,
-                              c->options->progress, c->options->context, c->plan.search_bytes + c->plan.source_bytes, err));
+                              c->options->progress, c->options->context,
+                              c->plan.search_bytes + c->plan.source_bytes, err));
     ASH_TRY(ash_writer_create(c->output, c->options->force, &c->writer, err));
     if (add_directory(c, err) != ASH_OK)
         return ash_fail_in(err, c->source.path);

@@ -492,7 +492,8 @@ static bool lossy(uint32_t dtype) { return dtype == ASH_F8_E4M3 || ash_dtype_fin
 static void say_types(const ash_planner *p, const notes *n)
 {
     if (p->scales_dropped)
-        say(n, "FP8 weights take another type: %" PRIu32 " scale tensors are worked in and left out", p->scales_dropped);
+        say(n, "FP8 weights take another type: %" PRIu32 " scale tensors are worked in and left out",
+            p->scales_dropped);
     uint32_t again = 0;
     for (uint32_t i = 0; i < p->plan->tensor_count; i++) {
         const ash_plan_tensor *t = &p->plan->tensors[i];
@@ -509,8 +510,8 @@ static ash_status check_rules(ash_planner *p)
 {
     for (uint32_t i = 0; i < p->recipe->rule_count; i++)
         if (!p->used[i])
-            return FAIL(p, ASH_E_ARGUMENT, "%s: --tensor '%.200s' names no matrix, or none that a rule before it does not; "
-                        "'ashlar inspect --tensors' shows the names", p->source->path, p->recipe->rules[i].text);
+            return FAIL(p, ASH_E_ARGUMENT, "%s: --tensor '%.200s' names no matrix, or none that a rule before it does "
+                        "not; 'ashlar inspect --tensors' shows the names", p->source->path, p->recipe->rules[i].text);
     return ASH_OK;
 }
 

@@ -24,7 +24,7 @@ typedef struct ash_plan_member {
      * until ash_choose_scales. The scale's own member has them too, and owns them. */
     float *made;
     bool made_by_row, owns_made;
-    /* Of the rows that ash_stream looks at: sum (x - what the output holds)^2, and sum x^2; 0 where the type is kept. */
+    /* Of the rows that ash_stream looks at: sum (x - what the output holds)^2, sum x^2; 0 where the type is kept. */
     double lost, energy;
 } ash_plan_member;
 
@@ -37,7 +37,7 @@ typedef struct ash_plan_tensor {
 typedef struct ash_plan {
     ash_plan_tensor *tensors;
     ash_plan_member *members;
-    ash_source_tensor **made; /* tensors that no source has: scales of what becomes FP8. Their data are a member's `made` */
+    ash_source_tensor **made; /* that no source has: scales of what becomes FP8; their data are a member's `made` */
     uint32_t tensor_count, member_count, made_count;
     size_t tensor_room, member_room, made_room;
     uint32_t raw_count;      /* tensors outside the architecture */

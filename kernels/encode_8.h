@@ -1,5 +1,5 @@
-/* Rows to and from 8-bit types, and 16-bit rows to floats. kernels/scalar/encode_8.c and kernels/x86/encode_8_*.c include
- * this after a vec.h, so that every level runs the same operations on each element and gives the same bits. */
+/* Rows to 8-bit types, and 16-bit rows to floats. kernels/scalar/encode_8.c and kernels/x86/encode_8_*.c include this
+ * after a vec.h, so that every level runs the same operations on each element and gives the same bits. */
 #ifndef ASHLAR_KERNELS_ENCODE_8_H
 #define ASHLAR_KERNELS_ENCODE_8_H
 
@@ -16,8 +16,8 @@
 
 /* ---- Q8_0 ---- */
 
-/* d = max |x| / 127, codes x * (1 / d) rounded half away from zero. A reciprocal that would be infinite (d under 2^-128,
- * 0 as a half) is 0. */
+/* d = max |x| / 127, codes x * (1 / d) rounded half away from zero. A reciprocal that would be infinite (d under
+ * 2^-128, 0 as a half) is 0. */
 static inline void q8_block(const float *x, ash_block_q8_0 *b)
 {
     const vec zero = v_set(0);

@@ -11,7 +11,7 @@
 #include "format/halffloat.h"
 
 #define BLOCK 32
-#define Q8_0_MAX (127 * 0x1.ffdffep15f) /* the largest float below 65520, which rounds to infinity as a half, times 127 */
+#define Q8_0_MAX (127 * 0x1.ffdffep15f) /* 127 times the largest float below 65520, which is infinite as a half */
 
 bool ash_encodable(uint32_t dtype)
 {

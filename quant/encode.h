@@ -28,7 +28,7 @@ bool ash_encodable(uint32_t dtype);
 ash_status ash_encode_row(const ash_kernels *kernels, ash_dtype dtype, const float *x, const float *weight, int64_t cols,
                           void *out, ash_error *err);
 
-/* cols codes e4m3(x / scale), saturating; refuses NaN and infinity. scale > 0 with a finite reciprocal (quant/fp8.h). */
+/* cols codes e4m3(x / scale), saturating; refuses NaN and infinity. scale: positive, its reciprocal finite (fp8.h). */
 ash_status ash_encode_fp8_row(const ash_kernels *kernels, const float *x, int64_t cols, float scale, void *out,
                               ash_error *err);
 

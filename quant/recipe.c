@@ -82,7 +82,7 @@ static uint32_t of_v(const ash_recipe *r, const ash_hparams *h, uint32_t layer)
         return ASH_Q6_K;
     if (r->mix == ASH_MIX_Q4_K_S && layer < 4)
         return ASH_Q5_K;
-    /* llama.cpp knows models of 70 B by their 80 layers: there v has an eighth of q's rows, and more bits cost little. */
+    /* llama.cpp knows models of 70 B by their 80 layers: there v has an eighth of q's rows, and bits are cheap. */
     bool large = h->layers == 80 && (strcmp(h->architecture, "qwen2") == 0 ||
                                      (strcmp(h->architecture, "llama") == 0 && h->heads != h->kv_heads));
     return large && r->type == ASH_Q4_K ? (uint32_t)ASH_Q5_K : r->type;

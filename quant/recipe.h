@@ -18,7 +18,8 @@
 
 #define ASH_TYPE_KEEP ASH_DTYPE_COUNT /* the source's type */
 #define ASH_RECIPE_RULES 64
-#define ASH_RECIPE_NAMES "keep, q4_k_m, q4_k_s, q5_k_m, fp8, f32, f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0"
+#define ASH_RECIPE_NAMES \
+    "keep, q4_k_m, q4_k_s, q5_k_m, fp8, f32, f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0"
 
 typedef enum ash_mix { ASH_MIX_NONE, ASH_MIX_Q4_K_S, ASH_MIX_Q4_K_M, ASH_MIX_Q5_K_M, ASH_MIX_FP8 } ash_mix;
 
@@ -43,8 +44,8 @@ const char *ash_recipe_name(const ash_recipe *recipe);
 /* Adds a rule "PATTERN=TYPE". PATTERN: a glob (* ? [...]) over a tensor's whole name. */
 ash_status ash_recipe_add(ash_recipe *recipe, const char *rule, ash_error *err);
 
-/* The type of the matrix of a role (q, k, v, gate and up rather than what fuses them). names: those that the matrix goes
- * by, NULL for none. The first rule that matches one of them decides, as with llama.cpp's --tensor-type, and *rule gets
+/* The type of the matrix of a role (q, k, v, gate and up rather than what fuses them). names: those that the matrix
+ * goes by, NULL for none. The first rule that matches one of them decides, as with llama.cpp's --tensor-type, and *rule gets
  * its index; else the mix, and *rule is UINT32_MAX. */
 uint32_t ash_recipe_type(const ash_recipe *recipe, const ash_hparams *h, uint32_t role, uint32_t layer,
                          const char *const names[3], uint32_t *rule);

@@ -23,7 +23,7 @@ static float element(int kind, int64_t i, test_rng *rng)
     case 2: return test_rng_float(rng) * 0x1p-135f; /* denormal; reciprocals of scales that are infinite */
     case 3: return (float)((int)test_rng_below(rng, 255) - 127) + (i % 2 ? 0.5f : -0.5f); /* halves: ties */
     case 4: return i % 5 ? 127 * 65504.0f : -127 * 65504.0f;
-    case 5: return i % 32 == 31 ? 127.0f : nextafterf(0.5f, (float)(i % 3)) * (i % 2 ? 1 : -1); /* halves, and next to them */
+    case 5: return i % 32 == 31 ? 127.0f : nextafterf(0.5f, (float)(i % 3)) * (i % 2 ? 1 : -1); /* or next to it */
     default: return test_rng_float(rng);
     }
 }
@@ -103,7 +103,8 @@ static void same_bits(void **state)
         int64_t n = lengths[round / KINDS];
         size_t blocks = (size_t)(n + 31) / 32 * sizeof(ash_block_q8_0);
         size_t bytes = decode ? (size_t)n * 4 : k->op == ASH_OP_ENCODE ? blocks : (size_t)n;
-        guard_buffer in = guard_alloc((size_t)n * (decode ? 2 : 4), decode ? 1 : 4), out = guard_alloc(bytes, decode ? 4 : 1);
+        guard_buffer in = guard_alloc((size_t)n * (decode ? 2 : 4), decode ? 1 : 4);
+        guard_buffer out = guard_alloc(bytes, decode ? 4 : 1);
         float *expected = calloc(1, bytes + 4);
         for (int64_t i = 0; i < n; i++) {
             float x = element((int)(round % KINDS), i, &rng);
