@@ -215,9 +215,11 @@ fuzz: fuzz-programs
 	    || { tail -40 build/fuzz/$$name.log; exit 1; }; tail -1 build/fuzz/$$name.log; done
 
 # ---- benchmarks ----
-.PHONY: bench bench-kernels
+.PHONY: bench bench-quant bench-kernels
 bench: all
 	@ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/bench/bench.sh
+bench-quant: all
+	@ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) bash tests/bench/bench_quant.sh
 bench-kernels: $(B)/tests/test_kernels
 	$(B)/tests/test_kernels --bench
 

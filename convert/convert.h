@@ -12,20 +12,34 @@
 
 #include "format/dtype.h"
 #include "format/status.h"
+#include "quant/recipe.h"
 
-#define ASH_TYPE_KEEP ASH_DTYPE_COUNT
+/* One matrix of the source and what became of it. */
+typedef struct ash_convert_matrix {
+    const char *name;          /* the source's */
+    uint32_t role, layer;      /* q, k, v, gate, up rather than what fuses them; ASH_NO_LAYER */
+    uint32_t dtype;            /* in the output */
+    bool kept;                 /* the source's type: exact */
+    uint64_t elements;
+    double bits;               /* of the output a weight, padding and scales included */
+    double error;              /* relative: root of the sum of squared errors over that of squares, of one row in 16 */
+} ash_convert_matrix;
 
 typedef struct ash_convert_options {
     uint32_t type;   /* ash_dtype of all matrices of the architecture, or ASH_TYPE_KEEP */
+    const ash_recipe *recipe; /* NULL: `type`; else `type` is not looked at */
     bool dry_run;    /* plan, check and report; write nothing */
     bool force;      /* replace an existing output */
     uint32_t threads; /* 0: all */
-    /* Events; each may be NULL. progress: bytes of source data done and in total; nonzero cancels.
+    uint32_t levels;  /* only kernels of the first so many ash_levels; 0: all. The output is the same. */
+    /* Events; each may be NULL. progress: bytes of source data done and in total, those counted twice that are read
+     * twice (what becomes FP8, whose scales are chosen first); nonzero cancels.
      * note: one line worth telling (tensors kept raw, a scale ignored). begin: everything has been checked, the free
      * space too, and `bytes` are about to be written, without the sections behind the data. */
     void (*begin)(void *context, uint64_t bytes);
     int (*progress)(void *context, uint64_t done, uint64_t total);
     void (*note)(void *context, const char *line);
+    void (*matrix)(void *context, const ash_convert_matrix *matrix); /* at the end, in the order of the file */
     void *context;
 } ash_convert_options;
 
@@ -33,7 +47,10 @@ typedef struct ash_convert_result {
     uint64_t source_bytes; /* read and kept */
     uint64_t output_bytes; /* of the file; of a dry run: up to the end of the data, without the sections behind it */
     uint32_t tensors, members, raw_tensors;
-    struct { uint32_t tensors; uint64_t bytes, elements; } by_type[ASH_DTYPE_COUNT];
+    /* lost, energy: sums of squared errors and squares, of the rows that were looked at */
+    struct { uint32_t tensors; uint64_t bytes, elements; double lost, energy; } by_type[ASH_DTYPE_COUNT];
+    uint64_t kv_bytes;          /* of a token of context, in F16 */
+    uint32_t context, window;   /* trained context; tokens that a query sees, 0: all */
 } ash_convert_result;
 
 /* `source`: a GGUF file (any part of a split one), a safetensors file or index inside a model folder, or the folder. */

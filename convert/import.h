@@ -39,6 +39,11 @@ ash_status ash_import_hf(const ash_source *source, ash_import *out, ash_error *e
 /* Likewise from GGUF keys, chat templates included. */
 ash_status ash_import_gguf(const ash_source *source, ash_import *out, ash_error *err);
 
+/* From an .ashlar: everything but names and template; then META, but for h, source kind and provenance; then TOKN. */
+ash_status ash_import_ashlar(const ash_source *source, ash_import *out, ash_error *err);
+ash_status ash_import_ashlar_meta(const ash_source *source, ash_meta *out, ash_error *err);
+ash_status ash_import_ashlar_tokenizer(const ash_source *source, ash_vocab_import *out, ash_error *err);
+
 /* quantization_config of config.json: what of it can be used, else ASH_E_UNSUPPORTED by name. */
 ash_status ash_import_hf_quantization(const cJSON *config, ash_import *out, ash_error *err);
 

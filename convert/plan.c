@@ -61,14 +61,19 @@ ash_status ash_plan_member_add(ash_planner *p, const ash_source_tensor *source, 
         return FAIL(p, ASH_E_MEMORY, "%s: out of memory", p->source->path);
     ash_plan_member m = *member;
     m.source = source;
-    m.record.source_dtype = source->dtype;
-    m.record.source_index = source->index;
+    /* Of an .ashlar, what its own source had: so that an export goes all the way back. */
+    m.record.source_dtype = source->member ? source->member->source_dtype : source->dtype;
+    m.record.source_index = source->member ? source->member->source_index : source->index;
     m.record.source_dim_count = source->dim_count;
     for (uint32_t d = 0; d < 4; d++)
         m.record.source_dims[d] = source->dims[d];
     plan->members[plan->member_count++] = m;
     plan->tensors[plan->tensor_count - 1].member_count++;
+    if (source->index >= p->source->count) /* one of plan->made */
+        return ASH_OK;
     plan->source_bytes += source->size;
+    if (m.made)
+        plan->search_bytes += source->size;
     p->claimed[source->index] = true;
     return ASH_OK;
 }
@@ -77,8 +82,16 @@ void ash_plan_free(ash_plan *plan)
 {
     for (uint32_t i = 0; i < plan->tensor_count; i++)
         free(plan->tensors[i].name);
-    for (uint32_t i = 0; i < plan->member_count; i++)
+    for (uint32_t i = 0; i < plan->member_count; i++) {
         free(plan->members[i].scale);
+        if (plan->members[i].owns_made)
+            free(plan->members[i].made);
+    }
+    for (uint32_t i = 0; i < plan->made_count; i++) {
+        free((char *)plan->made[i]->name);
+        free(plan->made[i]);
+    }
+    free(plan->made);
     free(plan->tensors);
     free(plan->members);
     *plan = (ash_plan){ 0 };
@@ -89,7 +102,7 @@ void ash_plan_free(ash_plan *plan)
 /* Where the hyperparameters come from, for errors. */
 static const char *where(const ash_planner *p, char out[512])
 {
-    bool hf = p->source->kind == ASH_SOURCE_HF;
+    bool hf = p->source->kind == ASH_SOURCE_HF && !p->source->ashlar;
     snprintf(out, 512, "%.400s%s", p->source->path, hf ? ": config.json" : "");
     return out;
 }
@@ -120,8 +133,29 @@ static ash_status check_shape(ash_planner *p, const ash_arch_tensor *row, const 
     return dims == 1 ? ASH_OK : check_extent(p, t, row->rows, t->dims[1], "rows");
 }
 
+/* The type of the output; *rule is that of the recipe which says so. */
+static ash_dtype output_type_by(const ash_planner *p, ash_role role, uint32_t layer, const ash_source_tensor *t,
+                                uint32_t *rule)
+{
+    const ash_arch_tensor *row = ash_arch_tensor_of(role);
+    const char *const patterns[3] = { row->name, row->hf, row->gguf };
+    char names[3][128];
+    const char *given[3] = { NULL };
+    for (int i = 0; i < 3; i++)
+        if (patterns[i] && ash_arch_name(patterns[i], layer, names[i], sizeof names[i]))
+            given[i] = names[i];
+    uint32_t type = ash_recipe_type(p->recipe, &p->import->h, role, layer, given, rule);
+    return type == ASH_TYPE_KEEP ? t->dtype : (ash_dtype)type;
+}
+
+static ash_dtype output_type(const ash_planner *p, ash_role role, uint32_t layer, const ash_source_tensor *t)
+{
+    uint32_t rule;
+    return output_type_by(p, role, layer, t, &rule);
+}
+
 /* Which type the matrix will have, and whether it can. */
-static ash_status check_type(ash_planner *p, const ash_arch_tensor *row, const ash_source_tensor *t)
+static ash_status check_type(ash_planner *p, const ash_arch_tensor *row, uint32_t layer, const ash_source_tensor *t)
 {
     const ash_dtype_info *in = ash_dtype_find(t->dtype);
     if (!is_matrix(row)) {
@@ -134,22 +168,24 @@ static ash_status check_type(ash_planner *p, const ash_arch_tensor *row, const a
     if (!ash_dtype_usable(t->dtype))
         return FAIL(p, ASH_E_UNSUPPORTED, "%s: tensor %s is %s, which is not supported; f32, f16, bf16, f8_e4m3, "
                     "q4_0, q4_1, q5_0, q5_1, q8_0, q4_k, q5_k, q6_k are", p->source->path, t->name, in->name);
-    if (t->dims[0] % in->block_elems != 0)
+    if (!t->member && t->dims[0] % in->block_elems != 0)
         return FAIL(p, ASH_E_FORMAT, "%s: tensor %s has %" PRIu64 " columns, which is no multiple of the %" PRIu32
                     " of a %s block", p->source->path, t->name, t->dims[0], in->block_elems, in->name);
     /* A K type's last tile may end behind any of its sub-blocks. */
-    const ash_dtype_info *to = p->type == ASH_TYPE_KEEP ? in : ash_dtype_find(p->type);
+    uint32_t rule;
+    ash_dtype type = output_type_by(p, row->role, layer, t, &rule);
+    if (rule < p->recipe->rule_count)
+        p->used[rule] = true;
+    if (type != t->dtype && !ash_encodable(type))
+        return FAIL(p, ASH_E_UNSUPPORTED, "%s: tensor %s cannot become %s; choose keep, " ASH_ENCODABLE_NAMES,
+                    p->source->path, t->name, ash_dtype_name(type));
+    const ash_dtype_info *to = ash_dtype_find(type);
     uint32_t unit = to->block_elems < SUB_BLOCK_MAX ? to->block_elems : SUB_BLOCK_MAX;
     if (t->dims[0] % unit != 0)
         return FAIL(p, ASH_E_UNSUPPORTED, "%s: tensor %s has %" PRIu64 " columns, which is no multiple of the %" PRIu32
-                    " that share a scale in %s; choose another --type", p->source->path, t->name, t->dims[0], unit,
-                    to->name);
+                    " that share a scale in %s; choose another --type, or --tensor '%s=TYPE'", p->source->path, t->name,
+                    t->dims[0], unit, to->name, t->name);
     return ASH_OK;
-}
-
-static ash_dtype output_type(const ash_planner *p, const ash_source_tensor *t)
-{
-    return p->type == ASH_TYPE_KEEP ? t->dtype : (ash_dtype)p->type;
 }
 
 static bool source_name(const ash_planner *p, ash_role role, uint32_t layer, char out[128])
@@ -182,7 +218,7 @@ static ash_status take(ash_planner *p, ash_role role, uint32_t layer, bool requi
                     p->source->kind == ASH_SOURCE_HF ? "num_hidden_layers" : "block_count", p->import->h.layers, name);
     }
     ASH_TRY(check_shape(p, row, *out));
-    return check_type(p, row, *out);
+    return check_type(p, row, layer, *out);
 }
 
 /* ---- tensors of the architecture ---- */
@@ -220,7 +256,7 @@ static ash_status add_matrices(ash_planner *p, const char *pattern, ash_role rol
 {
     char name[128];
     ash_arch_name(pattern, layer, name, sizeof name);
-    ash_dtype type = output_type(p, parts[0]);
+    ash_dtype type = output_type(p, roles[0], layer, parts[0]);
     ash_plan_member members[3] = { 0 };
     uint64_t rows = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -231,7 +267,10 @@ static ash_status add_matrices(ash_planner *p, const char *pattern, ash_role rol
         m->panel_step = panel_step;
         set_row_order(p, roles[i], m);
         /* Scales come ahead of their weight. A failure after this loses members[i].scale to the plan: see below. */
-        ash_status status = ash_plan_scales(p, parts[i], name, layer, type == ASH_F8_E4M3, &members[i]);
+        bool fp8 = type == ASH_F8_E4M3;
+        ash_status status = fp8 && parts[i]->dtype != ASH_F8_E4M3
+                                ? ash_plan_made_scale(p, parts[i], name, layer, &members[i])
+                                : ash_plan_scales(p, parts[i], name, layer, fp8, &members[i]);
         if (status != ASH_OK) {
             for (uint32_t j = 0; j < i; j++)
                 free(members[j].scale);
@@ -265,10 +304,11 @@ static ash_status take_matrix(ash_planner *p, ash_role role, uint32_t layer)
 
 /* Matrices share a tensor when they have one type, are not FP8 (each has its own scale), and no panel has rows of
  * both. */
-static bool fusable(const ash_planner *p, const ash_source_tensor *a, const ash_source_tensor *b)
+static bool fusable(const ash_planner *p, uint32_t layer, const ash_role roles[2], const ash_source_tensor *const t[2])
 {
-    ash_dtype type = output_type(p, a);
-    return type == output_type(p, b) && type != ASH_F8_E4M3 && a->dims[1] % ASH_PANEL_ROWS == 0;
+    ash_dtype type = output_type(p, roles[0], layer, t[0]);
+    return type == output_type(p, roles[1], layer, t[1]) && type != ASH_F8_E4M3 &&
+           t[0]->dims[1] % ASH_PANEL_ROWS == 0;
 }
 
 static ash_status add_attention(ash_planner *p, uint32_t layer)
@@ -277,7 +317,7 @@ static ash_status add_attention(ash_planner *p, uint32_t layer)
     const ash_source_tensor *t[3] = { NULL };
     for (int i = 0; i < 3; i++)
         ASH_TRY(take(p, roles[i], layer, true, &t[i]));
-    uint32_t fused = !fusable(p, t[0], t[1]) ? 1 : !fusable(p, t[1], t[2]) ? 2 : 3;
+    uint32_t fused = !fusable(p, layer, roles, t) ? 1 : !fusable(p, layer, roles + 1, t + 1) ? 2 : 3;
     if (fused > 1)
         ASH_TRY(add_matrices(p, fused == 3 ? "layers.#.qkv" : "layers.#.qk", ASH_ROLE_QKV, layer, fused, t, roles, 1));
     for (uint32_t i = fused > 1 ? fused : 0; i < 3; i++)
@@ -300,7 +340,7 @@ static ash_status add_feed_forward(ash_planner *p, uint32_t layer)
     const ash_source_tensor *t[2] = { NULL };
     for (int i = 0; i < 2; i++)
         ASH_TRY(take(p, roles[i], layer, true, &t[i]));
-    if (fusable(p, t[0], t[1])) {
+    if (fusable(p, layer, roles, t)) {
         ASH_TRY(add_matrices(p, "layers.#.gate_up", ASH_ROLE_GATE_UP, layer, 2, t, roles, 2));
     } else {
         ASH_TRY(add_matrix(p, ASH_ROLE_GATE, layer, t[0]));
@@ -447,30 +487,32 @@ static ash_status add_rest(ash_planner *p, const notes *n)
     return ASH_OK;
 }
 
+static bool lossy(uint32_t dtype) { return dtype == ASH_F8_E4M3 || ash_dtype_find(dtype)->block_elems > 1; }
+
 static void say_types(const ash_planner *p, const notes *n)
 {
     if (p->scales_dropped)
-        say(n, "FP8 weights become %s: %" PRIu32 " scale tensors are worked in and left out", ash_dtype_name(p->type),
+        say(n, "FP8 weights take another type: %" PRIu32 " scale tensors are worked in and left out",
             p->scales_dropped);
     uint32_t again = 0;
     for (uint32_t i = 0; i < p->plan->tensor_count; i++) {
         const ash_plan_tensor *t = &p->plan->tensors[i];
         for (uint32_t m = 0; m < t->member_count; m++) {
-            uint32_t from = p->plan->members[t->member_first + m].record.source_dtype;
-            again += from != t->record.dtype && ash_dtype_find(from)->block_elems > 1 &&
-                     ash_dtype_find(t->record.dtype)->block_elems > 1;
+            uint32_t from = p->plan->members[t->member_first + m].source->dtype;
+            again += from != t->record.dtype && lossy(from) && lossy(t->record.dtype);
         }
     }
     if (again)
         say(n, "%" PRIu32 " matrices are already quantized and are quantized again: their errors add up", again);
 }
 
-static ash_status check_wanted_type(ash_planner *p)
+static ash_status check_rules(ash_planner *p)
 {
-    if (p->type == ASH_TYPE_KEEP || ash_encodable(p->type))
-        return ASH_OK;
-    return FAIL(p, ASH_E_UNSUPPORTED, "converting to %s comes with a later version; choose keep, " ASH_ENCODABLE_NAMES,
-                ash_dtype_name(p->type));
+    for (uint32_t i = 0; i < p->recipe->rule_count; i++)
+        if (!p->used[i])
+            return FAIL(p, ASH_E_ARGUMENT, "%s: --tensor '%.200s' names no matrix, or none that a rule before it does "
+                        "not; 'ashlar inspect --tensors' shows the names", p->source->path, p->recipe->rules[i].text);
+    return ASH_OK;
 }
 
 /* Bytes up to the end of the data, as the writer lays the file out: header, records and names, then aligned tensors. */
@@ -494,7 +536,6 @@ static ash_status measure(ash_planner *p)
 
 static ash_status build(ash_planner *p, const notes *n)
 {
-    ASH_TRY(check_wanted_type(p));
     ASH_TRY(check_whole(p));
     ASH_TRY(take_matrix(p, ASH_ROLE_EMBED, ASH_NO_LAYER));
     ASH_TRY(add_vector(p, ASH_ROLE_ROPE_FREQS, ASH_NO_LAYER, false));
@@ -507,16 +548,17 @@ static ash_status build(ash_planner *p, const notes *n)
     ASH_TRY(add_vector(p, ASH_ROLE_OUTPUT_NORM, ASH_NO_LAYER, true));
     if (!p->import->h.tied_output)
         ASH_TRY(take_matrix(p, ASH_ROLE_OUTPUT, ASH_NO_LAYER));
+    ASH_TRY(check_rules(p));
     ASH_TRY(add_rest(p, n));
     say_types(p, n);
     return measure(p);
 }
 
-ash_status ash_plan_build(const ash_source *source, ash_import *import, uint32_t type, ash_note_fn *note, void *context,
-                          ash_plan *out, ash_error *err)
+ash_status ash_plan_build(const ash_source *source, ash_import *import, const ash_recipe *recipe, ash_note_fn *note,
+                          void *context, ash_plan *out, ash_error *err)
 {
     *out = (ash_plan){ 0 };
-    ash_planner p = { .source = source, .import = import, .plan = out, .type = type, .err = err };
+    ash_planner p = { .source = source, .import = import, .plan = out, .recipe = recipe, .err = err };
     p.claimed = calloc(source->count, sizeof *p.claimed);
     ash_status status = p.claimed ? build(&p, &(notes){ note, context })
                                   : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", source->path);

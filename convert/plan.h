@@ -12,6 +12,7 @@
 #include "convert/source.h"
 #include "format/container.h"
 #include "format/status.h"
+#include "quant/recipe.h"
 
 typedef struct ash_plan_member {
     const ash_source_tensor *source;
@@ -19,6 +20,12 @@ typedef struct ash_plan_member {
     /* Where FP8 becomes another type: weight = e4m3 * scale, one float, one a source row, or one a 128 x 128 block. */
     ash_scale_kind scale_kind;
     float *scale;
+    /* Where another type becomes FP8: the scales that are chosen for it, one or one a row in the tensor's order. Zero
+     * until ash_choose_scales. The scale's own member has them too, and owns them. */
+    float *made;
+    bool made_by_row, owns_made;
+    /* Of the rows that ash_stream looks at: sum (x - what the output holds)^2, sum x^2; 0 where the type is kept. */
+    double lost, energy;
 } ash_plan_member;
 
 typedef struct ash_plan_tensor {
@@ -30,19 +37,21 @@ typedef struct ash_plan_tensor {
 typedef struct ash_plan {
     ash_plan_tensor *tensors;
     ash_plan_member *members;
-    uint32_t tensor_count, member_count;
-    size_t tensor_room, member_room;
+    ash_source_tensor **made; /* that no source has: scales of what becomes FP8; their data are a member's `made` */
+    uint32_t tensor_count, member_count, made_count;
+    size_t tensor_room, member_room, made_room;
     uint32_t raw_count;      /* tensors outside the architecture */
     uint64_t source_bytes;   /* that will be read */
+    uint64_t search_bytes;   /* of them, those that are read twice: scales are chosen first */
     uint64_t output_bytes;   /* of the file up to the end of its data */
 } ash_plan;
 
 typedef void ash_note_fn(void *context, const char *line);
 
 /* Decides, and checks shapes and types against `import`; sets the flags of import->h that follow from the tensors
- * (tied_output, qkv_bias, qk_norm). type: of all matrices, or ASH_TYPE_KEEP. `note` may be NULL. */
-ash_status ash_plan_build(const ash_source *source, ash_import *import, uint32_t type, ash_note_fn *note, void *context,
-                          ash_plan *out, ash_error *err);
+ * (tied_output, qkv_bias, qk_norm). A rule of `recipe` that names no matrix is refused. `note` may be NULL. */
+ash_status ash_plan_build(const ash_source *source, ash_import *import, const ash_recipe *recipe, ash_note_fn *note,
+                          void *context, ash_plan *out, ash_error *err);
 void ash_plan_free(ash_plan *plan); /* zeroed is fine */
 
 /* The row of a member's source that is its row `row` in canonical order. */
@@ -57,7 +66,8 @@ typedef struct ash_planner {
     const ash_source *source;
     ash_import *import;
     ash_plan *plan;
-    uint32_t type;
+    const ash_recipe *recipe;
+    bool used[ASH_RECIPE_RULES];
     bool *claimed;            /* by source index */
     uint32_t scales_dropped;  /* FP8 scales that went into re-encoded weights */
     ash_error *err;
@@ -71,6 +81,10 @@ ash_status ash_plan_member_add(ash_planner *p, const ash_source_tensor *source, 
  * "<label>.input_scale" and links them in *member; re-encoded: loads the weight's scale into *member. */
 ash_status ash_plan_scales(ash_planner *p, const ash_source_tensor *weight, const char *label, uint32_t layer,
                            bool keep, ash_plan_member *member);
+/* For a matrix that becomes FP8: adds the tensor "<label>.scale" that will hold its scales, links it, and says that
+ * inputs pass through e4m3 with a scale of each token's own. */
+ash_status ash_plan_made_scale(ash_planner *p, const ash_source_tensor *weight, const char *label, uint32_t layer,
+                               ash_plan_member *member);
 /* The scales of K and V caches of one layer, where there are any. */
 ash_status ash_plan_cache_scales(ash_planner *p, uint32_t layer);
 

@@ -126,10 +126,12 @@ ash_status ash_plan_scales(ash_planner *p, const ash_source_tensor *weight, cons
     const ash_source_tensor *scale = NULL, *input = sibling(p->source, weight->name, ".input_scale");
     ash_scale_kind kind = ASH_SCALE_NONE;
     ASH_TRY(find_weight_scale(p, weight, &scale, &kind));
-    if (p->import->fp8_static && !input)
+    /* An .ashlar says of each matrix how its inputs are treated; a configuration says it of all. */
+    bool fixed = weight->member ? weight->member->scale_input != ASH_NO_INDEX : p->import->fp8_static;
+    if (fixed && !input)
         return ash_fail(p->err, ASH_E_FORMAT, "%s: quantization_config says that inputs have static scales, but %s "
                         "has no input_scale beside it", p->source->path, weight->name);
-    if (!p->import->fp8_static)
+    if (!fixed)
         input = NULL; /* not used: kept raw, if it is there */
     if (input) {
         ASH_TRY(check_type(p, input));
@@ -151,7 +153,7 @@ ash_status ash_plan_scales(ash_planner *p, const ash_source_tensor *weight, cons
         snprintf(name, sizeof name, "%s.input_scale", label);
         ASH_TRY(add_scale(p, name, layer, ASH_SCALE_INPUT, input, m, &m->scale_input));
     }
-    m->input_dynamic = p->import->fp8_dynamic;
+    m->input_dynamic = weight->member ? weight->member->input_dynamic : p->import->fp8_dynamic;
     return ASH_OK;
 }
 
@@ -191,4 +193,63 @@ void ash_scale_row(ash_scale_kind kind, const float *scale, uint64_t row, float 
     scale += blocks ? row / 128 * ash_div_up(cols, 128) : kind == ASH_SCALE_ROW ? row : 0;
     for (uint64_t k = 0; k < cols; k++)
         x[k] *= scale[blocks ? k / 128 : 0];
+}
+
+/* ---- scales that the conversion chooses ---- */
+
+/* A tensor that no source has, called as an FP8 checkpoint calls the scale of `weight`. Its index lies behind those of
+ * the source. */
+static ash_source_tensor *make_tensor(ash_planner *p, const ash_source_tensor *weight, uint64_t rows)
+{
+    ash_plan *plan = p->plan;
+    if (plan->made_count == plan->made_room) {
+        size_t room = plan->made_room ? 2 * plan->made_room : 64;
+        void *more = realloc(plan->made, room * sizeof *plan->made);
+        if (!more)
+            return NULL;
+        plan->made = more;
+        plan->made_room = room;
+    }
+    size_t n = strlen(weight->name);
+    n -= n >= 7 && strcmp(weight->name + n - 7, ".weight") == 0 ? 7 : 0;
+    ash_source_tensor *t = calloc(1, sizeof *t);
+    char *name = malloc(n + sizeof ".weight_scale");
+    if (!t || !name) {
+        free(t);
+        free(name);
+        return NULL;
+    }
+    sprintf(name, "%.*s.weight_scale", (int)n, weight->name);
+    *t = (ash_source_tensor){ .name = name, .dtype = ASH_F32, .dim_count = rows ? 2 : 1,
+                              .size = (rows ? rows : 1) * sizeof(float), .index = p->source->count + plan->made_count };
+    for (uint32_t d = 0; d < 8; d++)
+        t->dims[d] = d == 1 && rows ? rows : 1;
+    plan->made[plan->made_count++] = t;
+    return t;
+}
+
+ash_status ash_plan_made_scale(ash_planner *p, const ash_source_tensor *weight, const char *label, uint32_t layer,
+                               ash_plan_member *member)
+{
+    bool by_row = p->recipe->fp8_row;
+    uint64_t rows = weight->dims[1];
+    char name[128];
+    snprintf(name, sizeof name, "%s.scale", label);
+    ash_source_tensor *made = make_tensor(p, weight, by_row ? rows : 0);
+    float *values = calloc(by_row ? rows : 1, sizeof *values); /* a row has more bytes than this in the source */
+    ash_status status = made && values ? ASH_OK : ash_fail(p->err, ASH_E_MEMORY, "%s: out of memory", weight->name);
+    if (status == ASH_OK)
+        status = add_scale(p, name, layer, by_row ? ASH_SCALE_ROW : ASH_SCALE_TENSOR, made, &member->record,
+                           &member->record.scale_weight);
+    if (status != ASH_OK) {
+        free(values);
+        return status;
+    }
+    ash_plan_member *own = &p->plan->members[p->plan->member_count - 1];
+    own->made = member->made = values;
+    own->owns_made = true;
+    member->made_by_row = by_row;
+    member->record.scale_input = ASH_NO_INDEX;
+    member->record.input_dynamic = 1;
+    return ASH_OK;
 }

@@ -1,14 +1,15 @@
 #include "convert/provenance.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-#include "convert/convert.h"
 #include "format/hash.h"
 #include "format/json.h"
 #include "format/version.h"
 
 #define TOOL "ashlar " ASHLAR_VERSION
 #define PIECE_BYTES ((size_t)1 << 20)
+#define HISTORY_MAX 8 /* conversions of conversions that are told of */
 
 /* Bytes of each file before its first tensor; all of them where it has none (the first part of some split models). */
 static uint64_t *head_bytes(const ash_source *s)
@@ -57,26 +58,57 @@ static ash_status add_file(cJSON *files, const ash_input *in, uint64_t head, ash
     return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", in->path);
 }
 
-static ash_status describe(const ash_source *s, uint32_t type, cJSON *root, ash_error *err)
+/* What was asked for, in the user's words. */
+static bool describe_recipe(const ash_recipe *recipe, cJSON *root)
+{
+    if (!cJSON_AddStringToObject(root, "type", ash_recipe_name(recipe)))
+        return false;
+    cJSON *rules = recipe->rule_count ? cJSON_AddArrayToObject(root, "tensor_types") : NULL;
+    for (uint32_t i = 0; i < recipe->rule_count; i++)
+        if (!cJSON_AddItemToArray(rules, cJSON_CreateString(recipe->rules[i].text)))
+            return false;
+    return !recipe->fp8_row || cJSON_AddStringToObject(root, "fp8_scale", "row");
+}
+
+/* A file that was converted again and again says so as deep as a reader of JSON follows; behind that it is cut. */
+static ash_status add_history(const ash_source *s, cJSON *root, ash_error *err)
+{
+    cJSON *before = NULL;
+    size_t size = strlen(s->meta.provenance);
+    ASH_TRY(ash_json_parse(s->meta.provenance, size, size, &before, err));
+    cJSON *deep = before;
+    for (int i = 0; deep && i < HISTORY_MAX; i++)
+        deep = cJSON_GetObjectItemCaseSensitive(deep, "source");
+    if (deep)
+        cJSON_DeleteItemFromObjectCaseSensitive(deep, "source");
+    if (cJSON_AddItemToObject(root, "source", before))
+        return ASH_OK;
+    cJSON_Delete(before);
+    return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", s->path);
+}
+
+static ash_status describe(const ash_source *s, const ash_recipe *recipe, cJSON *root, ash_error *err)
 {
     uint64_t *heads = head_bytes(s);
     cJSON *files = NULL;
     ash_status status = ASH_OK;
     if (!root || !heads || !cJSON_AddStringToObject(root, "tool", TOOL) ||
-        !cJSON_AddStringToObject(root, "type", type == ASH_TYPE_KEEP ? "keep" : ash_dtype_name(type)) ||
+        !describe_recipe(recipe, root) ||
         !(files = cJSON_AddArrayToObject(root, "files")))
         status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", s->path);
     for (uint32_t i = 0; status == ASH_OK && i < s->file_count; i++)
         status = add_file(files, ash_source_file(s, i), heads[i], err);
     free(heads);
+    if (status == ASH_OK && s->meta.provenance)
+        status = add_history(s, root, err);
     return status;
 }
 
-ash_status ash_provenance(const ash_source *source, uint32_t type, char **out, ash_error *err)
+ash_status ash_provenance(const ash_source *source, const ash_recipe *recipe, char **out, ash_error *err)
 {
     *out = NULL;
     cJSON *json = cJSON_CreateObject();
-    ash_status status = describe(source, type, json, err);
+    ash_status status = describe(source, recipe, json, err);
     if (status == ASH_OK && !(*out = cJSON_PrintUnformatted(json)))
         status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", source->path);
     cJSON_Delete(json);

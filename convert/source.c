@@ -1,4 +1,4 @@
-#include "convert/source.h"
+#include "convert/source_internal.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -40,15 +40,16 @@ static bool ends_with(const char *text, const char *end)
 
 /* ---- what the path names ---- */
 
-/* GGUF by its first bytes, whatever the file is called; a file that is too short for them is left to the reader that
- * its name asks for. */
-static ash_status looks_like_gguf(const char *path, bool *yes, ash_error *err)
+/* GGUF and .ashlar by their first bytes, whatever the file is called; a file that is too short for them is left to the
+ * reader that its name asks for. */
+static ash_status look_at(const char *path, bool *gguf, bool *ashlar, ash_error *err)
 {
     ash_input in;
     ASH_TRY(ash_input_open(path, &in, err));
     char magic[4] = "";
     ash_status status = in.size < sizeof magic ? ASH_OK : ash_input_read(&in, 0, magic, sizeof magic, err);
-    *yes = memcmp(magic, "GGUF", sizeof magic) == 0 || ends_with(path, ".gguf");
+    *ashlar = memcmp(magic, ASH_MAGIC, sizeof magic) == 0 || ends_with(path, ".ashlar");
+    *gguf = !*ashlar && (memcmp(magic, "GGUF", sizeof magic) == 0 || ends_with(path, ".gguf"));
     ash_input_close(&in);
     return status;
 }
@@ -125,18 +126,23 @@ static int compare_names(const void *a, const void *b, void *context)
 
 static ash_status build_directory(ash_source *s, ash_error *err)
 {
-    s->count = s->gguf ? ash_gguf_tensor_count(s->gguf) : ash_safetensors_count(s->st);
-    s->file_count = s->gguf ? ash_gguf_file_count(s->gguf) : ash_safetensors_file_count(s->st);
+    if (s->gguf) {
+        s->count = ash_gguf_tensor_count(s->gguf);
+        s->file_count = ash_gguf_file_count(s->gguf);
+    } else if (s->st) {
+        s->count = ash_safetensors_count(s->st);
+        s->file_count = ash_safetensors_file_count(s->st);
+    }
     if (s->count == 0)
         return ash_fail(err, ASH_E_FORMAT, "%s: holds no tensors; a model with weights is needed", s->path);
-    s->tensors = calloc(s->count, sizeof *s->tensors);
+    s->tensors = s->tensors ? s->tensors : calloc(s->count, sizeof *s->tensors);
     s->by_name = calloc(s->count, sizeof *s->by_name);
     if (!s->tensors || !s->by_name)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory for %" PRIu32 " tensors", s->path, s->count);
     for (uint32_t i = 0; i < s->count; i++) {
         if (s->gguf)
             from_gguf(ash_gguf_tensor_at(s->gguf, i), i, &s->tensors[i]);
-        else
+        else if (s->st)
             from_safetensors(ash_safetensors_tensor(s->st, i), i, &s->tensors[i]);
         s->by_name[i] = i;
     }
@@ -146,13 +152,15 @@ static ash_status build_directory(ash_source *s, ash_error *err)
 
 static ash_status open_parts(const char *path, ash_source *s, ash_error *err)
 {
-    bool folder = is_folder(path), gguf = false;
+    bool folder = is_folder(path), gguf = false, ashlar = false;
     s->path = strdup(path);
     if (!s->path)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", path);
     if (!folder)
-        ASH_TRY(looks_like_gguf(path, &gguf, err));
-    if (gguf) {
+        ASH_TRY(look_at(path, &gguf, &ashlar, err));
+    if (ashlar) {
+        ASH_TRY(ash_source_open_ashlar(s, err));
+    } else if (gguf) {
         s->kind = ASH_SOURCE_GGUF;
         ASH_TRY(ash_gguf_open(path, &s->gguf, err));
     } else {
@@ -185,6 +193,10 @@ void ash_source_close(ash_source *s)
         ash_gguf_close(s->gguf);
     if (s->st)
         ash_safetensors_close(s->st);
+    if (s->ashlar_input.path)
+        ash_input_close(&s->ashlar_input);
+    ash_file_close(s->ashlar);
+    ash_meta_free(&s->meta);
     free(s->folder);
     free(s->path);
     free(s->tensors);
@@ -213,12 +225,16 @@ const ash_source_tensor *ash_source_find(const ash_source *s, const char *name)
 
 const ash_input *ash_source_file(const ash_source *s, uint32_t index)
 {
+    if (s->ashlar)
+        return &s->ashlar_input;
     return s->gguf ? ash_gguf_file(s->gguf, index) : ash_safetensors_file(s->st, index);
 }
 
 ash_status ash_source_read(const ash_source *s, const ash_source_tensor *t, uint64_t at, void *out, size_t size,
                            ash_error *err)
 {
+    if (s->ashlar)
+        return ash_source_read_ashlar(s, t, at, out, size, err);
     if (s->gguf)
         return ash_gguf_read(s->gguf, ash_gguf_tensor_at(s->gguf, t->index), at, out, size, err);
     return ash_safetensors_read(s->st, ash_safetensors_tensor(s->st, t->index), at, out, size, err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/rows.h"
 #include "format/checked.h"
 #include "format/tile.h"
 #include "kernels/kernels.h"
@@ -15,6 +16,7 @@
 #define JOB_BYTES (UINT64_C(4) << 20)
 #define JOB_ROWS 8192 /* bounds the table of row pointers */
 #define WORKERS_MAX 6
+#define MEMBERS_MAX 3 /* that are fused */
 
 /* Panels, or bytes of a LINEAR tensor: [first, first + count). */
 typedef struct job {
@@ -30,13 +32,15 @@ typedef struct slot {
     uint8_t *in, *out;
     uint8_t **rows;      /* JOB_ROWS pointers into `in` */
     float *decoded;      /* one row */
+    float *again;        /* and what became of it */
+    double lost[MEMBERS_MAX], energy[MEMBERS_MAX]; /* of the tensor's members */
     size_t out_bytes;
     uint64_t read_bytes; /* of source data */
 } slot;
 
 typedef struct stream {
     const ash_source *source;
-    const ash_plan *plan;
+    ash_plan *plan;
     ash_kernels kernels;
     uint64_t in_room, out_room, decoded_room; /* bytes, bytes, floats: the largest that a job needs */
     slot *slots;
@@ -103,7 +107,7 @@ static void measure_rooms(stream *s)
             const ash_plan_member *member = &s->plan->members[t->member_first + m];
             uint64_t row = source_row_bytes(member);
             in = row * ASH_PANEL_ROWS > in ? row * ASH_PANEL_ROWS : in;
-            if (!linear(t) && member->record.source_dtype != t->record.dtype && t->record.dims[0] > s->decoded_room)
+            if (!linear(t) && member->source->dtype != t->record.dtype && t->record.dims[0] > s->decoded_room)
                 s->decoded_room = t->record.dims[0];
         }
         in = linear(t) ? units : in * units;
@@ -137,7 +141,8 @@ static ash_status read_bytes(const stream *s, slot *w, const ash_source_tensor *
 {
     w->read_bytes += size;
     ASH_TRY(ash_source_read(s->source, t, at, to, (size_t)size, &w->err));
-    ash_input_done_with(ash_source_file(s->source, t->file), t->offset + at, size);
+    if (!t->member) /* an .ashlar's rows lie elsewhere, and its mapping is given back as it is read */
+        ash_input_done_with(ash_source_file(s->source, t->file), t->offset + at, size);
     return ASH_OK;
 }
 
@@ -189,13 +194,38 @@ static ash_status read_rows(const stream *s, slot *w, const ash_plan_member *m, 
 
 /* ---- another type ---- */
 
-static ash_status recode(const stream *s, slot *w, const ash_plan_member *m, uint32_t type, uint64_t row,
-                         const uint8_t *in, uint64_t cols, uint8_t *out)
+/* One row of each panel, another one each time. */
+static bool sampled(uint64_t row) { return row % ASH_PANEL_ROWS == row / ASH_PANEL_ROWS * 5 % ASH_PANEL_ROWS; }
+
+static void measure_row(slot *w, uint32_t member, uint32_t type, float scale, uint64_t cols, const uint8_t *row)
 {
-    ash_decode_row(m->source->dtype, in, (int64_t)cols, w->decoded);
-    if (m->scale)
-        ash_scale_row(m->scale_kind, m->scale, ash_source_row(&m->record, row), w->decoded, cols);
-    if (ash_encode_row(&s->kernels, (ash_dtype)type, w->decoded, NULL, (int64_t)cols, out, &w->err) == ASH_OK)
+    ash_decode_row((ash_dtype)type, row, (int64_t)cols, w->again);
+    double lost = 0, energy = 0;
+    for (uint64_t k = 0; k < cols; k++) {
+        double x = (double)w->decoded[k], d = x - (double)w->again[k] * (double)scale;
+        lost += d * d;
+        energy += x * x;
+    }
+    w->lost[member] += lost;
+    w->energy[member] += energy;
+}
+
+static ash_status recode(const stream *s, slot *w, const ash_plan_tensor *t, uint32_t member, uint64_t row,
+                         const uint8_t *in, uint8_t *out)
+{
+    const ash_plan_member *m = &s->plan->members[t->member_first + member];
+    uint32_t type = t->record.dtype;
+    uint64_t cols = t->record.dims[0];
+    float scale = m->made ? m->made[m->made_by_row ? row : 0] : 1;
+    ash_rows_decode(&s->kernels, m, ash_source_row(&m->record, row), type, in, cols, w->decoded);
+    ash_status status;
+    if (m->made)
+        status = ash_encode_fp8_row(&s->kernels, w->decoded, (int64_t)cols, scale, out, &w->err);
+    else
+        status = ash_encode_row(&s->kernels, (ash_dtype)type, w->decoded, NULL, (int64_t)cols, out, &w->err);
+    if (status == ASH_OK && sampled(row))
+        measure_row(w, member, type, scale, cols, out);
+    if (status == ASH_OK)
         return ASH_OK;
     ash_fail_in(&w->err, m->source->name);
     return ash_fail_in(&w->err, ash_source_file(s->source, m->source->file)->path);
@@ -207,6 +237,10 @@ static ash_status run_linear(const stream *s, slot *w, const ash_plan_tensor *t)
 {
     const ash_plan_member *m = &s->plan->members[t->member_first];
     w->out_bytes = (size_t)w->work.count;
+    if (m->made) {
+        memcpy(w->out, (const uint8_t *)m->made + w->work.first, w->out_bytes);
+        return ASH_OK;
+    }
     if (!in_one_piece(s, t))
         return read_bytes(s, w, m->source, w->work.first, w->work.count, w->out);
     ASH_TRY(read_bytes(s, w, m->source, 0, w->work.count, w->in));
@@ -228,8 +262,9 @@ static void panels_of(const ash_member_record *m, const job *work, uint64_t *fir
     *first = *first < *last ? *first : *last;
 }
 
-static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t, const ash_plan_member *m, uint8_t **in)
+static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t, uint32_t member, uint8_t **in)
 {
+    const ash_plan_member *m = &s->plan->members[t->member_first + member];
     const ash_member_record *r = &m->record;
     uint64_t first, last, cols = t->record.dims[0], encoded = 0;
     panels_of(r, &w->work, &first, &last);
@@ -239,7 +274,7 @@ static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t,
     row_end = row_end < r->row_count ? row_end : r->row_count;
     ASH_TRY(read_rows(s, w, m, row, row_end, *in, w->rows));
     *in += (row_end - row) * source_row_bytes(m);
-    bool other = r->source_dtype != t->record.dtype;
+    bool other = m->source->dtype != t->record.dtype;
     (void)ash_row_bytes(t->record.dtype, cols, &encoded); /* the plan has checked it */
     uint8_t *panel_rows = NULL;
     if (other && !(panel_rows = malloc(ASH_PANEL_ROWS * encoded)))
@@ -252,7 +287,7 @@ static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t,
             rows[i] = w->rows[base + i];
             if (other) {
                 uint8_t *to = panel_rows + i * encoded;
-                status = recode(s, w, m, t->record.dtype, row + base + i, rows[i], cols, to);
+                status = recode(s, w, t, member, row + base + i, rows[i], to);
                 rows[i] = to;
             }
         }
@@ -268,6 +303,8 @@ static void run(const stream *s, slot *w)
 {
     const ash_plan_tensor *t = &s->plan->tensors[w->work.tensor];
     w->read_bytes = 0;
+    memset(w->lost, 0, sizeof w->lost);
+    memset(w->energy, 0, sizeof w->energy);
     if (linear(t)) {
         w->status = run_linear(s, w, t);
         return;
@@ -276,7 +313,7 @@ static void run(const stream *s, slot *w)
     uint8_t *in = w->in;
     w->status = ASH_OK;
     for (uint32_t i = 0; i < t->member_count && w->status == ASH_OK; i++)
-        w->status = run_member(s, w, t, &s->plan->members[t->member_first + i], &in);
+        w->status = run_member(s, w, t, i, &in);
 }
 
 /* ---- threads ---- */
@@ -332,15 +369,20 @@ static void release(stream *s, slot *w)
 static ash_status write_all(stream *s, ash_writer *writer, bool alone, ash_stream_progress_fn progress, void *context,
                             ash_error *err)
 {
-    uint64_t done = 0;
+    uint64_t done = s->plan->search_bytes, total = done + s->plan->source_bytes;
     for (slot *w; (w = wait_next(s, alone)); release(s, w)) {
         if (w->status != ASH_OK) {
             *err = w->err;
             return w->status;
         }
         ASH_TRY(ash_writer_put(writer, w->work.tensor, w->out, w->out_bytes, err));
+        const ash_plan_tensor *t = &s->plan->tensors[w->work.tensor];
+        for (uint32_t i = 0; i < t->member_count && i < MEMBERS_MAX; i++) {
+            s->plan->members[t->member_first + i].lost += w->lost[i];
+            s->plan->members[t->member_first + i].energy += w->energy[i];
+        }
         done += w->read_bytes;
-        if (progress && progress(context, done, s->plan->source_bytes) != 0)
+        if (progress && progress(context, done, total) != 0)
             return ash_fail(err, ASH_E_CANCELLED, "cancelled");
     }
     return ASH_OK;
@@ -355,7 +397,8 @@ static bool allocate(stream *s)
         w->out = malloc(s->out_room);
         w->rows = malloc(JOB_ROWS * sizeof *w->rows);
         w->decoded = malloc((s->decoded_room ? s->decoded_room : 1) * sizeof *w->decoded);
-        if (!w->in || !w->out || !w->rows || !w->decoded)
+        w->again = malloc((s->decoded_room ? s->decoded_room : 1) * sizeof *w->again);
+        if (!w->in || !w->out || !w->rows || !w->decoded || !w->again)
             return false;
     }
     return s->slots != NULL;
@@ -368,18 +411,19 @@ static void release_all(stream *s)
         free(s->slots[i].out);
         free(s->slots[i].rows);
         free(s->slots[i].decoded);
+        free(s->slots[i].again);
     }
     free(s->slots);
 }
 
-ash_status ash_stream(const ash_source *source, const ash_plan *plan, ash_writer *writer, uint32_t threads,
+ash_status ash_stream(const ash_source *source, ash_plan *plan, ash_writer *writer, uint32_t threads, uint32_t levels,
                       ash_stream_progress_fn progress, void *context, ash_error *err)
 {
     bool alone = threads == 1;
     uint32_t workers = threads > WORKERS_MAX ? WORKERS_MAX : threads, started = 0;
     stream s = { .source = source, .plan = plan, .slot_count = alone ? 1 : workers + 2,
                  .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
-    ash_kernels_init(&s.kernels, ASH_LEVEL_COUNT - 1);
+    ash_kernels_init(&s.kernels, (ash_level)((levels ? levels : ASH_LEVEL_COUNT) - 1));
     measure_rooms(&s);
     pthread_t ids[WORKERS_MAX];
     ash_status status = allocate(&s) ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", source->path);

@@ -82,6 +82,17 @@ typedef void ash_quantize_q8_fn(const float *x, int64_t cols, int8_t *q8, float 
  * range (a minimum is at most 63 dmin). Bit-identical at every level. */
 #define ASH_ENCODE_K_MAX (63 * 65504.0f)
 typedef void ash_encode_fn(const float *x, const float *weight, int64_t cols, uint8_t *out);
+/* Q8_0, an ash_encode_fn too: ggml's reference quantizer. `weight` is not looked at, and only a scale in half's range
+ * is the caller's to check. */
+
+/* out[i] = e4m3(x[i] * (1 / scale)), saturating, i < n; x finite, scale > 0 with a finite reciprocal. Bit-identical at
+ * every level. */
+typedef void ash_encode_e4m3_fn(const float *x, int64_t n, float scale, uint8_t *out);
+/* sum (x[i] - e4m3(x[i] * (1 / scale)) * scale)^2, in 16 float sums side by side. Bit-identical at every level. */
+typedef double ash_error_e4m3_fn(const float *x, int64_t n, float scale);
+
+/* A source row of F16 or BF16 at any address to floats: ash_decode_row, but for a NaN's payload. */
+typedef void ash_decode_fn(const uint8_t *row, int64_t n, float *out);
 
 /* x[i] = e4m3(x[i] / scale) * scale in place, saturating, i < n; scale > 0. A true division, as PyTorch's static FP8
  * quantization has it. NaN stays NaN. Bit-identical at every level. */
@@ -145,7 +156,10 @@ typedef enum ash_op {
     ASH_OP_MATMUL_Q8, /* Q types alone */
     ASH_OP_ROW,
     ASH_OP_QUANTIZE_Q8,
-    ASH_OP_ENCODE, /* K types alone */
+    ASH_OP_ENCODE, /* K types and Q8_0 */
+    ASH_OP_DECODE, /* F16 and BF16 */
+    ASH_OP_ENCODE_E4M3,
+    ASH_OP_ERROR_E4M3,
     ASH_OP_ROUND_E4M3,
     ASH_OP_MAX_ABS,
     ASH_OP_RMS_NORM,
@@ -176,7 +190,10 @@ typedef struct ash_kernels {
     ash_matmul_fn *matmul_q8[ASH_USABLE_DTYPES]; /* NULL for F32, F16, BF16, F8_E4M3 */
     ash_row_fn *row[ASH_USABLE_DTYPES];
     ash_quantize_q8_fn *quantize_q8;
-    ash_encode_fn *encode[ASH_USABLE_DTYPES]; /* NULL but for Q4_K, Q5_K, Q6_K */
+    ash_encode_fn *encode[ASH_USABLE_DTYPES]; /* NULL but for Q4_K, Q5_K, Q6_K, Q8_0 */
+    ash_decode_fn *decode[ASH_USABLE_DTYPES]; /* NULL but for F16, BF16 */
+    ash_encode_e4m3_fn *encode_e4m3;
+    ash_error_e4m3_fn *error_e4m3;
     ash_round_e4m3_fn *round_e4m3;
     ash_max_abs_fn *max_abs;
     ash_rms_norm_fn *rms_norm;

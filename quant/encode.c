@@ -2,6 +2,7 @@
  * which differs from dividing by d in the last bit now and then. */
 #include "quant/encode.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
@@ -10,11 +11,12 @@
 #include "format/halffloat.h"
 
 #define BLOCK 32
+#define Q8_0_MAX (127 * 0x1.ffdffep15f) /* 127 times the largest float below 65520, which is infinite as a half */
 
 bool ash_encodable(uint32_t dtype)
 {
     switch (dtype) {
-    case ASH_F32: case ASH_F16: case ASH_BF16:
+    case ASH_F32: case ASH_F16: case ASH_BF16: case ASH_F8_E4M3:
     case ASH_Q8_0: case ASH_Q5_1: case ASH_Q5_0: case ASH_Q4_1: case ASH_Q4_0:
     case ASH_Q6_K: case ASH_Q5_K: case ASH_Q4_K:
         return true;
@@ -75,18 +77,6 @@ static float reciprocal(float d)
 {
     float r = d != 0 ? 1.0f / d : 0.0f;
     return isfinite(r) ? r : 0.0f;
-}
-
-/* In a last block of n < 32 elements the codes of the others are zero bits, which is what tiles want of padding. */
-static ash_status encode_q8_0(const float *x, int n, int64_t column, ash_block_q8_0 *b, ash_error *err)
-{
-    int at;
-    ASH_TRY(largest(ASH_Q8_0, x, n, column, 127.0f, &at, err));
-    float d = fabsf(x[at]) / 127.0f, inverse = reciprocal(d);
-    b->d = ash_f32_to_f16(d);
-    for (int i = 0; i < n; i++)
-        b->qs[i] = (int8_t)roundf(x[i] * inverse); /* |x / d| <= 127 (1 + 2^-22): rounds to at most 127 */
-    return ASH_OK;
 }
 
 /* Code of element i into the nibbles at qs and, its fifth bit, into qh. */
@@ -150,11 +140,10 @@ static ash_status encode_block(ash_dtype dtype, const float *x, int n, int64_t c
         ash_block_q4_1 *b = out;
         return encode_affine(dtype, x, n, column, 15, &b->d, &b->m, b->qs, NULL, err);
     }
-    case ASH_Q5_1: {
+    default: {
         ash_block_q5_1 *b = out;
         return encode_affine(dtype, x, n, column, 31, &b->d, &b->m, b->qs, b->qh, err);
     }
-    default: return encode_q8_0(x, n, column, out, err);
     }
 }
 
@@ -163,7 +152,7 @@ static ash_status encode_blocks(ash_dtype dtype, const float *x, int64_t cols, u
 {
     size_t bytes = ash_dtype_find(dtype)->block_bytes;
     for (int64_t column = 0; column < cols; column += BLOCK, out += bytes) {
-        union { ash_block_q4_1 q4_1; ash_block_q5_1 q5_1; ash_block_q8_0 q8_0; } b;
+        union { ash_block_q4_1 q4_1; ash_block_q5_1 q5_1; } b;
         memset(&b, 0, sizeof b);
         ASH_TRY(encode_block(dtype, x + column, cols - column < BLOCK ? (int)(cols - column) : BLOCK, column, &b, err));
         memcpy(out, &b, bytes);
@@ -171,14 +160,22 @@ static ash_status encode_blocks(ash_dtype dtype, const float *x, int64_t cols, u
     return ASH_OK;
 }
 
-static ash_status encode_k(const ash_kernels *kernels, ash_dtype dtype, const float *x, const float *weight,
-                           int64_t cols, void *out, ash_error *err)
+/* Kernels take what is in range, which the row's largest magnitude shows; a NaN is not. */
+static ash_status check_range(const ash_kernels *kernels, ash_dtype dtype, const float *x, int64_t cols, float most,
+                              ash_error *err)
 {
-    if (!(kernels->max_abs(x, cols) <= ASH_ENCODE_K_MAX)) /* a NaN is not */
+    if (!(kernels->max_abs(x, cols) <= most))
         for (int64_t i = 0; i < cols; i++)
-            if (!(fabsf(x[i]) <= ASH_ENCODE_K_MAX))
+            if (!(fabsf(x[i]) <= most))
                 return not_representable(dtype, i, x[i], err);
-    kernels->encode[dtype](x, weight, cols, out);
+    return ASH_OK;
+}
+
+ash_status ash_encode_fp8_row(const ash_kernels *kernels, const float *x, int64_t cols, float scale, void *out,
+                              ash_error *err)
+{
+    ASH_TRY(check_range(kernels, ASH_F8_E4M3, x, cols, FLT_MAX, err));
+    kernels->encode_e4m3(x, cols, scale, out);
     return ASH_OK;
 }
 
@@ -193,10 +190,14 @@ ash_status ash_encode_row(const ash_kernels *kernels, ash_dtype dtype, const flo
         return encode_f16(x, cols, out, err);
     case ASH_BF16:
         return encode_bf16(x, cols, out, err);
-    case ASH_Q8_0: case ASH_Q5_1: case ASH_Q5_0: case ASH_Q4_1: case ASH_Q4_0:
+    case ASH_F8_E4M3:
+        return ash_encode_fp8_row(kernels, x, cols, 1, out, err);
+    case ASH_Q5_1: case ASH_Q5_0: case ASH_Q4_1: case ASH_Q4_0:
         return encode_blocks(dtype, x, cols, out, err);
-    case ASH_Q6_K: case ASH_Q5_K: case ASH_Q4_K:
-        return encode_k(kernels, dtype, x, weight, cols, out, err);
+    case ASH_Q8_0: case ASH_Q6_K: case ASH_Q5_K: case ASH_Q4_K:
+        ASH_TRY(check_range(kernels, dtype, x, cols, dtype == ASH_Q8_0 ? Q8_0_MAX : ASH_ENCODE_K_MAX, err));
+        kernels->encode[dtype](x, weight, cols, out);
+        return ASH_OK;
     default:
         return ash_fail(err, ASH_E_UNSUPPORTED, "type %s cannot be written; choose " ASH_ENCODABLE_NAMES,
                         ash_dtype_name(dtype));

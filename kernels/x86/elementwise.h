@@ -7,6 +7,8 @@
 #include "kernels/kernels.h"
 #include "kernels/x86/vec.h"
 
+#include "kernels/e4m3.h"
+
 static inline veci magnitude_bits(vec x) { return vi_and(v_bits(x), vi_set(0x7fffffff)); }
 
 /* 16 floats times `inverse`, rounded, to bytes at q; returns their sum. |product| is at most 127 and a rounding. */
@@ -46,21 +48,6 @@ void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int8_t *q8, float *sc
         sum[k / 16] = quantize16(x + k, inverse, q8 + k);
         sum[k / 16 + 1] = quantize16(x + k + 16, inverse, q8 + k + 16);
     }
-}
-
-/* ash_e4m3_to_f32(ash_f32_to_e4m3(x)), in floats: from 2^-6 up, bits below the third of the mantissa are rounded away
- * and 448 is the limit; below, adding 2^14 leaves multiples of 2^-9. */
-static inline vec round_to_e4m3(vec x)
-{
-    veci bits = v_bits(x), body = vi_and(bits, vi_set(0x7fffffff)), sign = vi_and(bits, vi_set(0x80000000));
-    veci odd = vi_and(vi_shift_right(body, 20), vi_set(1));
-    veci rounded = vi_and(vi_add(vi_add(body, vi_set(0x7ffff)), odd), vi_set(0xfff00000));
-    rounded = vi_min(rounded, vi_set(0x43e00000));
-    vec big = v_set(0x1p14f);
-    veci tiny = v_bits(v_sub(v_add(v_of_bits(body), big), big));
-    rounded = vi_select_greater(vi_set(0x3c800000), body, tiny, rounded);
-    rounded = vi_select_greater(body, vi_set(0x7f800000), vi_set(0x7fc00000), rounded);
-    return v_of_bits(vi_or(rounded, sign));
 }
 
 void VEC_FN(ash_round_e4m3)(float *x, int64_t n, float scale)

@@ -35,6 +35,14 @@ static inline void v_store_bytes(uint8_t *p, vec x)
 {
     _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x)));
 }
+/* The lanes' low bytes; they are at most 255. */
+static inline void vi_store_bytes(uint8_t *p, veci x) { _mm_storeu_si128((void *)p, _mm512_cvtepi32_epi8(x)); }
+static inline vec v_trunc(vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC); }
+static inline vec v_load_bf16(const uint16_t *p)
+{
+    __m512i wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16));
+}
 static inline veci v_bits(vec x) { return _mm512_castps_si512(x); }
 static inline vec v_of_bits(veci x) { return _mm512_castsi512_ps(x); }
 static inline veci vi_add(veci a, veci b) { return _mm512_add_epi32(a, b); }
@@ -107,6 +115,18 @@ static inline void v_store_bytes(uint8_t *p, vec x)
     __m256i i = _mm256_cvtps_epi32(x);
     __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
     _mm_storel_epi64((void *)p, _mm_packus_epi16(words, words));
+}
+/* The lanes' low bytes; they are at most 255. */
+static inline void vi_store_bytes(uint8_t *p, veci x)
+{
+    __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    _mm_storel_epi64((void *)p, _mm_packus_epi16(words, words));
+}
+static inline vec v_trunc(vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC); }
+static inline vec v_load_bf16(const uint16_t *p)
+{
+    __m256i wide = _mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
 }
 static inline veci v_bits(vec x) { return _mm256_castps_si256(x); }
 static inline vec v_of_bits(veci x) { return _mm256_castsi256_ps(x); }

@@ -19,10 +19,17 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* ---- options ---- */
 
-typedef enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_U32, OPTION_U64, OPTION_FLOAT } option_kind;
+typedef enum option_kind { OPTION_FLAG, OPTION_STRING, OPTION_U32, OPTION_U64, OPTION_FLOAT, OPTION_LIST } option_kind;
 
-/* One option of a verb. `target` points to bool, const char *, uint32_t, uint64_t or float; it keeps its value when the
- * option is absent. Numbers outside [min, max] are refused. */
+/* What an option that may be given several times collects. */
+enum { OPTION_LIST_MAX = 64 };
+typedef struct option_list {
+    const char *items[OPTION_LIST_MAX];
+    size_t count;
+} option_list;
+
+/* One option of a verb. `target` points to bool, const char *, uint32_t, uint64_t, float or option_list; it keeps its value
+ * when the option is absent. Numbers outside [min, max] are refused. */
 typedef struct option {
     const char *name; /* "--temp", "-n" */
     const char *argument; /* how help calls the value; NULL for a flag */
@@ -97,6 +104,7 @@ char *read_text(const char *path, size_t *size);
 /* ---- verbs ---- */
 
 int verb_convert(int argc, char **argv);
+int verb_quantize(int argc, char **argv);
 int verb_inspect(int argc, char **argv);
 int verb_verify(int argc, char **argv);
 int verb_run(int argc, char **argv);

@@ -13,6 +13,7 @@ typedef struct verb {
 
 static const verb verbs[] = {
     { "convert", verb_convert, "a Hugging Face folder or a GGUF to an .ashlar file" },
+    { "quantize", verb_quantize, "an .ashlar file to one with smaller types" },
     { "inspect", verb_inspect, "what is in a file or a model folder" },
     { "verify", verb_verify, "check every checksum of an .ashlar file" },
     { "run", verb_run, "complete a prompt" },

@@ -22,6 +22,7 @@ static void print_default(const option *o)
 {
     switch (o->kind) {
     case OPTION_FLAG:
+    case OPTION_LIST:
         break;
     case OPTION_STRING:
         if (*(const char **)o->target)
@@ -77,6 +78,15 @@ const char *option_assign(const option *o, const char *text, char why[OPTION_WHY
     case OPTION_STRING:
         *(const char **)o->target = text;
         return NULL;
+    case OPTION_LIST: {
+        option_list *list = o->target;
+        if (list->count == OPTION_LIST_MAX) {
+            snprintf(why, OPTION_WHY, "%s can be given %d times", o->name, OPTION_LIST_MAX);
+            return why;
+        }
+        list->items[list->count++] = text;
+        return NULL;
+    }
     case OPTION_U32:
     case OPTION_U64:
         if (!parse_u64(text, &integer)) {

@@ -479,7 +479,8 @@ static void test_levels(void **state)
             assert_true((table.matmul_q8[dtype] != NULL) == (dtype >= ASH_Q4_0));
         }
         assert_true(table.quantize_q8 && table.round_e4m3 && table.max_abs && table.rms_norm && table.rope &&
-                    table.swiglu && table.add && table.to_f16 && table.attention);
+                    table.swiglu && table.add && table.to_f16 && table.attention && table.encode_e4m3 &&
+                    table.error_e4m3);
         /* Each slot holds the last line of the list that the level allows. */
         for (size_t i = 0; i < count; i++) {
             const ash_kernel *k = &list[i], *last = k;
@@ -490,6 +491,9 @@ static void test_levels(void **state)
             case ASH_OP_ROW: slot = (ash_any_fn *)table.row[k->dtype]; break;
             case ASH_OP_QUANTIZE_Q8: slot = (ash_any_fn *)table.quantize_q8; break;
             case ASH_OP_ENCODE: slot = (ash_any_fn *)table.encode[k->dtype]; break;
+            case ASH_OP_DECODE: slot = (ash_any_fn *)table.decode[k->dtype]; break;
+            case ASH_OP_ENCODE_E4M3: slot = (ash_any_fn *)table.encode_e4m3; break;
+            case ASH_OP_ERROR_E4M3: slot = (ash_any_fn *)table.error_e4m3; break;
             case ASH_OP_ROUND_E4M3: slot = (ash_any_fn *)table.round_e4m3; break;
             case ASH_OP_MAX_ABS: slot = (ash_any_fn *)table.max_abs; break;
             case ASH_OP_RMS_NORM: slot = (ash_any_fn *)table.rms_norm; break;
@@ -521,7 +525,8 @@ static void test_registry_order(void **state)
         const char *level = ash_level_name(list[i].level), *name = list[i].name;
         if (strlen(name) < strlen(level) || strcmp(name + strlen(name) - strlen(level), level) != 0)
             fail_msg("%s is registered as %s", name, level);
-        assert_true((list[i].dtype < ASH_USABLE_DTYPES) == (list[i].op <= ASH_OP_ROW || list[i].op == ASH_OP_ENCODE));
+        assert_true((list[i].dtype < ASH_USABLE_DTYPES) == (list[i].op <= ASH_OP_ROW || list[i].op == ASH_OP_ENCODE ||
+                                                             list[i].op == ASH_OP_DECODE));
         for (size_t j = i + 1; j < count; j++)
             if (list[j].op == list[i].op && list[j].dtype == list[i].dtype && list[j].level <= list[i].level)
                 fail_msg("%s comes before %s", name, list[j].name);
