@@ -90,6 +90,9 @@ struct ashlar_model {
 /* Memory that lives as long as the model: `count` zeroed floats, aligned to 64 bytes. */
 ash_status ash_model_floats(ashlar_model *model, uint64_t count, float **out, ash_error *err);
 
+/* The matrix of one role (Q, not QKV), whether or not it is a tensor of its own. `layer`: or ASH_NO_LAYER. */
+ash_status ash_model_matrix(ashlar_model *model, uint32_t layer, uint32_t role, ash_matrix *out, ash_error *err);
+
 /* ---- scales.c ---- */
 
 /* A LINEAR tensor of `count` elements (F32, F16 or BF16) as floats, padded with zeros to a multiple of 16. */
