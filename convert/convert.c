@@ -71,7 +71,8 @@ static ash_status build_meta(conversion *c, ash_error *err)
     c->meta.source_kind = strdup(c->source.kind == ASH_SOURCE_GGUF ? "gguf" : "hf");
     if (!c->meta.source_kind)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", c->source.path);
-    return ash_provenance(&c->source, c->options->type, &c->meta.provenance, err);
+    const ash_convert_guide *guide = c->options->guide;
+    return ash_provenance(&c->source, c->options->type, guide ? guide->provenance : NULL, &c->meta.provenance, err);
 }
 
 static ash_status prepare(conversion *c, const char *source, ash_error *err)
@@ -169,8 +170,8 @@ static ash_status write_file(conversion *c, uint64_t *file_bytes, ash_error *err
     ASH_TRY(ash_writer_create(c->output, c->options->force, &c->writer, err));
     if (add_directory(c, err) != ASH_OK)
         return ash_fail_in(err, c->source.path);
-    ASH_TRY(ash_stream(&c->source, &c->plan, c->writer, thread_count(c->options->threads), c->options->progress,
-                       c->options->context, err));
+    ASH_TRY(ash_stream(&c->source, &c->plan, c->writer, c->options->guide, thread_count(c->options->threads),
+                       c->options->progress, c->options->context, err));
     ASH_TRY(add_sections(c, err));
     ash_writer *w = c->writer;
     c->writer = NULL; /* finish frees it in any case */

@@ -12,14 +12,26 @@
 
 #include "format/dtype.h"
 #include "format/status.h"
+#include "quant/imatrix.h"
 
 #define ASH_TYPE_KEEP ASH_DTYPE_COUNT
+
+/* What helps to encode matrices; any part may be missing. */
+typedef struct ash_convert_guide {
+    const ash_imatrix *imatrix; /* weights the search for scales, where a type has one; NULL: none */
+    /* A row that was encoded before: ash_row_bytes(dtype, cols) bytes, or NULL. role: the matrix's own (Q, not QKV);
+     * row: in canonical order. Called by several threads. */
+    const uint8_t *(*encoded)(void *context, uint32_t role, uint32_t layer, uint64_t row, uint32_t dtype);
+    void *context;
+    const char *provenance; /* what guided it, one line for the file's metadata; NULL: nothing did */
+} ash_convert_guide;
 
 typedef struct ash_convert_options {
     uint32_t type;   /* ash_dtype of all matrices of the architecture, or ASH_TYPE_KEEP */
     bool dry_run;    /* plan, check and report; write nothing */
     bool force;      /* replace an existing output */
     uint32_t threads; /* 0: all */
+    const ash_convert_guide *guide; /* NULL: none */
     /* Events; each may be NULL. progress: bytes of source data done and in total; nonzero cancels.
      * note: one line worth telling (tensors kept raw, a scale ignored). */
     int (*progress)(void *context, uint64_t done, uint64_t total);

@@ -57,13 +57,14 @@ static ash_status add_file(cJSON *files, const ash_input *in, uint64_t head, ash
     return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", in->path);
 }
 
-static ash_status describe(const ash_source *s, uint32_t type, cJSON *root, ash_error *err)
+static ash_status describe(const ash_source *s, uint32_t type, const char *guide, cJSON *root, ash_error *err)
 {
     uint64_t *heads = head_bytes(s);
     cJSON *files = NULL;
     ash_status status = ASH_OK;
     if (!root || !heads || !cJSON_AddStringToObject(root, "tool", TOOL) ||
         !cJSON_AddStringToObject(root, "type", type == ASH_TYPE_KEEP ? "keep" : ash_dtype_name(type)) ||
+        (guide && !cJSON_AddStringToObject(root, "guide", guide)) ||
         !(files = cJSON_AddArrayToObject(root, "files")))
         status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", s->path);
     for (uint32_t i = 0; status == ASH_OK && i < s->file_count; i++)
@@ -72,11 +73,11 @@ static ash_status describe(const ash_source *s, uint32_t type, cJSON *root, ash_
     return status;
 }
 
-ash_status ash_provenance(const ash_source *source, uint32_t type, char **out, ash_error *err)
+ash_status ash_provenance(const ash_source *source, uint32_t type, const char *guide, char **out, ash_error *err)
 {
     *out = NULL;
     cJSON *json = cJSON_CreateObject();
-    ash_status status = describe(source, type, json, err);
+    ash_status status = describe(source, type, guide, json, err);
     if (status == ASH_OK && !(*out = cJSON_PrintUnformatted(json)))
         status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", source->path);
     cJSON_Delete(json);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/arch.h"
 #include "format/checked.h"
 #include "format/tile.h"
 #include "kernels/kernels.h"
@@ -37,6 +38,7 @@ typedef struct slot {
 typedef struct stream {
     const ash_source *source;
     const ash_plan *plan;
+    const ash_convert_guide *guide; /* or NULL */
     ash_kernels kernels;
     uint64_t in_room, out_room, decoded_room; /* bytes, bytes, floats: the largest that a job needs */
     slot *slots;
@@ -198,13 +200,34 @@ static void apply_scale(const ash_plan_member *m, uint64_t source_row, float *x,
         x[k] *= scale[blocks ? k / 128 : 0];
 }
 
-static ash_status recode(const stream *s, slot *w, const ash_plan_member *m, uint32_t type, uint64_t row,
-                         const uint8_t *in, uint64_t cols, uint8_t *out)
+/* Importance of the member's columns, or NULL. */
+static ash_status weight_of(const stream *s, const ash_plan_tensor *t, const ash_plan_member *m, const float **out,
+                            ash_error *err)
 {
+    char name[128];
+    const ash_arch_tensor *known = ash_arch_tensor_of((ash_role)m->record.role);
+    *out = NULL;
+    if (!s->guide || !s->guide->imatrix || !known || !known->gguf ||
+        !ash_arch_name(known->gguf, t->record.layer, name, sizeof name))
+        return ASH_OK;
+    return ash_imatrix_find(s->guide->imatrix, name, t->record.dims[0], out, err);
+}
+
+static ash_status recode(const stream *s, slot *w, const ash_plan_tensor *t, const ash_plan_member *m, uint64_t row,
+                         const float *weight, const uint8_t *in, size_t size, uint8_t *out)
+{
+    uint64_t cols = t->record.dims[0];
+    const uint8_t *there = s->guide && s->guide->encoded ? s->guide->encoded(s->guide->context, m->record.role,
+                                                               t->record.layer, row, t->record.dtype) : NULL;
+    if (there) {
+        memcpy(out, there, size);
+        return ASH_OK;
+    }
     ash_decode_row(m->source->dtype, in, (int64_t)cols, w->decoded);
     if (m->scale)
         apply_scale(m, ash_source_row(&m->record, row), w->decoded, cols);
-    if (ash_encode_row(&s->kernels, (ash_dtype)type, w->decoded, NULL, (int64_t)cols, out, &w->err) == ASH_OK)
+    if (ash_encode_row(&s->kernels, (ash_dtype)t->record.dtype, w->decoded, weight, (int64_t)cols, out,
+                       &w->err) == ASH_OK)
         return ASH_OK;
     ash_fail_in(&w->err, m->source->name);
     return ash_fail_in(&w->err, ash_source_file(s->source, m->source->file)->path);
@@ -249,6 +272,9 @@ static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t,
     ASH_TRY(read_rows(s, w, m, row, row_end, *in, w->rows));
     *in += (row_end - row) * source_row_bytes(m);
     bool other = r->source_dtype != t->record.dtype;
+    const float *weight = NULL;
+    if (other)
+        ASH_TRY(weight_of(s, t, m, &weight, &w->err));
     (void)ash_row_bytes(t->record.dtype, cols, &encoded); /* the plan has checked it */
     uint8_t *panel_rows = NULL;
     if (other && !(panel_rows = malloc(ASH_PANEL_ROWS * encoded)))
@@ -261,7 +287,7 @@ static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t,
             rows[i] = w->rows[base + i];
             if (other) {
                 uint8_t *to = panel_rows + i * encoded;
-                status = recode(s, w, m, t->record.dtype, row + base + i, rows[i], cols, to);
+                status = recode(s, w, t, m, row + base + i, weight, rows[i], (size_t)encoded, to);
                 rows[i] = to;
             }
         }
@@ -381,12 +407,12 @@ static void release_all(stream *s)
     free(s->slots);
 }
 
-ash_status ash_stream(const ash_source *source, const ash_plan *plan, ash_writer *writer, uint32_t threads,
-                      ash_stream_progress_fn progress, void *context, ash_error *err)
+ash_status ash_stream(const ash_source *source, const ash_plan *plan, ash_writer *writer, const ash_convert_guide *guide,
+                      uint32_t threads, ash_stream_progress_fn progress, void *context, ash_error *err)
 {
     bool alone = threads == 1;
     uint32_t workers = threads > WORKERS_MAX ? WORKERS_MAX : threads, started = 0;
-    stream s = { .source = source, .plan = plan, .slot_count = alone ? 1 : workers + 2,
+    stream s = { .source = source, .plan = plan, .guide = guide, .slot_count = alone ? 1 : workers + 2,
                  .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
     ash_kernels_init(&s.kernels, ASH_LEVEL_COUNT - 1);
     measure_rooms(&s);

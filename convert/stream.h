@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "convert/plan.h"
+#include "convert/convert.h"
 #include "convert/source.h"
 #include "format/status.h"
 #include "format/writer.h"
@@ -14,8 +15,9 @@
 typedef int (*ash_stream_progress_fn)(void *context, uint64_t done, uint64_t total);
 
 /* `writer`: laid out, its tensors those of the plan. threads: 1 works without a second thread; 0 is not allowed.
+ * guide: may be NULL.
  * `progress` (may be NULL) is called on the calling thread; nonzero ends with ASH_E_CANCELLED. */
-ash_status ash_stream(const ash_source *source, const ash_plan *plan, ash_writer *writer, uint32_t threads,
-                      ash_stream_progress_fn progress, void *context, ash_error *err);
+ash_status ash_stream(const ash_source *source, const ash_plan *plan, ash_writer *writer, const ash_convert_guide *guide,
+                      uint32_t threads, ash_stream_progress_fn progress, void *context, ash_error *err);
 
 #endif

@@ -16,12 +16,13 @@ static void print_types(const ash_convert_result *r)
 
 int verb_convert(int argc, char **argv)
 {
-    const char *source, *output = NULL, *type = "keep";
+    const char *source, *output = NULL, *type = "keep", *imatrix = NULL;
     bool dry_run = false, force = false;
     uint32_t threads = 0;
     const option options[] = {
         { "-o", "OUT.ashlar", OPTION_STRING, &output, 0, 0, "the file to write" },
         { "--type", "TYPE", OPTION_STRING, &type, 0, 0, "keep, or the type of every matrix: f32, f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0" },
+        { "--imatrix", "FILE", OPTION_STRING, &imatrix, 0, 0, "importance of columns, from ashlar imatrix or llama-imatrix" },
         { "--dry-run", NULL, OPTION_FLAG, &dry_run, 0, 0, "check everything and print sizes; write nothing" },
         { "--force", NULL, OPTION_FLAG, &force, 0, 0, "replace OUT when it exists" },
         { "--threads", "N", OPTION_U32, &threads, 1, 1024, "threads; default: all processors" },
@@ -39,15 +40,23 @@ int verb_convert(int argc, char **argv)
     if (dtype == ASH_TYPE_KEEP && strcmp(type, "keep") != 0)
         return usage_error(&u, "--type %s is not known", type);
 
+    ash_error err;
+    ash_convert_guide guide = { 0 };
+    ash_imatrix *importance = NULL;
+    if (imatrix && ash_imatrix_read(imatrix, &importance, &err) != ASH_OK)
+        return fail_with(&err);
+    guide.imatrix = importance;
+    guide.provenance = imatrix ? "imatrix" : NULL;
+
     progress p;
     handle_interrupt();
     progress_start(&p, "convert");
-    ash_convert_options opts = { .type = dtype, .dry_run = dry_run, .force = force, .threads = threads,
+    ash_convert_options opts = { .type = dtype, .dry_run = dry_run, .force = force, .threads = threads, .guide = &guide,
                                  .progress = progress_update, .note = progress_note, .context = &p };
     ash_convert_result result = { 0 };
-    ash_error err;
     ash_status status = ash_convert(source, output, &opts, &result, &err);
     progress_end(&p);
+    ash_imatrix_free(importance);
     if (status != ASH_OK)
         return fail_with(&err);
     char in[32], out[32], rate[32];
