@@ -1,8 +1,8 @@
 /* ashlar convert: a source model to an .ashlar file. */
 #include <string.h>
 
-#include "convert/convert.h"
-#include "runtime/command/command.h"
+#include "quant/calibrate.h"
+#include "runtime/command/guide.h"
 
 static void print_types(const ash_convert_result *r)
 {
@@ -14,15 +14,22 @@ static void print_types(const ash_convert_result *r)
                     r->by_type[t].elements ? 8.0 * (double)r->by_type[t].bytes / (double)r->by_type[t].elements : 0);
 }
 
+static uint32_t one_type(void *context, uint32_t role, uint32_t layer)
+{
+    (void)role, (void)layer;
+    return *(const uint32_t *)context;
+}
+
 int verb_convert(int argc, char **argv)
 {
-    const char *source, *output = NULL, *type = "keep", *imatrix = NULL;
+    const char *source, *output = NULL, *type = "keep";
+    guide g = GUIDE_DEFAULTS;
     bool dry_run = false, force = false;
     uint32_t threads = 0;
     const option options[] = {
         { "-o", "OUT.ashlar", OPTION_STRING, &output, 0, 0, "the file to write" },
         { "--type", "TYPE", OPTION_STRING, &type, 0, 0, "keep, or the type of every matrix: f32, f16, bf16, q8_0, q6_k, q5_k, q5_1, q5_0, q4_k, q4_1, q4_0" },
-        { "--imatrix", "FILE", OPTION_STRING, &imatrix, 0, 0, "importance of columns, from ashlar imatrix or llama-imatrix" },
+        GUIDE_OPTIONS(g),
         { "--dry-run", NULL, OPTION_FLAG, &dry_run, 0, 0, "check everything and print sizes; write nothing" },
         { "--force", NULL, OPTION_FLAG, &force, 0, 0, "replace OUT when it exists" },
         { "--threads", "N", OPTION_U32, &threads, 1, 1024, "threads; default: all processors" },
@@ -39,24 +46,25 @@ int verb_convert(int argc, char **argv)
     uint32_t dtype = strcmp(type, "keep") == 0 ? ASH_TYPE_KEEP : (uint32_t)ash_dtype_from_name(type);
     if (dtype == ASH_TYPE_KEEP && strcmp(type, "keep") != 0)
         return usage_error(&u, "--type %s is not known", type);
-
-    ash_error err;
-    ash_convert_guide guide = { 0 };
-    ash_imatrix *importance = NULL;
-    if (imatrix && ash_imatrix_read(imatrix, &importance, &err) != ASH_OK)
-        return fail_with(&err);
-    guide.imatrix = importance;
-    guide.provenance = imatrix ? "imatrix" : NULL;
+    if (g.text_path && !ash_calibratable(dtype))
+        return usage_error(&u, "--calibrate works with --type q4_k, q5_k and q6_k");
 
     progress p;
     handle_interrupt();
     progress_start(&p, "convert");
-    ash_convert_options opts = { .type = dtype, .dry_run = dry_run, .force = force, .threads = threads, .guide = &guide,
+    ash_convert_options opts = { .type = dtype, .dry_run = dry_run, .force = force, .threads = threads,
                                  .progress = progress_update, .note = progress_note, .context = &p };
+    if (!guide_open(&g, source, output, &opts, one_type, &dtype)) {
+        guide_close(&g);
+        return EXIT_FAILED;
+    }
+    opts.guide = &g.convert;
+    progress_start(&p, "convert");
     ash_convert_result result = { 0 };
+    ash_error err;
     ash_status status = ash_convert(source, output, &opts, &result, &err);
     progress_end(&p);
-    ash_imatrix_free(importance);
+    guide_close(&g);
     if (status != ASH_OK)
         return fail_with(&err);
     char in[32], out[32], rate[32];

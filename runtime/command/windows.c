@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/hash.h"
+
 bool windows_open(windows *w, const ashlar_model *model, const char *path, uint32_t skip, uint32_t tokens,
                   uint32_t size)
 {
@@ -14,6 +16,7 @@ bool windows_open(windows *w, const ashlar_model *model, const char *path, uint3
     char *text = read_text(path, &bytes);
     if (!text)
         return false;
+    ash_hash_text(ash_hash(text, bytes), w->hash);
     /* An empty text gives BOS alone, where the model begins with one. */
     int status = ashlar_tokenize(model, "", 0, ASHLAR_TOKENIZE_BOS, &opening, &opening_count, &err);
     if (status == ASHLAR_OK) {

@@ -10,6 +10,7 @@ typedef struct windows {
     size_t count;
     int32_t bos;  /* -1: none */
     uint32_t size; /* ids a window, BOS included */
+    char hash[33]; /* of the whole text, XXH3-128 */
 } windows;
 
 /* Reads `path` ("-": standard input), leaves out its first `skip` ids and keeps at most `tokens`. Prints the error
