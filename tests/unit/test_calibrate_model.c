@@ -94,6 +94,9 @@ static void check_model(const char *name, const make_spec *spec, const char *typ
         free(bytes[0]);
         free(bytes[1]);
     }
+    int code;
+    snprintf(line, sizeof line, "inspect %s --json", fed[0]);
+    assert_non_null(strstr(run(line, &code), "calibrated with calibration-text, xxh3-128 "));
     char *folder = test_path(name);
     assert_int_equal(test_count_entries(folder), 5); /* and no temporary file */
     ash_file_close(read_back_open(fed[0]));
