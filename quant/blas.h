@@ -1,5 +1,5 @@
-/* The dense algebra that calibration needs, from OpenBLAS. It is loaded when a calibration begins, so that no other verb
- * pays for its size and its threads, and runs on the calling thread alone: callers divide the work in pieces of fixed
+/* The dense algebra that calibration needs, from OpenBLAS. It is loaded when a calibration begins, so that no other
+ * verb pays for its size and its threads, and runs on the calling thread alone: callers divide the work in pieces of fixed
  * shape, so that results do not depend on how many threads take them. Matrices are row-major. */
 #ifndef ASHLAR_QUANT_BLAS_H
 #define ASHLAR_QUANT_BLAS_H

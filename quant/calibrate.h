@@ -1,11 +1,11 @@
-/* Quantization with error feedback: a matrix's columns are rounded in order, and the error of each is made up for by the
- * columns that are not rounded yet (the GPTQ family), so that outputs on the calibration's inputs stay near the float
+/* Quantization with error feedback: a matrix's columns are rounded in order, and the error of each is made up for by
+ * the columns that are not rounded yet (the GPTQ family), so that outputs on the calibration's inputs stay near the float
  * model's. The result is ordinary blocks of a K type.
  *
  *   1. W* = W + W shift: also makes up for what the inputs have lost in layers quantized before.
- *   2. When a block of 256 columns begins, its scales are chosen for the weights as they are by then, errors weighted by
- *      1 / U[j][j]^2; d and dmin stay. When a sub-block begins, its scale and minimum and their neighbours are tried with
- *      the feedback inside the sub-block, and the best stay (3% less divergence on llama-30m).
+ *   2. When a block of 256 columns begins, its scales are chosen for the weights as they are by then, errors weighted
+ *      by 1 / U[j][j]^2; d and dmin stay. When a sub-block begins, its scale and minimum and their neighbours are tried
+ *      with the feedback inside the sub-block, and the best stay (3% less divergence on llama-30m).
  *   3. For each column the nearest code; its error, divided by U[j][j], times row j of U comes off the later columns.
  */
 #ifndef ASHLAR_QUANT_CALIBRATE_H

@@ -22,15 +22,15 @@ typedef struct ash_hessian {
     bool solved;
     float *h, *d;        /* before */
     float *upper, *shift; /* after; shift NULL where the inputs never differed */
-    float *weight;       /* cols: 1 / U[j][j]^2: what an error in column j costs when the later columns make up for it */
+    float *weight;       /* cols: 1 / U[j][j]^2: what an error in column j costs when later columns make up for it */
     bool shifted;        /* X_f was given */
 } ash_hessian;
 
 ash_status ash_hessian_init(ash_hessian *h, int64_t cols, ash_error *err);
 void ash_hessian_free(ash_hessian *h); /* zeroed is fine */
 
-/* Adds `tokens` rows, `stride` floats apart. xf: NULL where both models have the same inputs; it is overwritten. The sum
- * over tokens is taken in float: for 100,000 tokens its error is below the thousandth part of the damping. */
+/* Adds `tokens` rows, `stride` floats apart. xf: NULL where both models have the same inputs; it is overwritten. The
+ * sum over tokens is taken in float: for 100,000 tokens its error is below the thousandth part of the damping. */
 void ash_hessian_add(ash_hessian *h, const ash_blas *blas, float *xf, const float *xq, int64_t tokens, int64_t stride,
                      uint32_t threads);
 /* ASH_E_UNSUPPORTED when the moments are not finite. */

@@ -19,7 +19,7 @@ typedef struct entry {
     uint64_t cols;
     double rows;  /* that were summed */
     double *sums;
-    float *means; /* of a file that was read */
+    float *weights; /* of a file that was read */
 } entry;
 
 struct ash_imatrix {
@@ -40,7 +40,7 @@ void ash_imatrix_free(ash_imatrix *m)
     for (uint32_t i = 0; i < m->count; i++) {
         free(m->entries[i].tensor);
         free(m->entries[i].sums);
-        free(m->entries[i].means);
+        free(m->entries[i].weights);
     }
     free(m->entries);
     free(m);
@@ -124,7 +124,7 @@ ash_status ash_imatrix_find(const ash_imatrix *m, const char *tensor, uint64_t c
     if (m->entries[at].cols != cols)
         return ash_fail(err, ASH_E_ARGUMENT, "%s has %" PRIu64 " columns, its importance %" PRIu64
                         ": it was measured on another model", tensor, cols, m->entries[at].cols);
-    *out = m->entries[at].means;
+    *out = m->entries[at].weights;
     return ASH_OK;
 }
 
@@ -220,31 +220,34 @@ static const ash_gguf_tensor *counts_of(const ash_gguf *g, const char *stem)
     return NULL;
 }
 
-static ash_status read_means(const ash_gguf *g, const ash_gguf_tensor *sums, const ash_gguf_tensor *counts, entry *e,
+/* Square roots are rounded alike everywhere; powers are not. */
+static float weight_of(double mean) { return (float)(sqrt(mean) * sqrt(sqrt(mean))); }
+
+static ash_status read_weights(const ash_gguf *g, const ash_gguf_tensor *sums, const ash_gguf_tensor *counts, entry *e,
                              ash_error *err)
 {
     float rows;
     ASH_TRY(ash_gguf_read(g, counts, 0, &rows, sizeof rows, err));
     if (!isfinite(rows) || rows < 0)
         return ash_fail(err, ASH_E_FORMAT, "%s is %g: a count is a number from 0 on", counts->name, (double)rows);
-    float *means = malloc(sums->size ? sums->size : 1);
-    if (!means)
+    float *weights = malloc(sums->size ? sums->size : 1);
+    if (!weights)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", sums->name);
-    ash_status status = ash_gguf_read(g, sums, 0, means, sums->size, err);
+    ash_status status = ash_gguf_read(g, sums, 0, weights, sums->size, err);
     for (uint64_t k = 0; k < e->cols && status == ASH_OK; k++) {
-        e->sums[k] = (double)means[k];
-        if (!isfinite(means[k]) || means[k] < 0)
+        e->sums[k] = (double)weights[k];
+        if (!isfinite(weights[k]) || weights[k] < 0)
             status = ash_fail(err, ASH_E_FORMAT, "%s: column %" PRIu64 " is %g: a sum of squares is a number from 0 on",
-                              sums->name, k, (double)means[k]);
+                              sums->name, k, (double)weights[k]);
         else
-            means[k] = (float)(e->sums[k] / (rows > 0 ? (double)rows : 1));
+            weights[k] = weight_of(e->sums[k] / (rows > 0 ? (double)rows : 1));
     }
     if (status != ASH_OK || rows == 0) { /* a tensor that no token reached: nothing is known */
-        free(means);
+        free(weights);
         return status;
     }
     e->rows = (double)rows;
-    e->means = means;
+    e->weights = weights;
     return ASH_OK;
 }
 
@@ -261,7 +264,7 @@ static ash_status read_tensor(const ash_gguf *g, const ash_gguf_tensor *t, const
         return ash_fail(err, ASH_E_FORMAT, "%s: sums are F32 and one F32 count goes with a matrix", stem);
     entry *e;
     ASH_TRY(entry_of(m, stem, t->dims[0], &e, err));
-    return read_means(g, t, counts, e, err);
+    return read_weights(g, t, counts, e, err);
 }
 
 static ash_status read_all(const ash_gguf *g, ash_imatrix *m, ash_error *err)

@@ -30,7 +30,9 @@ ash_status ash_imatrix_write(const ash_imatrix *m, const char *path, bool replac
 ash_status ash_imatrix_read(const char *path, ash_imatrix **out, ash_error *err);
 
 uint32_t ash_imatrix_count(const ash_imatrix *m);
-/* The mean squares: `cols` floats that live as long as `m`. NULL when there are none, or not a row was summed.
+/* Weights for the search: mean squares to the power of 3/4, `cols` floats that live as long as `m`. NULL when there are
+ * none, or not a row was summed. On text held out from the calibration (llama-30m, Q4_K) the divergence was 0.03639,
+ * 0.03614 and 0.03634 with powers of 1/2, 3/4 and 1; with sqrt(mean square of the row + x^2) as another factor 0.0371.
  * Another number of columns is ASH_E_ARGUMENT: the importance is another model's. */
 ash_status ash_imatrix_find(const ash_imatrix *m, const char *tensor, uint64_t cols, const float **out,
                             ash_error *err);

@@ -1,5 +1,5 @@
-/* What guides a quantization, from the options of a verb that writes quantized files: an importance matrix, or a text to
- * calibrate with. */
+/* What guides a quantization, from the options of a verb that writes quantized files: an importance matrix, or a text
+ * to calibrate with. */
 #ifndef ASHLAR_COMMAND_GUIDE_H
 #define ASHLAR_COMMAND_GUIDE_H
 
@@ -26,7 +26,7 @@ typedef struct guide {
     { "--calibrate-tokens", "N", OPTION_U32, &(g).tokens, 2, 1 << 30, "only the first N ids of TEXT" }
 
 /* Reads the importance matrix; calibrates, which takes minutes and so is done after everything that `o` (without its
- * guide) asks for has been checked. type_of: the type that each matrix will get. Prints the error itself; false then. */
+ * guide) asks for has been checked. type_of: the type that each matrix will get. Prints the error; false then. */
 bool guide_open(guide *g, const char *source, const char *output, const ash_convert_options *o,
                 uint32_t (*type_of)(void *context, uint32_t role, uint32_t layer), void *context);
 void guide_close(guide *g);

@@ -1,5 +1,5 @@
-/* Calibration's parts: K blocks taken apart and put together, moments of inputs and their inverse against plain sums, and
- * error feedback against rounding each weight alone. Needs OpenBLAS, except for the blocks. */
+/* Calibration's parts: K blocks taken apart and put together, moments of inputs and their inverse against plain sums,
+ * and error feedback against rounding each weight alone. Needs OpenBLAS, except for the blocks. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,8 +148,8 @@ static void test_moments(void **state)
         }
     }
     printf("# measure inverse of moments: off by %.2g, shift by %.2g of the largest\n", worst_u, worst_s / largest_d);
-    /* Moments in float carry 2^-24 a token at most, and rounding grows with the condition, which the damping keeps below
-     * 100 * COLS: 450 * 2^-24 * 15000 = 0.4 if every rounding were of one sign; they are not. */
+    /* Moments in float carry 2^-24 a token at most, and rounding grows with the condition, which the damping keeps
+     * below 100 * COLS: 450 * 2^-24 * 15000 = 0.4 if every rounding were of one sign; they are not. */
     assert_true(worst_u < 5e-3 && worst_s < 5e-3 * largest_d);
     ash_hessian_free(&s);
     free(xf);

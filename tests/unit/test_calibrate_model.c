@@ -84,8 +84,8 @@ static void check_model(const char *name, const make_spec *spec, const char *typ
     for (int i = 0; i < 3; i++) {
         snprintf(file, sizeof file, "%s/fed%d.ashlar", name, i);
         fed[i] = test_path(file);
-        snprintf(line, sizeof line, "convert %s -o %s --type %s --force --threads %d --calibrate %s", source, fed[i], type,
-                 threads[i], text);
+        snprintf(line, sizeof line, "convert %s -o %s --type %s --force --threads %d --calibrate %s", source, fed[i],
+                 type, threads[i], text);
         run_ok(line);
         size_t size[2];
         uint8_t *bytes[2] = { test_read_file(fed[0], &size[0]), test_read_file(fed[i], &size[1]) };
@@ -140,7 +140,8 @@ static void test_refusals(void **state)
     make_spec spec = make_defaults();
     spec.context = 1024;
     spec.tokenizer = true;
-    char *source = make_gguf("refuse", &spec), *out = test_path("refuse/out.ashlar"), *text = write_text("few", 200), line[4096];
+    char *source = make_gguf("refuse", &spec), *out = test_path("refuse/out.ashlar"), *text = write_text("few", 200);
+    char line[4096];
     int code;
     snprintf(line, sizeof line, "convert %s -o %s --calibrate %s", source, out, text);
     assert_non_null(strstr(run(line, &code), "--calibrate works with --type q4_k"));
@@ -180,14 +181,17 @@ static void test_llama_30m(void **state)
         free(eval);
         skip();
     }
-    char *whole = test_path("whole.ashlar"), *plain = test_path("plain.ashlar"), *fed = test_path("fed.ashlar"), line[4096];
+    char *whole = test_path("whole.ashlar"), *plain = test_path("plain.ashlar"), *fed = test_path("fed.ashlar");
+    char line[4096];
     snprintf(line, sizeof line, "convert %s -o %s", model, whole);
     run_ok(line);
     snprintf(line, sizeof line, "convert %s -o %s --type q4_k", model, plain);
     run_ok(line);
-    snprintf(line, sizeof line, "convert %s -o %s --type q4_k --calibrate %s --calibrate-tokens 8000", model, fed, text);
+    snprintf(line, sizeof line, "convert %s -o %s --type q4_k --calibrate %s --calibrate-tokens 8000", model, fed,
+             text);
     run_ok(line);
-    double before = divergence(whole, plain, eval, "--tokens 3000"), after = divergence(whole, fed, eval, "--tokens 3000");
+    double before = divergence(whole, plain, eval, "--tokens 3000");
+    double after = divergence(whole, fed, eval, "--tokens 3000");
     printf("# measure llama-30m q4_k, 8,000 tokens: divergence %.5f, calibrated %.5f\n", before, after);
     assert_true(after < 0.95 * before);
     free(whole);

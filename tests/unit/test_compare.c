@@ -54,7 +54,8 @@ static figures compare(const char *a, const char *b, const char *more)
     int code;
     char *text_path = test_path("text.txt");
     test_write_file(text_path, text, sizeof text - 1);
-    snprintf(options, sizeof options, "%s %s --text %s --window %d --act float --json %s", a, b, text_path, WINDOW, more);
+    snprintf(options, sizeof options, "%s %s --text %s --window %d --act float --json %s", a, b, text_path, WINDOW,
+             more);
     char *out = run(options, &code);
     if (code != 0)
         fail_msg("%s", out);
@@ -74,7 +75,7 @@ static figures compare(const char *a, const char *b, const char *more)
 
 static ashlar_session *open_model(const char *path, ashlar_model **model)
 {
-    ashlar_session *s;
+    ashlar_session *s = NULL;
     ashlar_error err;
     if (ashlar_model_load(path, model, &err) != 0 ||
         ashlar_session_new(*model, &(ashlar_session_options){ .activations = ASHLAR_ACT_FLOAT }, &s, &err) != 0)

@@ -1,5 +1,5 @@
-/* The observer sees what each operation takes in: in order, the same on any number of threads, without changing a logit;
- * and a pass in pieces is the pass. */
+/* The observer sees what each operation takes in: in order, the same on any number of threads, without changing a
+ * logit; and a pass in pieces is the pass. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,8 +178,8 @@ static void test_matrices(void **state)
     ash_matrix w;
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
         assert_ok(ash_model_matrix(model, 1, roles[i], &w, &err), &err);
-        assert_int_equal(w.cols, roles[i] == ASH_ROLE_O ? h->heads * h->head_dim : roles[i] == ASH_ROLE_DOWN ? h->ffn
-                                                                                                             : h->hidden);
+        uint32_t cols = roles[i] == ASH_ROLE_O ? h->heads * h->head_dim : roles[i] == ASH_ROLE_DOWN ? h->ffn : h->hidden;
+        assert_int_equal(w.cols, cols);
     }
     /* up's rows are every second panel of the fused tensor */
     float row[320], fused[320];
