@@ -34,7 +34,7 @@ FUZZ_SECONDS ?= 20
 .DEFAULT_GOAL := all
 
 # ---- dependencies, by their Debian packages ----
-PACKAGES_BUILD := gcc make pkg-config libzstd-dev libxxhash-dev libcjson-dev libpcre2-dev libutf8proc-dev libedit-dev
+PACKAGES_BUILD := gcc make pkg-config libzstd-dev libxxhash-dev libcjson-dev libpcre2-dev libutf8proc-dev libedit-dev libopenblas0
 PACKAGES_DEMO := python3-pip ca-certificates
 PACKAGES_TEST := libcmocka-dev python3-pip ca-certificates
 # Optional: device code for gfx12, and LLVM's disassembler library, on which the tests' interpreter of it stands. Where

@@ -89,7 +89,8 @@ static ash_status build_meta(conversion *c, ash_error *err)
     c->meta.source_kind = strdup(c->source.kind == ASH_SOURCE_GGUF ? "gguf" : "hf");
     if (!c->meta.source_kind)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", c->source.path);
-    return ash_provenance(&c->source, &c->recipe, &c->meta.provenance, err);
+    const ash_convert_guide *guide = c->options->guide;
+    return ash_provenance(&c->source, &c->recipe, guide ? guide->provenance : NULL, &c->meta.provenance, err);
 }
 
 static ash_status prepare(conversion *c, const char *source, ash_error *err)
@@ -186,7 +187,8 @@ static ash_status write_file(conversion *c, uint64_t *file_bytes, ash_error *err
         c->options->begin(c->options->context, c->plan.output_bytes);
     if (add_directory(c, err) != ASH_OK)
         return ash_fail_in(err, c->source.path);
-    ASH_TRY(ash_stream(&c->source, &c->plan, c->writer, thread_count(c->options->threads), c->options->levels,
+    ash_convert_stream how = { thread_count(c->options->threads), c->options->levels, c->options->guide };
+    ASH_TRY(ash_stream(&c->source, &c->plan, c->writer, &how,
                        c->options->progress, c->options->context, err));
     ASH_TRY(add_sections(c, err));
     ash_writer *w = c->writer;

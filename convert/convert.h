@@ -12,6 +12,7 @@
 
 #include "format/dtype.h"
 #include "format/status.h"
+#include "quant/imatrix.h"
 #include "quant/recipe.h"
 
 /* One matrix of the source and what became of it. */
@@ -25,6 +26,16 @@ typedef struct ash_convert_matrix {
     double error;              /* relative: root of the sum of squared errors over that of squares, of one row in 16 */
 } ash_convert_matrix;
 
+/* What helps to encode matrices; any part may be missing. */
+typedef struct ash_convert_guide {
+    const ash_imatrix *imatrix; /* weights the search for scales, where a type has one; NULL: none */
+    /* A row that was encoded before: ash_row_bytes(dtype, cols) bytes, or NULL. role: the matrix's own (Q, not QKV);
+     * row: in canonical order. Called by several threads. */
+    const uint8_t *(*encoded)(void *context, uint32_t role, uint32_t layer, uint64_t row, uint32_t dtype);
+    void *context;
+    const char *provenance; /* what guided it, one line for the file's metadata; NULL: nothing did */
+} ash_convert_guide;
+
 typedef struct ash_convert_options {
     uint32_t type;   /* ash_dtype of all matrices of the architecture, or ASH_TYPE_KEEP */
     const ash_recipe *recipe; /* NULL: `type`; else `type` is not looked at */
@@ -32,6 +43,7 @@ typedef struct ash_convert_options {
     bool force;      /* replace an existing output */
     uint32_t threads; /* 0: all */
     uint32_t levels;  /* only kernels of the first so many ash_levels; 0: all. The output is the same. */
+    const ash_convert_guide *guide; /* NULL: none */
     /* Events; each may be NULL. progress: bytes of source data done and in total, those counted twice that are read
      * twice (what becomes FP8, whose scales are chosen first); nonzero cancels.
      * note: one line worth telling (tensors kept raw, a scale ignored). begin: everything has been checked, the free

@@ -87,13 +87,15 @@ static ash_status add_history(const ash_source *s, cJSON *root, ash_error *err)
     return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", s->path);
 }
 
-static ash_status describe(const ash_source *s, const ash_recipe *recipe, cJSON *root, ash_error *err)
+static ash_status describe(const ash_source *s, const ash_recipe *recipe, const char *guide, cJSON *root,
+                           ash_error *err)
 {
     uint64_t *heads = head_bytes(s);
     cJSON *files = NULL;
     ash_status status = ASH_OK;
     if (!root || !heads || !cJSON_AddStringToObject(root, "tool", TOOL) ||
         !describe_recipe(recipe, root) ||
+        (guide && !cJSON_AddStringToObject(root, "guide", guide)) ||
         !(files = cJSON_AddArrayToObject(root, "files")))
         status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", s->path);
     for (uint32_t i = 0; status == ASH_OK && i < s->file_count; i++)
@@ -104,11 +106,12 @@ static ash_status describe(const ash_source *s, const ash_recipe *recipe, cJSON 
     return status;
 }
 
-ash_status ash_provenance(const ash_source *source, const ash_recipe *recipe, char **out, ash_error *err)
+ash_status ash_provenance(const ash_source *source, const ash_recipe *recipe, const char *guide, char **out,
+                          ash_error *err)
 {
     *out = NULL;
     cJSON *json = cJSON_CreateObject();
-    ash_status status = describe(source, recipe, json, err);
+    ash_status status = describe(source, recipe, guide, json, err);
     if (status == ASH_OK && !(*out = cJSON_PrintUnformatted(json)))
         status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", source->path);
     cJSON_Delete(json);

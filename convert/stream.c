@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/arch.h"
 #include "convert/rows.h"
 #include "format/checked.h"
 #include "format/tile.h"
@@ -41,6 +42,7 @@ typedef struct slot {
 typedef struct stream {
     const ash_source *source;
     ash_plan *plan;
+    const ash_convert_guide *guide; /* or NULL */
     ash_kernels kernels;
     uint64_t in_room, out_room, decoded_room; /* bytes, bytes, floats: the largest that a job needs */
     slot *slots;
@@ -210,19 +212,43 @@ static void measure_row(slot *w, uint32_t member, uint32_t type, float scale, ui
     w->energy[member] += energy;
 }
 
+/* Importance of the member's columns, or NULL. */
+static ash_status weight_of(const stream *s, const ash_plan_tensor *t, const ash_plan_member *m, const float **out,
+                            ash_error *err)
+{
+    char name[128];
+    const ash_arch_tensor *known = ash_arch_tensor_of((ash_role)m->record.role);
+    *out = NULL;
+    if (!s->guide || !s->guide->imatrix || !known || !known->gguf ||
+        !ash_arch_name(known->gguf, t->record.layer, name, sizeof name))
+        return ASH_OK;
+    return ash_imatrix_find(s->guide->imatrix, name, t->record.dims[0], out, err);
+}
+
+/* The row as the guide has encoded it already, or NULL. */
+static const uint8_t *guided_row(const stream *s, const ash_plan_tensor *t, const ash_plan_member *m, uint64_t row)
+{
+    const ash_convert_guide *g = s->guide;
+    return g && g->encoded ? g->encoded(g->context, m->record.role, t->record.layer, row, t->record.dtype) : NULL;
+}
+
 static ash_status recode(const stream *s, slot *w, const ash_plan_tensor *t, uint32_t member, uint64_t row,
-                         const uint8_t *in, uint8_t *out)
+                         const float *weight, const uint8_t *in, uint8_t *out, size_t out_bytes)
 {
     const ash_plan_member *m = &s->plan->members[t->member_first + member];
     uint32_t type = t->record.dtype;
     uint64_t cols = t->record.dims[0];
     float scale = m->made ? m->made[m->made_by_row ? row : 0] : 1;
-    ash_rows_decode(&s->kernels, m, ash_source_row(&m->record, row), type, in, cols, w->decoded);
-    ash_status status;
-    if (m->made)
+    const uint8_t *there = guided_row(s, t, m, row);
+    ash_status status = ASH_OK;
+    if (!there || sampled(row))
+        ash_rows_decode(&s->kernels, m, ash_source_row(&m->record, row), type, in, cols, w->decoded);
+    if (there)
+        memcpy(out, there, out_bytes);
+    else if (m->made)
         status = ash_encode_fp8_row(&s->kernels, w->decoded, (int64_t)cols, scale, out, &w->err);
     else
-        status = ash_encode_row(&s->kernels, (ash_dtype)type, w->decoded, NULL, (int64_t)cols, out, &w->err);
+        status = ash_encode_row(&s->kernels, (ash_dtype)type, w->decoded, weight, (int64_t)cols, out, &w->err);
     if (status == ASH_OK && sampled(row))
         measure_row(w, member, type, scale, cols, out);
     if (status == ASH_OK)
@@ -275,6 +301,9 @@ static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t,
     ASH_TRY(read_rows(s, w, m, row, row_end, *in, w->rows));
     *in += (row_end - row) * source_row_bytes(m);
     bool other = m->source->dtype != t->record.dtype;
+    const float *weight = NULL;
+    if (other)
+        ASH_TRY(weight_of(s, t, m, &weight, &w->err));
     (void)ash_row_bytes(t->record.dtype, cols, &encoded); /* the plan has checked it */
     uint8_t *panel_rows = NULL;
     if (other && !(panel_rows = malloc(ASH_PANEL_ROWS * encoded)))
@@ -287,7 +316,7 @@ static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t,
             rows[i] = w->rows[base + i];
             if (other) {
                 uint8_t *to = panel_rows + i * encoded;
-                status = recode(s, w, t, member, row + base + i, rows[i], to);
+                status = recode(s, w, t, member, row + base + i, weight, rows[i], to, (size_t)encoded);
                 rows[i] = to;
             }
         }
@@ -416,14 +445,14 @@ static void release_all(stream *s)
     free(s->slots);
 }
 
-ash_status ash_stream(const ash_source *source, ash_plan *plan, ash_writer *writer, uint32_t threads, uint32_t levels,
+ash_status ash_stream(const ash_source *source, ash_plan *plan, ash_writer *writer, const ash_convert_stream *how,
                       ash_stream_progress_fn progress, void *context, ash_error *err)
 {
-    bool alone = threads == 1;
-    uint32_t workers = threads > WORKERS_MAX ? WORKERS_MAX : threads, started = 0;
-    stream s = { .source = source, .plan = plan, .slot_count = alone ? 1 : workers + 2,
+    bool alone = how->threads == 1;
+    uint32_t workers = how->threads > WORKERS_MAX ? WORKERS_MAX : how->threads, started = 0;
+    stream s = { .source = source, .plan = plan, .guide = how->guide, .slot_count = alone ? 1 : workers + 2,
                  .lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER };
-    ash_kernels_init(&s.kernels, (ash_level)((levels ? levels : ASH_LEVEL_COUNT) - 1));
+    ash_kernels_init(&s.kernels, (ash_level)((how->levels ? how->levels : ASH_LEVEL_COUNT) - 1));
     measure_rooms(&s);
     pthread_t ids[WORKERS_MAX];
     ash_status status = allocate(&s) ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", source->path);

@@ -25,6 +25,10 @@ typedef struct pass {
     const int32_t *ids;
     int64_t tokens;
     bool all;
+    /* One layer alone: NULL in a whole pass. Operations [first, end) run and the inputs of `end` are prepared. */
+    const ash_layer *layer;
+    uint32_t index;
+    ash_layer_op first, end;
 } pass;
 
 static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -124,6 +128,18 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
             return;
     }
     ash_pool_barrier(s->pool);
+}
+
+/* What goes into `op`, to the session's observer. The acts stay as they are until every thread has passed the barrier
+ * that ends the operation, and thread 0 comes there after this. */
+static void observe(const pass *p, uint32_t thread, uint32_t layer, ash_role role, const ash_linear *op,
+                    const ash_acts *acts)
+{
+    const ashlar_session *s = p->s;
+    if (s->observer && thread == 0)
+        s->observer(s->observer_context, &(ash_observation){ .layer = layer, .role = role, .x = acts->f32,
+                                                             .tokens = acts->tokens, .cols = op->cols,
+                                                             .stride = acts->stride });
 }
 
 /* ---- products ---- */
@@ -325,37 +341,95 @@ static void attention(pass *p, uint32_t thread, uint32_t layer)
 
 /* ---- the pass ---- */
 
-static void run_thread(void *context, uint32_t thread)
+static void embed(pass *p)
 {
-    pass *p = context;
     ashlar_session *s = p->s;
-    const ashlar_model *model = s->model;
-    ash_acts acts[ASH_PARTS_MAX];
     int64_t first, count;
     while (ash_pool_take(s->pool, p->tokens, 1, 16, &first, &count))
         for (int64_t t = first; t < first + count; t++)
-            s->kernels.row[model->embed.dtype](&model->embed, p->ids[t], s->x + t * s->x_stride);
+            s->kernels.row[s->model->embed.dtype](&s->model->embed, p->ids[t], s->x + t * s->x_stride);
     ash_pool_barrier(s->pool);
+}
 
-    for (uint32_t i = 0; i < model->meta.h.layers; i++) {
-        const ash_layer *layer = &model->layers[i];
+/* Operations [first, end) of a layer, and the inputs of `end`. */
+static void run_layer(pass *p, uint32_t thread, const ash_layer *layer, uint32_t i, ash_layer_op first,
+                      ash_layer_op end)
+{
+    ashlar_session *s = p->s;
+    ash_acts acts[ASH_PARTS_MAX];
+    if (first == ASH_LAYER_QKV) {
         prepare(p, thread, &layer->qkv, s->x, p->tokens, layer->attn_norm, acts);
+        observe(p, thread, i, ASH_ROLE_QKV, &layer->qkv, acts);
+        if (end == ASH_LAYER_QKV)
+            return;
         product(p, thread, &layer->qkv, p->tokens, acts, s->qkv, s->qkv_stride);
         attention(p, thread, i);
         prepare(p, thread, &layer->o, s->attn, p->tokens, NULL, acts);
+        observe(p, thread, i, ASH_ROLE_O, &layer->o, acts);
+        if (end == ASH_LAYER_O)
+            return;
         product_residual(p, thread, &layer->o, acts, layer->o_bias);
-        prepare(p, thread, &layer->gate_up, s->x, p->tokens, layer->ffn_norm, acts);
-        product_swiglu(p, thread, &layer->gate_up, acts);
-        prepare(p, thread, &layer->down, s->h, p->tokens, NULL, acts);
-        product_residual(p, thread, &layer->down, acts, NULL);
     }
+    prepare(p, thread, &layer->gate_up, s->x, p->tokens, layer->ffn_norm, acts);
+    observe(p, thread, i, ASH_ROLE_GATE_UP, &layer->gate_up, acts);
+    if (end == ASH_LAYER_GATE_UP)
+        return;
+    product_swiglu(p, thread, &layer->gate_up, acts);
+    prepare(p, thread, &layer->down, s->h, p->tokens, NULL, acts);
+    observe(p, thread, i, ASH_ROLE_DOWN, &layer->down, acts);
+    if (end == ASH_LAYER_DOWN)
+        return;
+    product_residual(p, thread, &layer->down, acts, NULL);
+}
 
+static void output(pass *p, uint32_t thread)
+{
+    ashlar_session *s = p->s;
+    const ashlar_model *model = s->model;
+    ash_acts acts[ASH_PARTS_MAX];
     int64_t rows = p->all ? p->tokens : 1;
     prepare(p, thread, &model->output, s->x + (p->tokens - rows) * s->x_stride, rows, model->output_norm, acts);
+    observe(p, thread, ASH_NO_LAYER, ASH_ROLE_OUTPUT, &model->output, acts);
     product(p, thread, &model->output, rows, acts, s->logits, s->logits_stride);
+}
+
+static void run_thread(void *context, uint32_t thread)
+{
+    pass *p = context;
+    const ashlar_model *model = p->s->model;
+    embed(p);
+    for (uint32_t i = 0; i < model->meta.h.layers; i++)
+        run_layer(p, thread, &model->layers[i], i, ASH_LAYER_QKV, ASH_LAYER_END);
+    output(p, thread);
 }
 
 void ash_forward(ashlar_session *s, const int32_t *ids, int64_t tokens, bool all)
 {
     ash_pool_run(s->pool, run_thread, &(pass){ .s = s, .ids = ids, .tokens = tokens, .all = all });
+}
+
+/* ---- one part of it ---- */
+
+static void embed_thread(void *context, uint32_t thread)
+{
+    (void)thread;
+    embed(context);
+}
+
+static void layer_thread(void *context, uint32_t thread)
+{
+    pass *p = context;
+    run_layer(p, thread, p->layer, p->index, p->first, p->end);
+}
+
+void ash_forward_embed(ashlar_session *s, const int32_t *ids, int64_t tokens)
+{
+    ash_pool_run(s->pool, embed_thread, &(pass){ .s = s, .ids = ids, .tokens = tokens });
+}
+
+void ash_forward_layer(ashlar_session *s, const ash_layer *layer, uint32_t index, ash_layer_op first, ash_layer_op end,
+                       int64_t tokens)
+{
+    ash_pool_run(s->pool, layer_thread, &(pass){ .s = s, .tokens = tokens, .layer = layer, .index = index,
+                                                 .first = first, .end = end });
 }

@@ -174,6 +174,20 @@ static ash_status member_matrix(directory *d, view v, ash_matrix *w, ash_error *
     return ash_model_weight_scale(d->model, v.tensor, v.member, w, err);
 }
 
+ash_status ash_model_matrix(ashlar_model *model, uint32_t layer, uint32_t role, ash_matrix *out, ash_error *err)
+{
+    directory d = { .model = model, .h = &model->meta.h };
+    for (uint32_t i = 0; i < ash_file_tensor_count(model->file); i++) {
+        view v = { .tensor = ash_file_tensor(model->file, i) };
+        for (uint32_t k = 0; v.tensor->layer == layer && k < v.tensor->member_count; k++) {
+            v.member = ash_file_member(model->file, v.tensor->member_first + k);
+            if (v.member->role == role && v.tensor->role != ASH_ROLE_SCALE)
+                return member_matrix(&d, v, out, err);
+        }
+    }
+    return missing(layer, role, err);
+}
+
 /* Adds a matrix to an operation; equal inputs are shared. */
 static void add_part(ash_linear *op, const ash_matrix *w, ash_op_input input, int64_t y_first, int64_t y_panel_stride)
 {

@@ -87,6 +87,8 @@ ash_status ash_model_floats(ashlar_model *model, uint64_t count, float **out, as
 
 /* ASH_E_UNSUPPORTED, with the file's name, where the model has no tokenizer. */
 ash_status ash_need_tokenizer(const ashlar_model *model, ash_error *err);
+/* The matrix of one role (Q, not QKV), whether or not it is a tensor of its own. `layer`: or ASH_NO_LAYER. */
+ash_status ash_model_matrix(ashlar_model *model, uint32_t layer, uint32_t role, ash_matrix *out, ash_error *err);
 
 /* ---- scales.c ---- */
 

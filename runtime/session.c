@@ -162,7 +162,7 @@ int ashlar_session_rewind(ashlar_session *s, uint32_t position, ashlar_error *er
 
 void ashlar_session_stop(ashlar_session *s) { atomic_store(&s->stop, 1); }
 
-static void extend_angles(ashlar_session *s, uint32_t positions)
+void ash_session_announce(ashlar_session *s, uint32_t positions)
 {
     uint32_t width = s->model->meta.h.rope_dim;
     for (; s->angles_ready < positions; s->angles_ready++)
@@ -191,7 +191,7 @@ static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool
         if (atomic_exchange(&s->stop, 0))
             return ash_fail(err, ASH_E_CANCELLED, "stopped after %zu of %zu tokens", done, count);
         size_t n = count - done < ASH_BATCH ? count - done : ASH_BATCH;
-        extend_angles(s, s->position + (uint32_t)n);
+        ash_session_announce(s, s->position + (uint32_t)n);
         ash_forward(s, ids + done, (int64_t)n, all);
         memcpy(s->ids + s->position, ids + done, n * sizeof *ids);
         s->position += (uint32_t)n;

@@ -36,8 +36,21 @@ typedef struct ash_thread_buffers {
     void *scratch;                        /* ASH_SCRATCH_BYTES, for kernels */
 } ash_thread_buffers;
 
+/* What one operation takes in: `tokens` rows of `cols` floats, `stride` apart. Where FP8 weights have their inputs
+ * rounded, as they are after that (of several matrices: as the first one takes them). */
+typedef struct ash_observation {
+    uint32_t layer; /* or ASH_NO_LAYER */
+    ash_role role;  /* QKV, O, GATE_UP, DOWN, OUTPUT, whether or not they are one tensor in the file */
+    const float *x;
+    int64_t tokens, cols, stride;
+} ash_observation;
+/* Called in the order of execution by one thread, while the others may already work on the product. */
+typedef void ash_observer_fn(void *context, const ash_observation *o);
+
 struct ashlar_session {
     const ashlar_model *model;
+    ash_observer_fn *observer; /* NULL: none */
+    void *observer_context;
     ash_kernels kernels;
     ash_pool *pool;
     ash_kv_cache kv;
@@ -65,5 +78,16 @@ struct ashlar_session {
 /* Runs `tokens` (1 to ASH_BATCH) ids at s->position through the model: fills the KV cache and the logits of the last
  * one, or with `all` of each. Ids and room are checked by the caller; s->position is not changed. */
 void ash_forward(ashlar_session *s, const int32_t *ids, int64_t tokens, bool all);
+
+/* The same in pieces, for who changes weights as they go: hidden states are in s->x (rows of s->x_stride, embed or
+ * an earlier layer put them there), positions from s->position on have been announced, and keys and values of `index`
+ * are in the cache for the positions before. `layer`: model->layers[index] or one of the same shape. */
+typedef enum ash_layer_op { ASH_LAYER_QKV, ASH_LAYER_O, ASH_LAYER_GATE_UP, ASH_LAYER_DOWN, ASH_LAYER_END } ash_layer_op;
+void ash_forward_embed(ashlar_session *s, const int32_t *ids, int64_t tokens);
+/* Operations [first, end), then the inputs of `end` are prepared, which an observer sees. first: QKV or GATE_UP. */
+void ash_forward_layer(ashlar_session *s, const ash_layer *layer, uint32_t index, ash_layer_op first, ash_layer_op end,
+                       int64_t tokens);
+/* Computes what rotations need up to `positions`. */
+void ash_session_announce(ashlar_session *s, uint32_t positions);
 
 #endif

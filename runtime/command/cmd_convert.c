@@ -4,7 +4,7 @@
 int verb_convert(int argc, char **argv)
 {
     const char *source;
-    conversion_request r = { .type = "keep", .fp8_scale = "tensor" };
+    conversion_request r = { .type = "keep", CONVERSION_DEFAULTS };
     const option options[] = { CONVERSION_OPTIONS(r) };
     static const usage u = { "convert", "SRC -o OUT.ashlar",
                              "Repacks a Hugging Face folder (safetensors) or a GGUF file into an .ashlar file.",

@@ -4,7 +4,7 @@
 int verb_quantize(int argc, char **argv)
 {
     const char *source;
-    conversion_request r = { .fp8_scale = "tensor" };
+    conversion_request r = { CONVERSION_DEFAULTS };
     const option options[] = { CONVERSION_OPTIONS(r) };
     static const usage u = { "quantize", "IN.ashlar -o OUT.ashlar --type TYPE",
                              "Writes an .ashlar file whose matrices have other types; all else is carried over.",

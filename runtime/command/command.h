@@ -111,6 +111,8 @@ int verb_run(int argc, char **argv);
 int verb_chat(int argc, char **argv);
 int verb_tokenize(int argc, char **argv);
 int verb_perplexity(int argc, char **argv);
+int verb_imatrix(int argc, char **argv);
+int verb_compare(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_export(int argc, char **argv);
 int verb_cache(int argc, char **argv);

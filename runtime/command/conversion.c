@@ -110,7 +110,7 @@ static void on_matrix(void *context, const ash_convert_matrix *matrix)
     quant_report_add(&((listener *)context)->report, matrix);
 }
 
-int conversion_run(const usage *u, const conversion_request *r, const char *source)
+int conversion_run(const usage *u, conversion_request *r, const char *source)
 {
     ash_recipe recipe;
     if (!r->output && !r->dry_run)
@@ -125,12 +125,21 @@ int conversion_run(const usage *u, const conversion_request *r, const char *sour
     progress_start(&l.bar, u->verb);
     ash_convert_options options = { .recipe = &recipe, .dry_run = r->dry_run, .force = r->force, .threads = r->threads,
                                     .progress = on_progress, .note = on_note, .context = &l };
+    code = guide_open(u, &r->guide, source, r->output, &options);
+    if (code != EXIT_OK) {
+        progress_end(&l.bar);
+        guide_close(&r->guide);
+        return code;
+    }
+    options.guide = &r->guide.convert;
     if (r->report)
         options.matrix = on_matrix;
+    progress_start(&l.bar, u->verb);
     ash_convert_result result = { 0 };
     ash_error err;
     ash_status status = ash_convert(source, r->output, &options, &result, &err);
     progress_end(&l.bar);
+    guide_close(&r->guide);
     if (status == ASH_OK) {
         print_done(r, source, &result, seconds_now() - l.bar.started);
         if (r->report && !quant_report_write(&l.report, r->report, source, r->output, ash_recipe_name(&recipe), &result))

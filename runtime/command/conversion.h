@@ -2,14 +2,17 @@
 #ifndef ASHLAR_COMMAND_CONVERSION_H
 #define ASHLAR_COMMAND_CONVERSION_H
 
-#include "runtime/command/command.h"
+#include "runtime/command/guide.h"
 
 typedef struct conversion_request {
     const char *output, *type, *fp8_scale, *report;
     option_list tensors;
+    guide guide;
     bool dry_run, force;
     uint32_t threads;
 } conversion_request;
+
+#define CONVERSION_DEFAULTS .fp8_scale = "tensor", .guide = GUIDE_DEFAULTS
 
 /* Paste into the verb's table. */
 #define CONVERSION_OPTIONS(r)                                                                                           \
@@ -20,6 +23,7 @@ typedef struct conversion_request {
     { "--tensor", "PATTERN=TYPE", OPTION_LIST, &(r).tensors, 0, 0,                                                      \
       "another type for the matrices whose name matches; several times, the first that matches counts" },               \
     { "--fp8-scale", "KIND", OPTION_STRING, &(r).fp8_scale, 0, 0, "FP8: a scale for each tensor, or for each row" },    \
+    GUIDE_OPTIONS((r).guide),                                                                                           \
     { "--report", "FILE.html", OPTION_STRING, &(r).report, 0, 0, "a page that shows the error of every matrix" },       \
     { "--dry-run", NULL, OPTION_FLAG, &(r).dry_run, 0, 0, "check everything, print sizes and what fits; write nothing" }, \
     { "--force", NULL, OPTION_FLAG, &(r).force, 0, 0, "replace OUT when it exists" },                                   \
@@ -30,6 +34,6 @@ typedef struct conversion_request {
     "PATTERN is a glob over a tensor's whole name, as the source, GGUF or Hugging Face spells it: 'blk.*.ffn_down.weight'."
 
 /* Runs the request, prints, and returns the exit code. */
-int conversion_run(const usage *u, const conversion_request *r, const char *source);
+int conversion_run(const usage *u, conversion_request *r, const char *source);
 
 #endif

@@ -20,6 +20,8 @@ static const verb verbs[] = {
     { "chat", verb_chat, "talk with a chat model" },
     { "tokenize", verb_tokenize, "text to token ids, and back" },
     { "perplexity", verb_perplexity, "how well a model predicts a text" },
+    { "imatrix", verb_imatrix, "measure which input columns matter, for convert --imatrix" },
+    { "compare", verb_compare, "how far a model's predictions are from another's" },
     { "bench", verb_bench, "measure load, prefill and decode" },
     { "export", verb_export, "an .ashlar file to a GGUF" },
     { "cache", verb_cache, "what has been converted on the way, and its removal" },

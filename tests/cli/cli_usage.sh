@@ -4,7 +4,7 @@
 
 ash --help
 check "ashlar --help exits 0" [ "$code" = 0 ]
-for verb in convert quantize inspect verify run chat tokenize perplexity bench export; do
+for verb in convert quantize inspect verify run chat tokenize perplexity imatrix compare bench export; do
     check "--help lists $verb" holds "$out" "  $verb "
 done
 ash --version
@@ -13,14 +13,14 @@ ash
 check "no verb: exit 2" [ "$code" = 2 ]
 ash nonsense
 check "unknown verb: exit 2, named" failed_with 2 nonsense
-for verb in convert quantize inspect verify run chat tokenize perplexity bench export; do
+for verb in convert quantize inspect verify run chat tokenize perplexity imatrix compare bench export; do
     ash $verb --help
     check "$verb --help prints usage to stdout, exit 0" holds "$code $out" "0 usage: ashlar $verb "
     ash $verb
     check "$verb without arguments: exit 2" failed_with 2 "argument is missing" "ashlar $verb"
     ash $verb a --no-such-option
     check "$verb with an unknown option: exit 2" failed_with 2 "--no-such-option" "ashlar $verb --help"
-    ash $verb a b c
+    ash $verb a b c d
     check "$verb with too many arguments: exit 2" failed_with 2 "too many"
 done
 ash convert x

@@ -1,0 +1,313 @@
+#include "quant/imatrix.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/gguf.h"
+#include "format/gguf_write.h"
+
+#define SUMS ".in_sum2"
+#define COUNTS ".counts"
+#define ALIGNMENT 32
+#define TENSORS_MAX 65536 /* of a file: counts are looked up one by one */
+
+typedef struct entry {
+    char *tensor;
+    uint64_t cols;
+    double rows;  /* that were summed */
+    double *sums;
+    float *weights; /* of a file that was read */
+} entry;
+
+struct ash_imatrix {
+    entry *entries; /* sorted by name */
+    uint32_t count, room;
+};
+
+ash_status ash_imatrix_new(ash_imatrix **out, ash_error *err)
+{
+    *out = calloc(1, sizeof **out);
+    return *out ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "out of memory");
+}
+
+void ash_imatrix_free(ash_imatrix *m)
+{
+    if (!m)
+        return;
+    for (uint32_t i = 0; i < m->count; i++) {
+        free(m->entries[i].tensor);
+        free(m->entries[i].sums);
+        free(m->entries[i].weights);
+    }
+    free(m->entries);
+    free(m);
+}
+
+uint32_t ash_imatrix_count(const ash_imatrix *m) { return m->count; }
+
+/* Where `tensor` is, or would have to be inserted. */
+static uint32_t place_of(const ash_imatrix *m, const char *tensor, bool *there)
+{
+    uint32_t low = 0, high = m->count;
+    *there = false;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int order = strcmp(m->entries[middle].tensor, tensor);
+        if (order == 0) {
+            *there = true;
+            return middle;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* The tensor's entry, made where it is missing. */
+static ash_status entry_of(ash_imatrix *m, const char *tensor, uint64_t cols, entry **out, ash_error *err)
+{
+    bool there;
+    uint32_t at = place_of(m, tensor, &there);
+    if (there && m->entries[at].cols != cols)
+        return ash_fail(err, ASH_E_ARGUMENT, "%s: inputs of %" PRIu64 " columns after some of %" PRIu64, tensor, cols,
+                        m->entries[at].cols);
+    if (there) {
+        *out = &m->entries[at];
+        return ASH_OK;
+    }
+    if (m->count == m->room) {
+        uint32_t room = m->room ? 2 * m->room : 64;
+        entry *grown = realloc(m->entries, room * sizeof *grown);
+        if (!grown)
+            return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", tensor);
+        m->entries = grown;
+        m->room = room;
+    }
+    entry e = { .tensor = strdup(tensor), .cols = cols, .sums = calloc(cols ? cols : 1, sizeof *e.sums) };
+    if (!e.tensor || !e.sums) {
+        free(e.tensor);
+        free(e.sums);
+        return ash_fail(err, ASH_E_MEMORY, "%s: out of memory for %" PRIu64 " sums", tensor, cols);
+    }
+    memmove(m->entries + at + 1, m->entries + at, (m->count - at) * sizeof *m->entries);
+    m->entries[at] = e;
+    m->count++;
+    *out = &m->entries[at];
+    return ASH_OK;
+}
+
+ash_status ash_imatrix_add(ash_imatrix *m, const char *tensor, const float *x, int64_t tokens, int64_t cols,
+                           int64_t stride, ash_error *err)
+{
+    entry *e;
+    ASH_TRY(entry_of(m, tensor, (uint64_t)cols, &e, err));
+    for (int64_t t = 0; t < tokens; t++)
+        for (int64_t k = 0; k < cols; k++)
+            e->sums[k] += (double)x[t * stride + k] * (double)x[t * stride + k];
+    e->rows += (double)tokens;
+    return ASH_OK;
+}
+
+ash_status ash_imatrix_find(const ash_imatrix *m, const char *tensor, uint64_t cols, const float **out,
+                            ash_error *err)
+{
+    bool there;
+    uint32_t at = place_of(m, tensor, &there);
+    *out = NULL;
+    if (!there)
+        return ASH_OK;
+    if (m->entries[at].cols != cols)
+        return ash_fail(err, ASH_E_ARGUMENT, "%s has %" PRIu64 " columns, its importance %" PRIu64
+                        ": it was measured on another model", tensor, cols, m->entries[at].cols);
+    *out = m->entries[at].weights;
+    return ASH_OK;
+}
+
+/* ---- writing ---- */
+
+static ash_status write_keys(ash_gguf_writer *w, const char *dataset, uint32_t chunks, uint32_t chunk_size,
+                             ash_error *err)
+{
+    ash_gguf_string name = { .text = dataset, .size = strlen(dataset) };
+    ASH_TRY(ash_gguf_writer_kv_string(w, "general.type", "imatrix", strlen("imatrix"), err));
+    ASH_TRY(ash_gguf_writer_kv_strings(w, "imatrix.datasets", &name, 1, err));
+    ASH_TRY(ash_gguf_writer_kv_u32(w, "imatrix.chunk_count", chunks, err));
+    return ash_gguf_writer_kv_u32(w, "imatrix.chunk_size", chunk_size, err);
+}
+
+static ash_status declare(ash_gguf_writer *w, const entry *e, const char *suffix, uint64_t cols, ash_error *err)
+{
+    char name[256];
+    int n = snprintf(name, sizeof name, "%s%s", e->tensor, suffix);
+    if (n < 0 || (size_t)n >= sizeof name)
+        return ash_fail(err, ASH_E_ARGUMENT, "%s: the name is too long", e->tensor);
+    return ash_gguf_writer_tensor(w, name, ASH_F32, 2, (uint64_t[4]){ cols, 1, 1, 1 }, err);
+}
+
+static ash_status put_sums(ash_gguf_writer *w, const entry *e, ash_error *err)
+{
+    float *sums = malloc((e->cols ? e->cols : 1) * sizeof *sums), rows = (float)e->rows;
+    if (!sums)
+        return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->tensor);
+    ash_status status = ASH_OK;
+    for (uint64_t k = 0; k < e->cols && status == ASH_OK; k++) {
+        sums[k] = (float)e->sums[k];
+        if (!isfinite(sums[k]))
+            status = ash_fail(err, ASH_E_UNSUPPORTED, "%s: the inputs of column %" PRIu64 " are not finite: the model "
+                              "is broken, ashlar verify may say where", e->tensor, k);
+    }
+    if (status == ASH_OK)
+        status = ash_gguf_writer_put(w, sums, e->cols * sizeof *sums, err);
+    free(sums);
+    if (status != ASH_OK)
+        return status;
+    return ash_gguf_writer_put(w, &rows, sizeof rows, err);
+}
+
+static ash_status write_all(const ash_imatrix *m, ash_gguf_writer *w, const char *dataset, uint32_t chunks,
+                            uint32_t chunk_size, ash_error *err)
+{
+    ASH_TRY(write_keys(w, dataset, chunks, chunk_size, err));
+    for (uint32_t i = 0; i < m->count; i++) {
+        ASH_TRY(declare(w, &m->entries[i], SUMS, m->entries[i].cols, err));
+        ASH_TRY(declare(w, &m->entries[i], COUNTS, 1, err));
+    }
+    for (uint32_t i = 0; i < m->count; i++)
+        ASH_TRY(put_sums(w, &m->entries[i], err));
+    return ASH_OK;
+}
+
+ash_status ash_imatrix_write(const ash_imatrix *m, const char *path, bool replace, const char *dataset,
+                             uint32_t chunks, uint32_t chunk_size, ash_error *err)
+{
+    ash_gguf_writer *w;
+    ASH_TRY(ash_gguf_writer_create(path, replace, 3, ALIGNMENT, &w, err));
+    ash_status status = write_all(m, w, dataset, chunks, chunk_size, err);
+    if (status != ASH_OK) {
+        ash_gguf_writer_abort(w);
+        return status;
+    }
+    return ash_gguf_writer_finish(w, err);
+}
+
+/* ---- reading ---- */
+
+/* The name without `suffix`, malloc'd; NULL where it does not end so (or no memory: then *failed). */
+static char *stem_of(const char *name, const char *suffix, bool *failed)
+{
+    size_t n = strlen(name), tail = strlen(suffix);
+    if (n <= tail || strcmp(name + n - tail, suffix) != 0)
+        return NULL;
+    char *stem = strndup(name, n - tail);
+    *failed = !stem;
+    return stem;
+}
+
+/* The tensor called stem + ".counts". */
+static const ash_gguf_tensor *counts_of(const ash_gguf *g, const char *stem)
+{
+    size_t n = strlen(stem);
+    for (uint32_t i = 0; i < ash_gguf_tensor_count(g); i++) {
+        const ash_gguf_tensor *t = ash_gguf_tensor_at(g, i);
+        if (strncmp(t->name, stem, n) == 0 && strcmp(t->name + n, COUNTS) == 0)
+            return t;
+    }
+    return NULL;
+}
+
+/* Square roots are rounded alike everywhere; powers are not. */
+static float weight_of(double mean) { return (float)(sqrt(mean) * sqrt(sqrt(mean))); }
+
+static ash_status read_weights(const ash_gguf *g, const ash_gguf_tensor *sums, const ash_gguf_tensor *counts, entry *e,
+                             ash_error *err)
+{
+    float rows;
+    ASH_TRY(ash_gguf_read(g, counts, 0, &rows, sizeof rows, err));
+    if (!isfinite(rows) || rows < 0)
+        return ash_fail(err, ASH_E_FORMAT, "%s is %g: a count is a number from 0 on", counts->name, (double)rows);
+    float *weights = malloc(sums->size ? sums->size : 1);
+    if (!weights)
+        return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", sums->name);
+    ash_status status = ash_gguf_read(g, sums, 0, weights, sums->size, err);
+    for (uint64_t k = 0; k < e->cols && status == ASH_OK; k++) {
+        e->sums[k] = (double)weights[k];
+        if (!isfinite(weights[k]) || weights[k] < 0)
+            status = ash_fail(err, ASH_E_FORMAT, "%s: column %" PRIu64 " is %g: a sum of squares is a number from 0 on",
+                              sums->name, k, (double)weights[k]);
+        else
+            weights[k] = weight_of(e->sums[k] / (rows > 0 ? (double)rows : 1));
+    }
+    if (status != ASH_OK || rows == 0) { /* a tensor that no token reached: nothing is known */
+        free(weights);
+        return status;
+    }
+    e->rows = (double)rows;
+    e->weights = weights;
+    return ASH_OK;
+}
+
+static ash_status read_tensor(const ash_gguf *g, const ash_gguf_tensor *t, const char *stem, ash_imatrix *m,
+                              ash_error *err)
+{
+    const ash_gguf_tensor *counts = counts_of(g, stem);
+    if (!counts)
+        return ash_fail(err, ASH_E_FORMAT, "%s has sums but no " COUNTS, stem);
+    uint64_t matrices = t->dims[1] * t->dims[2] * t->dims[3]; /* the reader has checked the product */
+    if (matrices != 1)
+        return ASH_OK;
+    if (t->dtype != ASH_F32 || counts->dtype != ASH_F32 || counts->size != sizeof(float))
+        return ash_fail(err, ASH_E_FORMAT, "%s: sums are F32 and one F32 count goes with a matrix", stem);
+    entry *e;
+    ASH_TRY(entry_of(m, stem, t->dims[0], &e, err));
+    return read_weights(g, t, counts, e, err);
+}
+
+static ash_status read_all(const ash_gguf *g, ash_imatrix *m, ash_error *err)
+{
+    ash_gguf_string type;
+    uint64_t chunks;
+    /* Files from before general.type have the chunk count alone. */
+    if (ash_gguf_get_string(g, "general.type", &type)
+            ? type.size != strlen("imatrix") || memcmp(type.text, "imatrix", type.size) != 0
+            : !ash_gguf_get_u64(g, "imatrix.chunk_count", &chunks))
+        return ash_fail(err, ASH_E_FORMAT, "is no importance matrix (general.type is not imatrix)");
+    if (ash_gguf_tensor_count(g) > TENSORS_MAX)
+        return ash_fail(err, ASH_E_LIMIT, "has %" PRIu32 " tensors: no importance matrix has so many",
+                        ash_gguf_tensor_count(g));
+    for (uint32_t i = 0; i < ash_gguf_tensor_count(g); i++) {
+        const ash_gguf_tensor *t = ash_gguf_tensor_at(g, i);
+        bool failed = false;
+        char *stem = stem_of(t->name, SUMS, &failed);
+        if (failed)
+            return ash_fail(err, ASH_E_MEMORY, "out of memory");
+        ash_status status = stem ? read_tensor(g, t, stem, m, err) : ASH_OK;
+        free(stem);
+        ASH_TRY(status);
+    }
+    if (m->count == 0)
+        return ash_fail(err, ASH_E_FORMAT, "has no " SUMS " tensors");
+    return ASH_OK;
+}
+
+ash_status ash_imatrix_read(const char *path, ash_imatrix **out, ash_error *err)
+{
+    ash_gguf *g;
+    *out = NULL;
+    ASH_TRY(ash_gguf_open(path, &g, err));
+    ash_imatrix *m = NULL;
+    ash_status status = ash_imatrix_new(&m, err);
+    if (status == ASH_OK)
+        status = read_all(g, m, err);
+    ash_gguf_close(g);
+    if (status == ASH_OK) {
+        *out = m;
+        return ASH_OK;
+    }
+    ash_imatrix_free(m);
+    return strncmp(err->text, path, strlen(path)) == 0 ? status : ash_fail_in(err, path);
+}

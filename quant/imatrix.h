@@ -1,0 +1,40 @@
+/* Importance of input columns: the mean square of what each column of a matrix is multiplied with, over some text.
+ * In memory by GGUF tensor name; on disk as llama.cpp's imatrix GGUF, both ways:
+ *   general.type "imatrix", imatrix.datasets (strings), imatrix.chunk_count, imatrix.chunk_size (u32)
+ *   <tensor>.in_sum2 F32 [cols, matrices]: sums of squares;  <tensor>.counts F32 [1, matrices]: rows that were summed
+ */
+#ifndef ASHLAR_QUANT_IMATRIX_H
+#define ASHLAR_QUANT_IMATRIX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "format/status.h"
+
+typedef struct ash_imatrix ash_imatrix;
+
+ash_status ash_imatrix_new(ash_imatrix **out, ash_error *err);
+void ash_imatrix_free(ash_imatrix *m); /* NULL is fine */
+
+/* Adds `tokens` rows of `cols` floats, `stride` apart, to the tensor's sums; the order of calls decides the rounding.
+ * A tensor has one number of columns (else ASH_E_ARGUMENT). */
+ash_status ash_imatrix_add(ash_imatrix *m, const char *tensor, const float *x, int64_t tokens, int64_t cols,
+                           int64_t stride, ash_error *err);
+
+/* dataset: the text's name; chunks of chunk_size tokens. Tensors are sorted by name, as llama.cpp writes them. Sums
+ * that are not finite are ASH_E_UNSUPPORTED with the tensor's name. */
+ash_status ash_imatrix_write(const ash_imatrix *m, const char *path, bool replace, const char *dataset,
+                             uint32_t chunks, uint32_t chunk_size, ash_error *err);
+/* Refuses what is no imatrix, sums without counts, and values that are negative or not finite. Tensors of several
+ * matrices (experts) are left out. */
+ash_status ash_imatrix_read(const char *path, ash_imatrix **out, ash_error *err);
+
+uint32_t ash_imatrix_count(const ash_imatrix *m);
+/* Weights for the search: mean squares to the power of 3/4, `cols` floats that live as long as `m`. NULL when there are
+ * none, or not a row was summed. On text held out from the calibration (llama-30m, Q4_K) the divergence was 0.03639,
+ * 0.03614 and 0.03634 with powers of 1/2, 3/4 and 1; with sqrt(mean square of the row + x^2) as another factor 0.0371.
+ * Another number of columns is ASH_E_ARGUMENT: the importance is another model's. */
+ash_status ash_imatrix_find(const ash_imatrix *m, const char *tensor, uint64_t cols, const float **out,
+                            ash_error *err);
+
+#endif

@@ -1,0 +1,239 @@
+/* Importance matrices: what is added comes back through a file; llama.cpp's form is read; broken files are refused; and
+ * a conversion weights its search by them. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "convert/convert.h"
+#include "format/gguf.h"
+#include "format/gguf_write.h"
+#include "kernels/kernels.h"
+#include "quant/imatrix.h"
+#include "tests/support/make_gguf.h"
+#include "tests/support/read_back.h"
+
+static ash_imatrix *new_imatrix(void)
+{
+    ash_error err;
+    ash_imatrix *m;
+    assert_ok(ash_imatrix_new(&m, &err), &err);
+    return m;
+}
+
+static const float *find(const ash_imatrix *m, const char *tensor, uint64_t cols)
+{
+    ash_error err;
+    const float *weights;
+    assert_ok(ash_imatrix_find(m, tensor, cols, &weights, &err), &err);
+    return weights;
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    enum { TOKENS = 5, COLS = 70, STRIDE = 128 };
+    static float x[TOKENS * STRIDE];
+    test_rng rng = test_rng_start("imatrix");
+    for (int i = 0; i < TOKENS * STRIDE; i++)
+        x[i] = test_rng_float(&rng);
+    ash_error err;
+    ash_imatrix *m = new_imatrix();
+    assert_ok(ash_imatrix_add(m, "b", x, 2, COLS, STRIDE, &err), &err);
+    assert_ok(ash_imatrix_add(m, "a", x, TOKENS, 3, STRIDE, &err), &err);
+    assert_ok(ash_imatrix_add(m, "b", x + 2 * STRIDE, TOKENS - 2, COLS, STRIDE, &err), &err);
+    assert_int_equal(ash_imatrix_add(m, "b", x, 1, COLS + 1, STRIDE, &err), ASH_E_ARGUMENT);
+    assert_non_null(strstr(err.text, "b: inputs of 71 columns"));
+    char *path = test_path("round.gguf");
+    assert_ok(ash_imatrix_write(m, path, true, "text.txt", 2, 512, &err), &err);
+    assert_int_equal(ash_imatrix_write(m, path, false, "text.txt", 2, 512, &err), ASH_E_ARGUMENT);
+    ash_imatrix_free(m);
+
+    ash_gguf *g;
+    uint64_t value;
+    assert_ok(ash_gguf_open(path, &g, &err), &err);
+    assert_true(ash_gguf_get_u64(g, "imatrix.chunk_count", &value) && value == 2);
+    assert_true(ash_gguf_get_u64(g, "imatrix.chunk_size", &value) && value == 512);
+    static const char *const names[] = { "a.in_sum2", "a.counts", "b.in_sum2", "b.counts" };
+    assert_int_equal(ash_gguf_tensor_count(g), 4);
+    for (uint32_t i = 0; i < 4; i++)
+        assert_string_equal(ash_gguf_tensor_at(g, i)->name, names[i]);
+    ash_gguf_close(g);
+
+    assert_ok(ash_imatrix_read(path, &m, &err), &err);
+    assert_int_equal(ash_imatrix_count(m), 2);
+    const float *weights = find(m, "b", COLS);
+    for (int k = 0; k < COLS; k++) {
+        double sum = 0;
+        for (int t = 0; t < TOKENS; t++)
+            sum += (double)x[t * STRIDE + k] * (double)x[t * STRIDE + k];
+        /* the sum rounds to float in the file, the power again */
+        double weight = pow(sum / TOKENS, 0.75);
+        assert_true(fabs(weights[k] - weight) <= 0x1p-23 * weight);
+    }
+    assert_non_null(find(m, "a", 3));
+    assert_null(find(m, "c", 3));
+    assert_int_equal(ash_imatrix_find(m, "b", 71, &weights, &err), ASH_E_ARGUMENT);
+    assert_non_null(strstr(err.text, "another model"));
+    ash_imatrix_free(m);
+    free(path);
+}
+
+/* fixtures/imatrix.gguf, by make_imatrix.py: sums 3 k over 1,536 rows. */
+static void test_llama_cpp_form(void **state)
+{
+    (void)state;
+    ash_error err;
+    ash_imatrix *m;
+    assert_ok(ash_imatrix_read("tests/fixtures/imatrix.gguf", &m, &err), &err);
+    const float *q = find(m, "blk.0.attn_q.weight", 64), *down = find(m, "blk.0.ffn_down.weight", 96);
+    for (int k = 0; k < 96; k++) {
+        assert_true(fabs(down[k] - pow(3.0 * k / 1536, 0.75)) <= 0x1p-23 * (double)down[k]);
+        assert_true(k >= 64 || q[k] == down[k]);
+    }
+    assert_null(find(m, "blk.0.ffn_up_exps.weight", 32)); /* experts */
+    assert_null(find(m, "blk.1.attn_k.weight", 64));      /* no token reached it */
+    ash_imatrix_free(m);
+}
+
+/* A file of one tensor "t", with what a test wants wrong. */
+typedef struct broken {
+    const char *type, *counts;
+    ash_dtype dtype;
+    float sum, count;
+    const char *says;
+} broken;
+
+static void test_broken(void **state)
+{
+    (void)state;
+    static const broken cases[] = {
+        { "model", "t.counts", ASH_F32, 1, 1, "no importance matrix" },
+        { NULL, "t.counts", ASH_F32, 1, 1, "no importance matrix" },
+        { "imatrix", "u.counts", ASH_F32, 1, 1, "t has sums but no .counts" },
+        { "imatrix", "t.counts", ASH_F16, 1, 1, "t: sums are F32" },
+        { "imatrix", "t.counts", ASH_F32, -1, 1, "t.in_sum2: column 0 is -1" },
+        { "imatrix", "t.counts", ASH_F32, NAN, 1, "t.in_sum2: column 0" },
+        { "imatrix", "t.counts", ASH_F32, INFINITY, 1, "t.in_sum2: column 0" },
+        { "imatrix", "t.counts", ASH_F32, 1, -1, "t.counts is -1" },
+        { "imatrix", "t.counts", ASH_F32, 1, NAN, "t.counts is" },
+        { "imatrix", "t.counts", ASH_F32, 1, 1, NULL },
+    };
+    char *path = test_path("broken.gguf");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const broken *b = &cases[i];
+        ash_error err;
+        ash_gguf_writer *w;
+        assert_ok(ash_gguf_writer_create(path, true, 3, 32, &w, &err), &err);
+        if (b->type)
+            assert_ok(ash_gguf_writer_kv_string(w, "general.type", b->type, strlen(b->type), &err), &err);
+        assert_ok(ash_gguf_writer_tensor(w, "t.in_sum2", b->dtype, 2, (uint64_t[4]){ 4, 1, 1, 1 }, &err), &err);
+        assert_ok(ash_gguf_writer_tensor(w, b->counts, ASH_F32, 2, (uint64_t[4]){ 1, 1, 1, 1 }, &err), &err);
+        float sums[4] = { b->sum, 2, 3, 4 };
+        assert_ok(ash_gguf_writer_put(w, sums, b->dtype == ASH_F32 ? 16 : 8, &err), &err);
+        assert_ok(ash_gguf_writer_put(w, &b->count, 4, &err), &err);
+        assert_ok(ash_gguf_writer_finish(w, &err), &err);
+        ash_imatrix *m;
+        ash_status status = ash_imatrix_read(path, &m, &err);
+        if (!b->says) {
+            assert_ok(status, &err);
+            ash_imatrix_free(m);
+            continue;
+        }
+        assert_null(m);
+        if (status == ASH_OK || !strstr(err.text, b->says) || !strstr(err.text, path))
+            fail_msg("case %zu: %s", i, err.text);
+    }
+    free(path);
+}
+
+/* A matrix of a converted file as floats, row by row as in its source; malloc'd. */
+static float *matrix_of(const char *path, const char *name, uint64_t rows, uint64_t cols)
+{
+    ash_file *file = read_back_open(path);
+    const ash_tensor_record *t;
+    const ash_member_record *m;
+    size_t size;
+    assert_true(read_back_find(file, name, &t, &m));
+    uint8_t *bytes = read_back(file, t, m, &size);
+    float *out = malloc(rows * cols * sizeof *out);
+    assert_non_null(out);
+    for (uint64_t i = 0; i < rows; i++)
+        ash_decode_row((ash_dtype)t->dtype, bytes + i * (size / rows), (int64_t)cols, out + i * cols);
+    free(bytes);
+    ash_file_close(file);
+    return out;
+}
+
+/* Weighted squared error of one matrix of the converted file. */
+static double error_of(const float *exact, const float *got, const float *weight, uint64_t rows, uint64_t cols)
+{
+    double sum = 0;
+    for (uint64_t i = 0; i < rows; i++)
+        for (uint64_t k = 0; k < cols; k++) {
+            double d = (double)got[i * cols + k] - (double)exact[i * cols + k];
+            sum += (double)weight[k] * d * d;
+        }
+    return sum;
+}
+
+/* Columns that matter a hundred times more come out with less error. */
+static void test_conversion_is_weighted(void **state)
+{
+    (void)state;
+    make_spec spec = make_defaults();
+    char *source = make_gguf("weighted", &spec), *out[2] = { test_path("plain.ashlar"), test_path("guided.ashlar") };
+    static float x[512];
+    test_rng rng = test_rng_start("weights");
+    for (int k = 0; k < 512; k++)
+        x[k] = test_rng_below(&rng, 2) ? 10 : 1;
+    ash_error err;
+    ash_imatrix *m = new_imatrix();
+    assert_ok(ash_imatrix_add(m, "blk.1.ffn_down.weight", x, 1, spec.ffn, 512, &err), &err);
+    char *path = test_path("weighted-imatrix.gguf");
+    assert_ok(ash_imatrix_write(m, path, true, "none", 1, 1, &err), &err);
+    ash_imatrix_free(m);
+    assert_ok(ash_imatrix_read(path, &m, &err), &err);
+    const float *weight = find(m, "blk.1.ffn_down.weight", spec.ffn);
+    ash_convert_guide guide = { .imatrix = m };
+    float *w[3];
+    for (int i = 0; i < 3; i++) {
+        ash_convert_options o = { .type = i == 0 ? ASH_F32 : ASH_Q4_K, .force = true, .guide = i == 2 ? &guide : NULL };
+        char *to = out[i == 2];
+        assert_ok(ash_convert(source, to, &o, NULL, &err), &err);
+        w[i] = matrix_of(to, "blk.1.ffn_down.weight", spec.hidden, spec.ffn);
+    }
+    double plain = error_of(w[0], w[1], weight, spec.hidden, spec.ffn);
+    double guided = error_of(w[0], w[2], weight, spec.hidden, spec.ffn);
+    printf("# measure weighted error, importance against none: %.3f\n", guided / plain);
+    assert_true(guided < 0.9 * plain);
+
+    /* The importance of another model is refused before anything is written. */
+    ash_imatrix *other = new_imatrix();
+    assert_ok(ash_imatrix_add(other, "blk.1.ffn_down.weight", x, 1, 100, 512, &err), &err);
+    ash_convert_options o = { .type = ASH_Q4_K, .force = false, .guide = &(ash_convert_guide){ .imatrix = other } };
+    char *third = test_path("third.ashlar");
+    assert_int_equal(ash_convert(source, third, &o, NULL, &err), ASH_E_ARGUMENT);
+    assert_non_null(strstr(err.text, "blk.1.ffn_down.weight has 512 columns, its importance 100"));
+    assert_false(test_exists(third));
+    ash_imatrix_free(other);
+    ash_imatrix_free(m);
+    for (int i = 0; i < 3; i++)
+        free(w[i]);
+    free(third);
+    free(path);
+    free(source);
+    free(out[0]);
+    free(out[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_llama_cpp_form),
+        cmocka_unit_test(test_broken),
+        cmocka_unit_test(test_conversion_is_weighted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
