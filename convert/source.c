@@ -48,8 +48,12 @@ static ash_status look_at(const char *path, bool *gguf, bool *ashlar, ash_error 
     ASH_TRY(ash_input_open(path, &in, err));
     char magic[4] = "";
     ash_status status = in.size < sizeof magic ? ASH_OK : ash_input_read(&in, 0, magic, sizeof magic, err);
-    *ashlar = memcmp(magic, ASH_MAGIC, sizeof magic) == 0 || ends_with(path, ".ashlar");
-    *gguf = !*ashlar && (memcmp(magic, "GGUF", sizeof magic) == 0 || ends_with(path, ".gguf"));
+    *ashlar = memcmp(magic, ASH_MAGIC, sizeof magic) == 0;
+    *gguf = memcmp(magic, "GGUF", sizeof magic) == 0;
+    if (!*ashlar && !*gguf) {
+        *ashlar = ends_with(path, ".ashlar");
+        *gguf = ends_with(path, ".gguf");
+    }
     ash_input_close(&in);
     return status;
 }
