@@ -37,6 +37,8 @@ FUZZ_SECONDS ?= 20
 PACKAGES_BUILD := gcc make pkg-config libzstd-dev libxxhash-dev libcjson-dev libpcre2-dev libutf8proc-dev libedit-dev libopenblas0
 PACKAGES_DEMO := python3-pip ca-certificates
 PACKAGES_TEST := libcmocka-dev python3-pip ca-certificates
+# What make fuzz needs besides.
+PACKAGES_FUZZ := clang-19 libclang-rt-19-dev
 # Optional: device code for gfx12, and LLVM's disassembler library, on which the tests' interpreter of it stands. Where
 # they are absent the CPU product is built.
 PACKAGES_GFX12 := clang-19 lld-19 llvm-19 llvm-19-dev
@@ -51,13 +53,14 @@ define install_missing
 	fi
 endef
 
-.PHONY: deps-build deps-demo deps-test deps-gfx12
+.PHONY: deps-build deps-demo deps-test deps-gfx12 deps-fuzz
 deps-build: ; $(call install_missing,$(PACKAGES_BUILD))
 deps-demo: ; $(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_DEMO))
 deps-test:
 	$(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_TEST))
 	@$(MAKE) --no-print-directory deps-gfx12 || echo "without $(PACKAGES_GFX12): tests that compile for gfx12 are skipped"
 deps-gfx12: ; $(call install_missing,$(PACKAGES_GFX12))
+deps-fuzz: ; $(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_FUZZ))
 
 # ---- flags ----
 PKGS := libzstd libxxhash libcjson libpcre2-8 libutf8proc
@@ -108,6 +111,7 @@ TOOLS := $(B)/libashlar-tools.a
 SUPPORT := $(B)/libtest-support.a
 GFX12 := $(B)/libtest-gfx12.a
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
+REPLAY_BIN := $(patsubst tests/fuzz/%.c,$(B)/replay/%,$(FUZZ_SRC))
 SAMPLE_BIN := $(patsubst samples/%.c,$(B)/samples/%,$(SAMPLE_SRC))
 
 .PHONY: all lib samples
@@ -153,6 +157,10 @@ $(B)/tests/%: $(B)/obj/tests/unit/%.o $(SUPPORT) $(TOOLS) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(run)$(CC) $(ALL_LDFLAGS) $^ -lcmocka $(PKG_LIBS) $(TEST_LIBS) -lm -o $@
+$(B)/replay/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay/replay.o $(SUPPORT) $(TOOLS) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(run)$(CC) $(ALL_LDFLAGS) $^ -lcmocka $(PKG_LIBS) -lm -o $@
 $(B)/samples/%: $(B)/obj/samples/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD)
@@ -185,7 +193,7 @@ check: deps-test
 	@$(MAKE) --no-print-directory all test-programs
 	@$(MAKE) --no-print-directory $(SMOLLM2_GGUF)
 	@$(MAKE) --no-print-directory test
-test-programs: $(UNIT_BIN)
+test-programs: $(UNIT_BIN) $(REPLAY_BIN)
 test: $(ASHLAR) $(SAMPLE_BIN) test-programs
 	@B=$(B) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/run.sh
 
@@ -201,7 +209,7 @@ asan ubsan tsan: deps-test
 FUZZ_CC ?= clang-19
 FUZZ_BIN := $(patsubst tests/fuzz/%.c,build/fuzz/bin/%,$(FUZZ_SRC))
 .PHONY: fuzz fuzz-programs
-fuzz-programs: $(FUZZ_BIN)
+fuzz-programs: deps-fuzz $(FUZZ_BIN)
 build/fuzz/bin/%: tests/fuzz/%.c
 	@$(MAKE) --no-print-directory CC=$(FUZZ_CC) B=build/fuzz SAN="-fsanitize=address,undefined,fuzzer-no-link" OPT=-O1 \
 	  build/fuzz/libtest-support.a build/fuzz/libashlar-tools.a build/fuzz/libashlar.a
@@ -235,6 +243,6 @@ install: all
 	printf 'Name: ashlar\nDescription: Runs pre-packed language models\nVersion: $(VERSION)\nRequires.private: $(PKGS)\nLibs: -L$(PREFIX)/lib -lashlar\nLibs.private: -lm -pthread\nCflags: -I$(PREFIX)/include\n' \
 	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/ashlar.pc
 clean:
-	rm -rf $(B)/obj $(B)/tests $(B)/samples $(ASHLAR) $(LIB) $(SO) $(TOOLS) $(SUPPORT) $(GFX12) build/asan build/ubsan build/tsan build/fuzz
+	rm -rf $(B)/obj $(B)/tests $(B)/replay $(B)/samples $(ASHLAR) $(LIB) $(SO) $(TOOLS) $(SUPPORT) $(GFX12) build/asan build/ubsan build/tsan build/fuzz
 
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(COMMAND_SRC) $(SUPPORT_SRC) $(UNIT_SRC) $(GFX12_SRC) $(SAMPLE_SRC)))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(COMMAND_SRC) $(SUPPORT_SRC) $(UNIT_SRC) $(GFX12_SRC) $(SAMPLE_SRC) $(FUZZ_SRC) tests/fuzz/replay/replay.c))
