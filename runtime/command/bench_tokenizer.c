@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/command/command.h"
+#include "runtime/command/engine.h"
 
 enum { REPEATS_MAX = 99, TEXT_BYTES = 1 << 20 };
 
@@ -79,10 +79,11 @@ int bench_tokenizer(const char *path, const char *text_path, uint32_t repeats, b
     ashlar_error err;
     size_t size = 0, tokens = 0;
     double encode_s = 0, decode_s = 0;
-    if (ashlar_model_load(path, &model, &err) != ASHLAR_OK)
-        return fail_public(&err);
+    int code;
+    if (!open_model(path, &model, &code))
+        return code;
     char *text = text_path ? read_text(text_path, &size) : built_in(&size);
-    int code = EXIT_FAILED;
+    code = EXIT_FAILED;
     if (!text || size == 0) {
         if (text || !text_path)
             fail(text ? "%s is empty: nothing to measure" : "out of memory", text_path);

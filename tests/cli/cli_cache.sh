@@ -38,6 +38,8 @@ ash perplexity "$gguf" --text "$0" --tokens 100 --window 64
 check "perplexity does" quiet
 ash bench "$gguf" --pp 8 --tg 2 --repeat 1 --json
 check "bench does" quiet
+ash bench "$gguf" --tokenizer --text "$0" --json
+check "bench --tokenizer does" quiet
 printf 'hello\n/exit\n' | "$ASHLAR" chat "$gguf" -n 4 >"$TEST_TMP/.out" 2>"$TEST_TMP/.err"
 code=$? out=$(tr -d '\0' <"$TEST_TMP/.out") err=$(cat "$TEST_TMP/.err")
 check "chat does" quiet
