@@ -9,22 +9,17 @@
 
 #include "convert/convert.h"
 #include "convert/export_internal.h"
+#include "convert/note.h"
 
 #define GGUF_VERSION 3
 #define GGUF_ALIGNMENT 32 /* the default, which no key needs to say */
 
 void ash_export_note(const ash_export *e, const char *format, ...)
 {
-    char line[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    ash_note(e->options->note, e->options->context, format, args);
     va_end(args);
-    for (char *c = line; *c; c++) /* names come from files */
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
-    if (e->options->note)
-        e->options->note(e->options->context, line);
 }
 
 /* ---- reading ---- */

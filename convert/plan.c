@@ -443,16 +443,10 @@ typedef struct notes {
 
 static void __attribute__((format(printf, 2, 3))) say(const notes *n, const char *format, ...)
 {
-    char line[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    ash_note(n->fn, n->context, format, args);
     va_end(args);
-    for (char *c = line; *c; c++) /* names come from files */
-        if ((unsigned char)*c < 0x20 || *c == 0x7f)
-            *c = '?';
-    if (n->fn)
-        n->fn(n->context, line);
 }
 
 /* Everything that nothing has claimed, in the source's order. */

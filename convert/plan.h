@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "convert/import.h"
+#include "convert/note.h"
 #include "convert/source.h"
 #include "format/container.h"
 #include "format/status.h"
@@ -45,8 +46,6 @@ typedef struct ash_plan {
     uint64_t search_bytes;   /* of them, those that are read twice: scales are chosen first */
     uint64_t output_bytes;   /* of the file up to the end of its data */
 } ash_plan;
-
-typedef void ash_note_fn(void *context, const char *line);
 
 /* Decides, and checks shapes and types against `import`; sets the flags of import->h that follow from the tensors
  * (tied_output, qkv_bias, qk_norm). A rule of `recipe` that names no matrix is refused. `note` may be NULL. */
