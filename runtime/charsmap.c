@@ -11,8 +11,6 @@
 
 #define GRAPHEME_MAX 6 /* bytes from which on a grapheme is taken apart */
 
-static const uint8_t space_symbol[3] = { 0xe2, 0x96, 0x81 };
-
 ash_status ash_charsmap_open(const uint8_t *map, size_t size, ash_charsmap *out, ash_error *err)
 {
     *out = (ash_charsmap){ 0 };
@@ -132,8 +130,8 @@ ash_status ash_charsmap_spm(const ash_charsmap *m, const ash_added_set *symbols,
 {
     bool trim = (flags & ASH_STEP_TRIM) != 0, escape = (flags & ASH_STEP_ESCAPE) != 0;
     bool suffix = (flags & ASH_STEP_SUFFIX) != 0, dummy = (flags & ASH_STEP_DUMMY) != 0;
-    const uint8_t *space = escape ? space_symbol : (const uint8_t *)" ";
-    size_t space_bytes = escape ? sizeof space_symbol : 1, at = 0;
+    const uint8_t *space = escape ? ash_space_symbol : (const uint8_t *)" ";
+    size_t space_bytes = escape ? sizeof ash_space_symbol : 1, at = 0;
     while (trim && !place.joined && at < size) {
         match p = prefix(m, symbols, text + at, size - at);
         if (p.to_bytes != 1 || p.to[0] != ' ')

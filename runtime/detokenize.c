@@ -8,8 +8,6 @@
 #include "runtime/tokenizer_internal.h"
 #include "runtime/utf8.h"
 
-static const uint8_t space_symbol[3] = { 0xe2, 0x96, 0x81 };
-
 typedef struct stage {
     uint16_t kind, behaviour;
     uint32_t flags;
@@ -119,12 +117,12 @@ static ash_status spm_token(ash_decoding *d, stage *g, uint32_t id, const uint8_
     if (d->vocab->tokens[id].type == ASH_TOKEN_UNKNOWN)
         return ash_buffer_add(out, " \xe2\x81\x87 ", 5, err);
     if (!g->begun && g->flags & (ASH_STEP_DUMMY | ASH_STEP_TRIM) &&
-        begins_with(in, size, space_symbol, sizeof space_symbol)) {
-        in += sizeof space_symbol;
-        size -= sizeof space_symbol;
+        begins_with(in, size, ash_space_symbol, sizeof ash_space_symbol)) {
+        in += sizeof ash_space_symbol;
+        size -= sizeof ash_space_symbol;
         g->begun = !(g->flags & ASH_STEP_TRIM);
     }
-    return replace(in, size, space_symbol, sizeof space_symbol, (const uint8_t *)" ", 1, out, err);
+    return replace(in, size, ash_space_symbol, sizeof ash_space_symbol, (const uint8_t *)" ", 1, out, err);
 }
 
 static ash_status token_stage(ash_decoding *d, stage *g, uint32_t id, const uint8_t *in, size_t size, ash_buffer *out,
@@ -219,7 +217,7 @@ static ash_status flow_stage(stage *g, const uint8_t *in, size_t size, bool last
     case ASH_STEP_DECODE_METASPACE: return flow_replace(g, in, size, last, out, err);
     case ASH_STEP_DECODE_STRIP: return flow_strip(g, in, size, last, out, err);
     case ASH_STEP_DECODE_SPM:
-        return replace(in, size, space_symbol, sizeof space_symbol, (const uint8_t *)" ", 1, out, err);
+        return replace(in, size, ash_space_symbol, sizeof ash_space_symbol, (const uint8_t *)" ", 1, out, err);
     default: return ash_buffer_add(out, in, size, err);
     }
 }

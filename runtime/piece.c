@@ -139,10 +139,10 @@ static ash_status one(ash_pieces *p, const uint8_t *piece, size_t size, ash_ids 
 /* The end of the part that begins at `at`: in front of the next run of U+2581, or the piece's. */
 static size_t part_end(const uint8_t *piece, size_t size, size_t at)
 {
-    static const uint8_t space[3] = { 0xe2, 0x96, 0x81 };
-    while (size - at >= sizeof space && memcmp(piece + at, space, sizeof space) == 0)
-        at += sizeof space;
-    const uint8_t *next = at < size ? memmem(piece + at, size - at, space, sizeof space) : NULL;
+    const uint8_t *space = ash_space_symbol;
+    while (size - at >= sizeof ash_space_symbol && memcmp(piece + at, space, sizeof ash_space_symbol) == 0)
+        at += sizeof ash_space_symbol;
+    const uint8_t *next = at < size ? memmem(piece + at, size - at, space, sizeof ash_space_symbol) : NULL;
     return next ? (size_t)(next - piece) : size;
 }
 

@@ -9,6 +9,9 @@
 
 const ash_vocab *ash_tokenizer_vocab(const ash_tokenizer *t);
 
+/* U+2581, which stands for a space in SentencePiece's vocabularies. */
+static const uint8_t ash_space_symbol[3] = { 0xe2, 0x96, 0x81 };
+
 /* A growing list of ids. */
 typedef struct ash_ids {
     int32_t *items;

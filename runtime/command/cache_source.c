@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "convert/source.h"
 #include "format/fileio.h"
 #include "format/hash.h"
 #include "format/tile.h"
@@ -27,12 +28,6 @@ static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
     return n >= m && memcmp(text + n - m, end, m) == 0;
-}
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
 }
 
 static bool is_folder(const char *path)
@@ -132,7 +127,7 @@ static ash_status feed_parts(ash_hasher *h, const char *first, ash_error *err)
         char digits[12];
         snprintf(digits, sizeof digits, "%05u", number);
         memcpy(path + at, digits, 5);
-        feed_file(h, base_name(path), path);
+        feed_file(h, ash_base_name(path), path);
         if (!ash_path_exists(path))
             break;
     }
@@ -209,7 +204,7 @@ static bool stands_for_folder(const char *folder, const char *name)
 /* "NAME-<16 hex of the path's hash>"; NAME is for people, of characters that need no quoting. */
 static void name_slot(const char *path, bool gguf, char slot[CACHE_SLOT_MAX])
 {
-    const char *name = base_name(path);
+    const char *name = ash_base_name(path);
     size_t length = strlen(name), n = 0;
     if (gguf && ends_with(name, ".gguf"))
         length -= is_split(name) ? SPLIT_SUFFIX_BYTES : strlen(".gguf");
@@ -225,7 +220,7 @@ static void name_slot(const char *path, bool gguf, char slot[CACHE_SLOT_MAX])
  * by which the user knows the model, and by which the other parts of a split one are found. */
 static ash_status absolute(const char *given, char **out, ash_error *err)
 {
-    const char *name = base_name(given);
+    const char *name = ash_base_name(given);
     char *folder = name == given ? strdup(".") : strndup(given, (size_t)(name - given)), *real = NULL;
     if (folder && !(real = realpath(folder, NULL)))
         ash_fail_errno(err, "%s", given);
@@ -270,9 +265,9 @@ static ash_status compute_key(kind k, cache_source *s, ash_error *err)
     if (k == KIND_GGUF && is_split(s->path)) {
         status = feed_parts(h, s->path, err);
     } else if (k == KIND_GGUF) {
-        feed_file(h, base_name(s->path), s->path);
+        feed_file(h, ash_base_name(s->path), s->path);
     } else {
-        const char *name = base_name(s->path);
+        const char *name = ash_base_name(s->path);
         char *folder = k == KIND_FOLDER ? strdup(s->path) : strndup(s->path, (size_t)(name - s->path)), *more = NULL;
         if (!folder || !(more = ash_path_join(folder, "additional_chat_templates")))
             status = ash_fail(err, ASH_E_MEMORY, "%s: out of memory", s->path);

@@ -4,15 +4,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "convert/source.h"
 #include "format/fileio.h"
 #include "format/hash.h"
 #include "quant/calibrate.h"
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
 
 /* "imatrix NAME HASH": of the file that was read. */
 static bool read_imatrix(guide *g)
@@ -27,7 +22,7 @@ static bool read_imatrix(guide *g)
     }
     ash_hash_text(ash_hash(bytes, size), hash);
     free(bytes);
-    name = utf8_clean(base_name(g->imatrix_path), strlen(base_name(g->imatrix_path)));
+    name = utf8_clean(ash_base_name(g->imatrix_path), strlen(ash_base_name(g->imatrix_path)));
     snprintf(g->provenance, sizeof g->provenance, "imatrix %.300s, xxh3-128 %s", name ? name : "", hash);
     free(name);
     g->convert.imatrix = g->imatrix;
@@ -74,7 +69,7 @@ static bool calibrate(guide *g, const char *source, const char *output, const as
     free(path);
     if (!g->calibration)
         return false;
-    name = utf8_clean(base_name(g->text_path), strlen(base_name(g->text_path)));
+    name = utf8_clean(ash_base_name(g->text_path), strlen(ash_base_name(g->text_path)));
     snprintf(g->provenance, sizeof g->provenance, "calibrated with %.300s, %s", name ? name : "",
              calibrator_summary(g->calibration));
     free(name);

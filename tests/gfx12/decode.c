@@ -293,7 +293,7 @@ static bool place(parser *p, gfx_insn *i, const gfx_operand *list, int count)
         i->simm = count ? list[0].bits : 0;
         return true;
     }
-    if (!(flags & GFX_NO_DST) && i->op->class != GFX_END && i->op->class != GFX_BARRIER) {
+    if (!(flags & GFX_NO_DST) && i->op->class != GFX_END) {
         if (count == 0 || (list[0].kind != GFX_VGPR && list[0].kind != GFX_SGPR))
             return refuse(p, "no destination");
         i->dst = list[at++];

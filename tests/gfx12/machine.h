@@ -80,7 +80,7 @@ struct gfx_insn {
 
 /* How an operation's registers are read and checked (ops.c has the table). Widths in registers; 0: as written. */
 typedef enum gfx_class {
-    GFX_SCALAR, GFX_SCALAR_BRANCH, GFX_SCALAR_LOAD, GFX_WAIT, GFX_HINT, GFX_END, GFX_BARRIER,
+    GFX_SCALAR, GFX_SCALAR_BRANCH, GFX_SCALAR_LOAD, GFX_WAIT, GFX_HINT, GFX_END,
     GFX_VECTOR, GFX_VECTOR_COMPARE, GFX_GLOBAL_LOAD, GFX_GLOBAL_STORE, GFX_DS_LOAD, GFX_DS_STORE, GFX_MATRIX,
 } gfx_class;
 enum { /* gfx_op.flags */
@@ -206,6 +206,14 @@ const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, ui
 bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes);
 /* Writes active lanes of a register. */
 void gfx_set_lanes(gfx_wave *w, unsigned index, const uint32_t *r, uint32_t lanes);
+
+static inline uint32_t gfx_reversed(uint32_t x)
+{
+    x = (x >> 1 & 0x55555555) | (x & 0x55555555) << 1;
+    x = (x >> 2 & 0x33333333) | (x & 0x33333333) << 2;
+    x = (x >> 4 & 0x0f0f0f0f) | (x & 0x0f0f0f0f) << 4;
+    return __builtin_bswap32(x);
+}
 
 static inline float gfx_float(uint32_t bits) { union { uint32_t u; float f; } x = { bits }; return x.f; }
 static inline uint32_t gfx_bits(float value) { union { float f; uint32_t u; } x = { value }; return x.u; }

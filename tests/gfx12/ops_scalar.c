@@ -53,14 +53,7 @@ PLAIN64(add_u64, A64 + B64)
 PLAIN64(sub_u64, A64 - B64)
 PLAIN(cselect, scc(w) ? A : B)
 PLAIN64(cselect64, scc(w) ? A64 : B64)
-static uint32_t reversed(uint32_t x)
-{
-    uint32_t r = 0;
-    for (int k = 0; k < 32; k++)
-        r |= (x >> k & 1) << (31 - k);
-    return r;
-}
-PLAIN(brev, reversed(A))
+PLAIN(brev, gfx_reversed(A))
 PLAIN(ctz, A ? (uint32_t)__builtin_ctz(A) : UINT32_MAX)
 PLAIN(clz, A ? (uint32_t)__builtin_clz(A) : UINT32_MAX)
 PLAIN(sext8, (uint32_t)(int32_t)(int8_t)A)

@@ -41,14 +41,7 @@
 
 UNARY(mov, a)
 UNARY(not32, ~a)
-static uint32_t reversed(uint32_t x)
-{
-    x = (x >> 1 & 0x55555555) | (x & 0x55555555) << 1;
-    x = (x >> 2 & 0x33333333) | (x & 0x33333333) << 2;
-    x = (x >> 4 & 0x0f0f0f0f) | (x & 0x0f0f0f0f) << 4;
-    return __builtin_bswap32(x);
-}
-UNARY(bfrev, reversed(a))
+UNARY(bfrev, gfx_reversed(a))
 UNARY(ctz, a ? (uint32_t)__builtin_ctz(a) : UINT32_MAX)
 UNARY(clz, a ? (uint32_t)__builtin_clz(a) : UINT32_MAX)
 BINARY(lshlrev, b << (a & 31))

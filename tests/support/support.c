@@ -159,3 +159,17 @@ void test_rng_bytes(test_rng *rng, void *out, size_t size)
         size -= n;
     }
 }
+
+char *test_ashlar(const char *arguments, int *code)
+{
+    const char *ashlar = getenv("ASHLAR");
+    static char out[8192];
+    char line[8192];
+    snprintf(line, sizeof line, "%s %s 2>&1", ashlar ? ashlar : "build/ashlar", arguments);
+    FILE *pipe = popen(line, "r");
+    assert_non_null(pipe);
+    size_t n = fread(out, 1, sizeof out - 1, pipe);
+    out[n] = 0;
+    *code = pclose(pipe) / 256;
+    return out;
+}

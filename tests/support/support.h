@@ -26,6 +26,10 @@ bool test_exists(const char *path);
 /* Entries of a folder, without . and ..; -1 where there is no such folder. */
 int test_count_entries(const char *folder);
 
+/* Runs the command (env ASHLAR, default build/ashlar); what it printed on either stream, in memory that the next call
+ * uses again, and its exit code. */
+char *test_ashlar(const char *arguments, int *code);
+
 /* Random numbers: splitmix64. The seed is env ASHLAR_TEST_SEED, else 1, printed once a process as "# seed N"; a test
  * starts its own stream with a name of its own, so that it gives the same numbers when it runs alone. */
 typedef struct test_rng { uint64_t state; } test_rng;

@@ -11,25 +11,10 @@
 #include "tests/support/make_gguf.h"
 #include "tests/support/read_back.h"
 
-/* Runs the command; what it printed on either stream, and its exit code. */
-static char *run(const char *arguments, int *code)
-{
-    const char *ashlar = getenv("ASHLAR");
-    static char out[8192];
-    char line[8192];
-    snprintf(line, sizeof line, "%s %s 2>&1", ashlar ? ashlar : "build/ashlar", arguments);
-    FILE *pipe = popen(line, "r");
-    assert_non_null(pipe);
-    size_t n = fread(out, 1, sizeof out - 1, pipe);
-    out[n] = 0;
-    *code = pclose(pipe) / 256;
-    return out;
-}
-
 static void run_ok(const char *arguments)
 {
     int code;
-    char *out = run(arguments, &code);
+    char *out = test_ashlar(arguments, &code);
     if (code != 0)
         fail_msg("ashlar %s: %s", arguments, out);
 }
@@ -39,7 +24,7 @@ static double divergence(const char *a, const char *b, const char *text, const c
     char line[4096];
     int code;
     snprintf(line, sizeof line, "compare %s %s --text %s --act float --json %s", a, b, text, more);
-    char *out = run(line, &code);
+    char *out = test_ashlar(line, &code);
     cJSON *json = cJSON_Parse(out);
     if (code != 0 || !cJSON_IsNumber(cJSON_GetObjectItem(json, "kl")))
         fail_msg("%s", out);
@@ -96,7 +81,7 @@ static void check_model(const char *name, const make_spec *spec, const char *typ
     }
     int code;
     snprintf(line, sizeof line, "inspect %s --json", fed[0]);
-    assert_non_null(strstr(run(line, &code), "calibrated with calibration-text, xxh3-128 "));
+    assert_non_null(strstr(test_ashlar(line, &code), "calibrated with calibration-text, xxh3-128 "));
     char *folder = test_path(name);
     assert_int_equal(test_count_entries(folder), 5); /* and no temporary file */
     ash_file_close(read_back_open(fed[0]));
@@ -144,20 +129,20 @@ static void test_refusals(void **state)
     char line[4096];
     int code;
     snprintf(line, sizeof line, "convert %s -o %s --calibrate %s", source, out, text);
-    assert_non_null(strstr(run(line, &code), "--calibrate works with --type q4_k"));
+    assert_non_null(strstr(test_ashlar(line, &code), "--calibrate works with --type q4_k"));
     assert_int_equal(code, 2);
     snprintf(line, sizeof line, "convert %s -o %s --type q4_k --calibrate %s.missing", source, out, text);
-    assert_non_null(strstr(run(line, &code), "few.missing"));
+    assert_non_null(strstr(test_ashlar(line, &code), "few.missing"));
     assert_int_equal(code, 1);
     char *empty = test_path("empty.txt");
     test_write_file(empty, "", 0);
     snprintf(line, sizeof line, "convert %s -o %s --type q4_k --calibrate %s", source, out, empty);
-    assert_non_null(strstr(run(line, &code), "too few tokens"));
+    assert_non_null(strstr(test_ashlar(line, &code), "too few tokens"));
     assert_int_equal(code, 1);
     /* An output that exists is refused before the work, not after it. */
     test_write_file(out, "x", 1);
     snprintf(line, sizeof line, "convert %s -o %s --type q4_k --calibrate %s.missing", source, out, text);
-    assert_non_null(strstr(run(line, &code), "already exists"));
+    assert_non_null(strstr(test_ashlar(line, &code), "already exists"));
     assert_int_equal(code, 1);
     char *folder = test_path("refuse");
     assert_int_equal(test_count_entries(folder), 1);

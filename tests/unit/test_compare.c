@@ -33,19 +33,11 @@ static char *convert(const char *name, ash_dtype dtype, uint32_t vocab)
     return path;
 }
 
-/* Runs the command; what it printed on either stream, and its exit code. */
 static char *run(const char *options, int *code)
 {
-    const char *ashlar = getenv("ASHLAR");
-    static char out[4096];
     char line[4096];
-    snprintf(line, sizeof line, "%s compare %s 2>&1", ashlar ? ashlar : "build/ashlar", options);
-    FILE *pipe = popen(line, "r");
-    assert_non_null(pipe);
-    size_t n = fread(out, 1, sizeof out - 1, pipe);
-    out[n] = 0;
-    *code = pclose(pipe) / 256;
-    return out;
+    snprintf(line, sizeof line, "compare %s", options);
+    return test_ashlar(line, code);
 }
 
 static figures compare(const char *a, const char *b, const char *more)

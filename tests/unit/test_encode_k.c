@@ -17,6 +17,7 @@
 #include "kernels/kernels.h"
 #include "quant/encode.h"
 #include "tests/support/guard.h"
+#include "tests/support/kernels.h"
 #include "tests/support/read_back.h"
 #include "tests/support/support.h"
 
@@ -74,20 +75,9 @@ static void run_encode(void *context)
     ((ash_encode_fn *)c->kernel->fn)(c->x, c->weight, c->cols, c->out);
 }
 
-static const ash_kernel *scalar_of(const ash_kernel *k)
-{
-    size_t count;
-    const ash_kernel *list = ash_kernel_list(&count);
-    for (size_t i = 0; i < count; i++)
-        if (list[i].op == k->op && list[i].dtype == k->dtype && list[i].level == ASH_LEVEL_SCALAR)
-            return &list[i];
-    fail_msg("%s has no scalar form", k->name);
-    return NULL;
-}
-
 static void same_bytes(void **state)
 {
-    const ash_kernel *k = *state, *scalar = scalar_of(k);
+    const ash_kernel *k = *state, *scalar = test_scalar_of(k);
     if (k->level > ash_level_detect())
         test_skip("this processor lacks the kernel's instructions");
     static const int64_t lengths[] = { 1, 16, 31, 32, 33, 64, 255, 256, 257, 320, 512, 576, 1000 };

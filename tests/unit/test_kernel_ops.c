@@ -9,6 +9,7 @@
 #include "format/halffloat.h"
 #include "kernels/kernels.h"
 #include "tests/support/guard.h"
+#include "tests/support/kernels.h"
 #include "tests/support/support.h"
 
 static const int64_t lengths[] = { 1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 64, 100, 576, 1000 };
@@ -79,17 +80,6 @@ static void guarded(op_call *c, const ash_kernel *k)
         fail_msg("%s: signal %d, n = %lld", k->name, raised, (long long)c->n);
 }
 
-static const ash_kernel *scalar_of(const ash_kernel *k)
-{
-    size_t count;
-    const ash_kernel *list = ash_kernel_list(&count);
-    for (size_t i = 0; i < count; i++)
-        if (list[i].op == k->op && list[i].level == ASH_LEVEL_SCALAR)
-            return &list[i];
-    fail_msg("%s has no scalar form", k->name);
-    return NULL;
-}
-
 static const ash_kernel *kernel_here(void **state)
 {
     const ash_kernel *k = *state;
@@ -117,7 +107,7 @@ static void check_bits(const ash_kernel *k, const char *what, const float *got, 
 
 static void test_quantize_q8(void **state)
 {
-    const ash_kernel *k = kernel_here(state), *scalar = scalar_of(k);
+    const ash_kernel *k = kernel_here(state), *scalar = test_scalar_of(k);
     test_rng rng = test_rng_start(k->name);
     for (int round = 0; round < 40; round++) {
         input_kind kind = (input_kind)(round % INPUT_KINDS);
@@ -171,7 +161,7 @@ static float nearest_e4m3(float x, float scale)
 
 static void test_round_e4m3(void **state)
 {
-    const ash_kernel *k = kernel_here(state), *scalar = scalar_of(k);
+    const ash_kernel *k = kernel_here(state), *scalar = test_scalar_of(k);
     test_rng rng = test_rng_start(k->name);
     static const float scales[] = { 1, 0.0123f, 3e-5f, 0x1p-30f, 77 };
     for (size_t l = 0; l < LENGTHS; l++) {
@@ -277,7 +267,7 @@ static void test_rms_norm(void **state)
 
 static void test_rope(void **state)
 {
-    const ash_kernel *k = kernel_here(state), *scalar = scalar_of(k);
+    const ash_kernel *k = kernel_here(state), *scalar = test_scalar_of(k);
     test_rng rng = test_rng_start(k->name);
     static const int64_t dims[][2] = { { 64, 64 }, { 128, 128 }, { 80, 32 }, { 96, 96 }, { 18, 10 }, { 2, 2 },
                                       { 64, 26 } };
@@ -342,7 +332,7 @@ static void test_swiglu(void **state)
 
 static void test_add(void **state)
 {
-    const ash_kernel *k = kernel_here(state), *scalar = scalar_of(k);
+    const ash_kernel *k = kernel_here(state), *scalar = test_scalar_of(k);
     test_rng rng = test_rng_start(k->name);
     for (size_t l = 0; l < LENGTHS; l++) {
         for (int kind = 0; kind < INPUT_KINDS; kind++) {
@@ -366,7 +356,7 @@ static void test_add(void **state)
 
 static void test_to_f16(void **state)
 {
-    const ash_kernel *k = kernel_here(state), *scalar = scalar_of(k);
+    const ash_kernel *k = kernel_here(state), *scalar = test_scalar_of(k);
     test_rng rng = test_rng_start(k->name);
     for (size_t l = 0; l < LENGTHS; l++) {
         for (int kind = 0; kind < INPUT_KINDS; kind++) {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "tests/support/guard.h"
+#include "tests/support/kernels.h"
 #include "tests/support/kernel_bench.h"
 #include "tests/support/support.h"
 #include "tests/support/weights.h"
@@ -257,17 +258,6 @@ static void check_scalar(matmul_case *mc, const char *what, bool q8)
 
 /* ---- one test a kernel ---- */
 
-static const ash_kernel *scalar_of(const ash_kernel *k)
-{
-    size_t count;
-    const ash_kernel *list = ash_kernel_list(&count);
-    for (size_t i = 0; i < count; i++)
-        if (list[i].op == k->op && list[i].dtype == k->dtype && list[i].level == ASH_LEVEL_SCALAR)
-            return &list[i];
-    fail_msg("%s has no scalar form", k->name);
-    return NULL;
-}
-
 static void skip_where_missing(const ash_kernel *k)
 {
     if (k->level > ash_level_detect())
@@ -291,7 +281,7 @@ static void one_matmul(const ash_kernel *k, int64_t rows, int64_t cols, size_t p
     matmul_case mc = { .kernel = k, .scratch = scratch->p };
     mc.m = weights_make(k->dtype, rows, cols, patterns[pattern].weights, scale_kind, rng);
     mc.a = acts_make(MAX_TOKENS, cols, pattern % 2 ? 64 : 0, patterns[pattern].acts, rng);
-    fill_wanted(&mc, (ash_matmul_fn *)scalar_of(k)->fn, q8);
+    fill_wanted(&mc, (ash_matmul_fn *)test_scalar_of(k)->fn, q8);
     if (k->level == ASH_LEVEL_SCALAR)
         check_scalar(&mc, what, q8);
     check_tokens(&mc, what, pattern == 0 && k->level != ASH_LEVEL_SCALAR);
