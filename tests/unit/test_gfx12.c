@@ -10,8 +10,6 @@
 
 #include "tests/support/support.h"
 
-#if ASH_GFX12
-
 #include "format/halffloat.h"
 #include "format/tile.h"
 #include "tests/gfx12/machine.h"
@@ -557,19 +555,3 @@ int main(void)
     };
     return cmocka_run_group_tests_name("gfx12", tests, NULL, NULL);
 }
-
-#else
-
-static void absent(void **state)
-{
-    (void)state;
-    test_skip("LLVM 19's disassembler library is absent (Debian package llvm-19-dev)");
-}
-
-int main(void)
-{
-    const struct CMUnitTest tests[] = { cmocka_unit_test(absent) };
-    return cmocka_run_group_tests_name("gfx12", tests, NULL, NULL);
-}
-
-#endif
