@@ -123,7 +123,10 @@ typedef struct ash_gfx_attend {
     uint32_t reserved;
 } ash_gfx_attend;
 
-/* Rows of the embedding matrix, chosen by step->ids, to floats. */
+/* Rows of the embedding matrix, chosen by step->ids, to floats as ash_row_*_scalar gives them; x is zero from cols to the
+ * next multiple of 64. An id out of 0 .. rows - 1 takes the nearest row that there is. Workgroup (t, b) makes columns
+ * ASH_GFX_EMBED_COLS b .. of token t. */
+#define ASH_GFX_EMBED_COLS 2048
 typedef struct ash_gfx_embed {
     ash_gfx_part table;
     const ash_gfx_step *step;
@@ -131,13 +134,20 @@ typedef struct ash_gfx_embed {
     uint32_t cols, rows, tokens, x_stride;
 } ash_gfx_embed;
 
-/* Sampling from the logits of one row: probabilities, the k largest with their ids, or the largest alone, which then
- * becomes the next step: pos grows by tokens, tokens = 1, ids[0] = it. */
+/* Sampling from the logits of one row, `count` of them, at most 2^30, one workgroup each:
+ *   ARG_MAX  the largest to values[0], its id to ids[0], and it becomes the next step where there is one: pos grows by
+ *            tokens, tokens = 1, ids[0] = it. 0 where no logit is above -infinity.
+ *   TOP_K    the k largest and their ids, descending; among equals the smaller id first, NaN after everything. k is at most
+ *            ASH_GFX_TOP_K and count.
+ *   SOFTMAX  values[i] = e^(logits[i] / temperature) / their sum for all `count`; values may be logits. temperature > 0;
+ *            NaN counts as -infinity; where nothing is above that, every value is NaN.
+ * ARG_MAX and TOP_K read logits up to the next multiple of 4, and look at no more than count. */
+#define ASH_GFX_TOP_K 64
 typedef struct ash_gfx_sample {
     const float *logits;
-    float *values;        /* k of them, descending; among equals the smaller id first */
+    float *values;
     int32_t *ids;
-    ash_gfx_step *next;   /* or NULL */
+    ash_gfx_step *next;
     uint32_t count, k;
     float temperature;
     uint32_t reserved;

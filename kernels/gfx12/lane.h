@@ -88,6 +88,11 @@ DEVICE float from_lane(float x, int lane)
     return __builtin_bit_cast(float, from_lane(__builtin_bit_cast(int, x), lane));
 }
 
+/* A bit for each lane where the condition holds; how many of them are below this lane. */
+DEVICE unsigned lanes_where(bool condition) { return __builtin_amdgcn_ballot_w32(condition); }
+DEVICE int count_below(unsigned lanes) { return (int)__builtin_amdgcn_mbcnt_lo(lanes, 0); }
+DEVICE int count_of(unsigned lanes) { return __builtin_popcount(lanes); }
+
 /* Over the 16 lanes of each half; over all 32. In every lane. Whole wave. */
 DEVICE float half_sum(float x)
 {
@@ -99,6 +104,14 @@ DEVICE float half_sum(float x)
 DEVICE float wave_sum(float x)
 {
     x = half_sum(x);
+    return x + from_other_half(x);
+}
+DEVICE int wave_sum(int x)
+{
+    x += from_xor<1>(x);
+    x += from_xor<2>(x);
+    x += from_xor<4>(x);
+    x += from_xor<8>(x);
     return x + from_other_half(x);
 }
 DEVICE float larger(float a, float b) { return __builtin_fmaxf(a, b); }
