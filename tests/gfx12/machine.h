@@ -25,6 +25,7 @@
 #define GFX_SGPRS 128
 enum { GFX_VCC = 106, GFX_TTMP = 108, GFX_NULL = 124, GFX_M0 = 125, GFX_EXEC = 126 };
 #define GFX_LDS_MAX 65536u
+#define GFX_SCRATCH_MAX 65536u /* of a lane */
 
 /* ---- memory ---- */
 
@@ -41,8 +42,8 @@ typedef struct gfx_buffer {
 typedef struct gfx_wave gfx_wave;
 typedef struct gfx_insn gfx_insn;
 typedef void gfx_op_fn(gfx_wave *w, const gfx_insn *i);
-/* What a vector operation gives in each lane, whether active or not: r[lane], and r[GFX_LANES + lane] for the upper halves
- * of 64 bits or for carries (0 or 1). Reads registers, writes none: so both halves of a VOPD read first. */
+/* What a vector operation gives in each lane, whether active or not: r[lane], then the upper halves of 64 bits, then carries
+ * (0 or 1): GFX_LANES of each that there is. Reads registers, writes none: so both halves of a VOPD read first. */
 typedef void gfx_lanes_fn(gfx_wave *w, const gfx_insn *i, uint32_t *r);
 
 typedef enum gfx_kind { GFX_OFF, GFX_VGPR, GFX_SGPR, GFX_INT, GFX_FLOAT, GFX_SCC } gfx_kind;
@@ -70,7 +71,9 @@ struct gfx_insn {
     bool clamp;
     uint8_t omod;            /* result times 2, 4 (1, 2) or / 2 (3) */
     uint8_t neg_lo, neg_hi, op_sel, op_sel_hi; /* a bit an operand, as VOP3P writes them */
+    uint8_t byte_sel;
     int32_t offset;          /* of memory instructions */
+    uint8_t offset0, offset1; /* of LDS instructions with two */
     uint32_t simm;           /* of branches (the target's index), waits, nops */
     gfx_dpp dpp;
     const gfx_insn *dual;    /* the second half of a VOPD: both read before either writes */
@@ -81,7 +84,8 @@ struct gfx_insn {
 /* How an operation's registers are read and checked (ops.c has the table). Widths in registers; 0: as written. */
 typedef enum gfx_class {
     GFX_SCALAR, GFX_SCALAR_BRANCH, GFX_SCALAR_LOAD, GFX_WAIT, GFX_HINT, GFX_END,
-    GFX_VECTOR, GFX_VECTOR_COMPARE, GFX_GLOBAL_LOAD, GFX_GLOBAL_STORE, GFX_DS_LOAD, GFX_DS_STORE, GFX_MATRIX,
+    GFX_VECTOR, GFX_VECTOR_COMPARE, GFX_GLOBAL_LOAD, GFX_GLOBAL_STORE, GFX_GLOBAL_ATOMIC, GFX_SCRATCH, GFX_DS_LOAD,
+    GFX_DS_STORE, GFX_DS_ATOMIC, GFX_DS_LANES, GFX_MATRIX, GFX_BARRIER,
 } gfx_class;
 enum { /* gfx_op.flags */
     GFX_READS_DST = 1,  /* fmac: the destination is a source too */
@@ -91,17 +95,29 @@ enum { /* gfx_op.flags */
     GFX_CARRY_OUT = 16, /* the second destination is a lane mask */
     GFX_CLAMPS = 64,    /* an integer operation that does clamp itself */
     GFX_PLAIN_RESULT = 32, /* FLOATS, but the result is none: no omod, no clamp */
+    GFX_TRANSCENDENTAL = 128, /* a quarter of the rate */
+    GFX_PACKED = 256,   /* the operation itself reads op_sel, op_sel_hi */
+    GFX_MIXED = 512,    /* op_sel_hi says which sources are halves, none where it is not written */
+    GFX_NEG_LISTS = 1024, /* neg_lo, neg_hi */
+    GFX_BYTE_SEL = 2048,
+    GFX_OP_SEL = 4096,  /* the operation itself reads op_sel */
+    GFX_WIDE_ACCESS = 8192, /* param is a number of bytes, whole registers */
+    GFX_STRIDE_64 = 16384,  /* offsets count 64 elements */
+    GFX_MAY_RETURN = 32768, /* a fourth operand is the destination, in front */
 };
+enum { GFX_HALF_A = 1, GFX_HALF_B = 2, GFX_HALF_C = 4, GFX_HALF_D = 8 }; /* gfx_op.param of vector operations */
 typedef struct gfx_op {
     const char *name;
     gfx_op_fn *run;      /* or */
     gfx_lanes_fn *lanes; /* VECTOR, VECTOR_COMPARE */
     gfx_class class;
     unsigned flags;
-    uint8_t param; /* bytes of a memory access; the counter of a wait */
+    uint8_t param; /* bytes of a memory access; the counter of a wait; the sources and the result that are 16 bits: half a
+                    * register, which op_sel picks */
 } gfx_op;
 /* The tables, each ended by an entry without a name. */
-extern const gfx_op gfx_scalar_ops[], gfx_vector_ops[], gfx_memory_ops[], gfx_matrix_ops[];
+extern const gfx_op gfx_scalar_ops[], gfx_scalar_float_ops[], gfx_vector_ops[], gfx_convert_ops[], gfx_half_ops[], gfx_packed_ops[],
+                    gfx_compare_ops[], gfx_lane_ops[], gfx_memory_ops[], gfx_lds_ops[], gfx_atomic_ops[], gfx_matrix_ops[];
 const gfx_op *gfx_op_find(const char *name);
 
 /* ---- code ---- */
@@ -140,7 +156,7 @@ typedef struct gfx_stats {
     uint64_t insns, vector, matrix, global_bytes, lds_bytes;
 } gfx_stats;
 
-typedef struct gfx_group gfx_group; /* run.c */
+typedef struct gfx_group gfx_group;
 
 struct gfx_wave {
     _Alignas(64) uint32_t v[GFX_VGPRS][GFX_LANES];
@@ -152,10 +168,13 @@ struct gfx_wave {
     uint8_t v_pending[GFX_VGPRS], s_pending[GFX_SGPRS]; /* 1 + counter, 0: none */
     gfx_pending queue[GFX_COUNTERS][GFX_PENDING_MAX];
     uint32_t queued[GFX_COUNTERS];
-    bool done, at_barrier;
+    bool done, signalled, at_barrier;
     uint32_t exec_of_mask;   /* EXEC for which `mask` was made */
     _Alignas(64) uint32_t mask[GFX_LANES]; /* all ones in active lanes */
     gfx_group *group;
+    uint32_t index;          /* in the workgroup */
+    uint32_t time;           /* barriers passed: + 1 at a signal, + 1 at its wait; from 2 */
+    uint8_t *scratch;        /* a lane's scratch_bytes after the other's */
     gfx_stats stats;
     char fault[256];         /* not empty: what went wrong */
 };
@@ -169,6 +188,27 @@ typedef struct gfx_launch {
     uint64_t seed;                 /* of the order in which waves run between barriers; 0: in turn */
     uint64_t insns_max;            /* of one workgroup; 0: 2^32 */
 } gfx_launch;
+
+/* Who touched a dword of LDS, and at which time (ops_lds.c). Bytes as bits. */
+typedef struct gfx_lds_readers { uint32_t time, waves; uint8_t bytes; } gfx_lds_readers;
+typedef struct gfx_lds_word {
+    gfx_lds_readers readers[2]; /* at the last even and odd times */
+    uint32_t write_time;
+    uint8_t writer, fresh; /* fresh: bytes written at that time */
+    uint8_t written;       /* bytes ever */
+    bool atomic;
+} gfx_lds_word;
+
+struct gfx_group {
+    const gfx_launch *launch;
+    gfx_wave *waves;
+    uint32_t wave_count;
+    uint8_t *lds, *scratch;
+    gfx_lds_word *lds_words;
+    uint32_t lds_bytes;
+    const gfx_buffer *recent; /* touched last */
+    const gfx_insn *now;
+};
 
 /* Runs every workgroup. False: *err has kernel, address, instruction and lane. */
 bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err);
@@ -184,7 +224,16 @@ void gfx_step(gfx_wave *w, const gfx_insn *i); /* a fault is in w->fault */
 void gfx_fault(gfx_wave *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The host address of `bytes` bytes, or NULL after a fault. */
 void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int lane);
-uint8_t *gfx_lds(gfx_wave *w, uint32_t address, size_t bytes, int lane);
+/* The same of one address in each active lane; false after a fault. */
+bool gfx_access_lanes(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes, bool write);
+/* Addresses of a global instruction, checked: sources v and s are v[2] as 64 bits and off, or an offset and a scalar base. */
+bool gfx_addresses(gfx_wave *w, const gfx_insn *i, int v, int s, unsigned bytes, bool write, uint64_t out[GFX_LANES]);
+typedef enum gfx_lds_use { GFX_LDS_READ, GFX_LDS_WRITE, GFX_LDS_ATOMIC } gfx_lds_use;
+uint8_t *gfx_lds(gfx_wave *w, uint32_t address, uint32_t bytes, gfx_lds_use use, int lane);
+/* What an atomic leaves in memory. */
+enum { GFX_ADD, GFX_SUB, GFX_MIN_I, GFX_MAX_I, GFX_MIN_U, GFX_MAX_U, GFX_AND, GFX_OR, GFX_XOR, GFX_SWAP, GFX_CMPSWAP, GFX_INC,
+       GFX_DEC, GFX_ADD_F, GFX_MIN_F, GFX_MAX_F, GFX_PK_ADD_F16, GFX_ATOMIC_WIDE = 0x80 };
+uint64_t gfx_atomic(uint8_t kind, uint64_t old, uint64_t data, uint64_t compare);
 void gfx_expect(gfx_wave *w, gfx_counter counter, bool scalar, uint16_t first, uint16_t count);
 void gfx_wait(gfx_wave *w, gfx_counter counter, uint32_t left);
 
@@ -202,10 +251,14 @@ void gfx_set_s64(gfx_wave *w, const gfx_operand *o, uint64_t value);
 /* Register `part` of vector source k in all lanes, its modifiers applied, in `room` or where it lies. Lanes that are not
  * active hold whatever is there. */
 const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES]);
+/* Both registers of a 64-bit source. */
+void gfx_wide_source(gfx_wave *w, const gfx_insn *i, int k, uint64_t out[GFX_LANES]);
 /* Checks that v[first .. first + count) may be read in the lanes of `lanes`. */
 bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes);
 /* Writes active lanes of a register. */
 void gfx_set_lanes(gfx_wave *w, unsigned index, const uint32_t *r, uint32_t lanes);
+
+extern float gfx_e4m3[256]; /* values of the codes */
 
 static inline uint32_t gfx_reversed(uint32_t x)
 {

@@ -11,6 +11,13 @@
 
 #define N 16
 
+float gfx_e4m3[256];
+static __attribute__((constructor)) void fill_tables(void)
+{
+    for (int k = 0; k < 256; k++)
+        gfx_e4m3[k] = ash_e4m3_to_f32((uint8_t)k);
+}
+
 /* C and D must be 8 registers, A and B `regs`; all lanes take part. */
 static bool check(gfx_wave *w, const gfx_insn *i, unsigned regs)
 {
