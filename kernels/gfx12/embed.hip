@@ -95,7 +95,11 @@ template <ash_dtype type> DEVICE v8f eight_at(const ash_gfx_embed &a, int row, i
     if constexpr (l.tile == 256) {
         v2f by = scale_and_min<type>(header, r, k % 256);
         for (int e = 0; e < 8; e++) {
-            int code = type == ASH_Q8_0 ? load<int8_t>(chunk + 16 * lane + 8 * s + e) : code_at<type>(chunk, lane, s, e);
+            int code;
+            if constexpr (type == ASH_Q8_0)
+                code = (int)(load<unsigned>(chunk + 16 * lane + 8 * s + e / 4 * 4) << (24 - e % 4 * 8)) >> 24;
+            else
+                code = code_at<type>(chunk, lane, s, e);
             out[e] = by[0] * (float)code;
             if constexpr (type == ASH_Q4_1 || type == ASH_Q5_1 || type == ASH_Q4_K || type == ASH_Q5_K)
                 out[e] += by[1];

@@ -1,6 +1,7 @@
 /* Rows of the embedding on the card (kernels/gfx12/embed.hip), executed by the interpreter: bit for bit those of
  * ash_row_*_scalar. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/support/support.h"
