@@ -115,10 +115,8 @@ template <ash_dtype type> DEVICE void embed(const ash_gfx_embed &a)
         return;
     int id = a.step->ids[t], last = (int)a.rows - 1;
     v8f x = { };
-    if (k < cols)
+    if (k < cols) /* types with minimums have whole blocks of columns, in others what lies beyond cols is zero */
         x = eight_at<type>(a, id < 0 ? 0 : id > last ? last : id, k);
-    for (int e = 0; e < 8; e++)
-        x[e] = k + e < cols ? x[e] : 0; /* what lies beyond is zero in the file, but not once a minimum is added */
     float *to = a.x + (uint64_t)t * a.x_stride + k;
     store(to, x.lo);
     store(to + 4, x.hi);

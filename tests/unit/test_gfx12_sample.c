@@ -8,17 +8,18 @@
 #include "tests/gfx12/card.h"
 
 /* Logits of many sorts; the buffer holds what lies behind them up to a multiple of 4, larger than all of them. */
-typedef enum sort { RANDOM, FEW_VALUES, SOME_NAN, NOTHING, EQUAL, ASCENDING, IN_ONE_WAVE, SORTS } sort;
+typedef enum sort { RANDOM, FEW_VALUES, SOME_NAN, NOTHING, EQUAL, ASCENDING, ONE_A_GROUP, IN_ONE_WAVE, SORTS } sort;
 
 static float logit(sort s, uint32_t i, test_rng *rng)
 {
     switch (s) {
     case RANDOM: return 10 * test_rng_float(rng);
-    case FEW_VALUES: return (float)test_rng_below(rng, 3) * (test_rng_below(rng, 2) ? 0.0f : -0.0f) + (float)(i % 7 == 0);
+    case FEW_VALUES: return i % 7 == 0 ? 1 : test_rng_below(rng, 2) ? 0.0f : -0.0f;
     case SOME_NAN: return i % 3 == 0 ? NAN : i % 3 == 1 ? -INFINITY : 10 * test_rng_float(rng);
     case NOTHING: return i % 2 ? NAN : -INFINITY;
     case EQUAL: return -2;
     case ASCENDING: return (float)i;
+    case ONE_A_GROUP: return (i % 64 == 5 ? 10 : 0) + test_rng_float(rng); /* those of 4,097 are just 64 */
     default: return (i / 4 % 1024 < 32 ? 10 : 0) + test_rng_float(rng); /* the largest are all one wave's to collect */
     }
 }
