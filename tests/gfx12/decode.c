@@ -344,7 +344,11 @@ static bool place(parser *p, gfx_insn *i, gfx_operand *list, int count)
             return refuse(p, "the sign or magnitude of an operand that is no float");
         if (!fit_constant(p, i, &list[at]))
             return false;
-        i->src[i->src_count++] = list[at];
+        gfx_operand *o = &i->src[i->src_count];
+        *o = list[at];
+        bool half = i->op->lanes && !(flags & GFX_PACKED) && i->op->param >> i->src_count & 1;
+        o->plain = o->kind == GFX_VGPR && !o->neg && !o->abs && !half && !(i->src_count == 0 && i->dpp.on);
+        i->src_count++;
     }
     bool clamps = i->op->class == GFX_MATRIX || (flags & GFX_CLAMPS), real = (flags & GFX_FLOATS) &&
         !(flags & (GFX_PLAIN_RESULT | GFX_PACKED));

@@ -53,7 +53,8 @@ typedef struct gfx_operand {
     uint8_t count;   /* registers, as written: v[4:7] has 4 */
     uint16_t index;  /* of the first */
     bool neg, abs;
-    uint32_t bits;   /* INT: the value. FLOAT: as f32 */
+    bool plain;      /* a source that is a vector register as it is: no sign, no half, no DPP */
+    uint32_t bits;   /* INT: the value. FLOAT: as the source's type has it */
 } gfx_operand;
 
 /* DPP: where a lane's first source comes from. */
@@ -104,6 +105,7 @@ enum { /* gfx_op.flags */
     GFX_WIDE_ACCESS = 8192, /* param is a number of bytes, whole registers */
     GFX_STRIDE_64 = 16384,  /* offsets count 64 elements */
     GFX_MAY_RETURN = 32768, /* a fourth operand is the destination, in front */
+    GFX_MOVES = 65536,  /* what is not written stays so where it moves to: compilers move such registers about */
 };
 enum { GFX_HALF_A = 1, GFX_HALF_B = 2, GFX_HALF_C = 4, GFX_HALF_D = 8 }; /* gfx_op.param of vector operations */
 typedef struct gfx_op {
@@ -250,15 +252,20 @@ void gfx_set_s64(gfx_wave *w, const gfx_operand *o, uint64_t value);
 
 /* Register `part` of vector source k in all lanes, its modifiers applied, in `room` or where it lies. Lanes that are not
  * active hold whatever is there. */
-const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES]);
+const uint32_t *gfx_lanes_checked(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES]);
+static inline const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES])
+{
+    unsigned reg = i->src[k].index + (unsigned)part;
+    if (i->src[k].plain && !w->v_pending[reg] && !(w->s[GFX_EXEC] & ~w->v_written[reg]))
+        return w->v[reg];
+    return gfx_lanes_checked(w, i, k, part, room);
+}
 /* Both registers of a 64-bit source. */
 void gfx_wide_source(gfx_wave *w, const gfx_insn *i, int k, uint64_t out[GFX_LANES]);
 /* Checks that v[first .. first + count) may be read in the lanes of `lanes`. */
 bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes);
 /* Writes active lanes of a register. */
 void gfx_set_lanes(gfx_wave *w, unsigned index, const uint32_t *r, uint32_t lanes);
-
-extern float gfx_e4m3[256]; /* values of the codes */
 
 static inline uint32_t gfx_reversed(uint32_t x)
 {

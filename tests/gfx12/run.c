@@ -78,6 +78,16 @@ static void compute(gfx_wave *w, const gfx_insn *i, uint32_t r[3 * GFX_LANES])
         merge_half(w, i, r);
 }
 
+static uint32_t lanes_moved(const gfx_wave *w, const gfx_insn *i)
+{
+    const gfx_operand *o = &i->src[0];
+    if (!(i->op->flags & GFX_MOVES) || i->dpp.on || o->kind == GFX_INT || o->kind == GFX_FLOAT)
+        return UINT32_MAX;
+    if (o->kind == GFX_VGPR)
+        return w->v_written[o->index];
+    return o->kind != GFX_SGPR || o->index == GFX_NULL || w->s_written[o->index] ? UINT32_MAX : 0;
+}
+
 static uint32_t as_mask(const uint32_t *bits, uint32_t exec)
 {
     uint32_t mask = 0;
@@ -86,7 +96,8 @@ static uint32_t as_mask(const uint32_t *bits, uint32_t exec)
     return mask & exec;
 }
 
-static void write_back(gfx_wave *w, const gfx_insn *i, const uint32_t *r)
+/* `written`: of a move, in which lanes there was something. */
+static void write_back(gfx_wave *w, const gfx_insn *i, const uint32_t *r, uint32_t written)
 {
     if (i->dst.kind != GFX_VGPR) {
         gfx_fault(w, "a vector result for a scalar register");
@@ -94,6 +105,8 @@ static void write_back(gfx_wave *w, const gfx_insn *i, const uint32_t *r)
     }
     uint32_t lanes = lanes_written(w, i);
     gfx_set_lanes(w, i->dst.index, r, lanes);
+    if (i->op->flags & GFX_MOVES)
+        w->v_written[i->dst.index] &= ~lanes | written;
     if (i->dst.count == 2)
         gfx_set_lanes(w, i->dst.index + 1u, r + GFX_LANES, lanes);
     if (i->op->flags & GFX_CARRY_OUT)
@@ -117,9 +130,10 @@ static void vector(gfx_wave *w, const gfx_insn *i)
         compute(w, i->dual, second);
     if (w->fault[0])
         return;
-    write_back(w, i, r);
+    uint32_t written = lanes_moved(w, i), of_dual = i->dual ? lanes_moved(w, i->dual) : 0;
+    write_back(w, i, r, written);
     if (i->dual)
-        write_back(w, i->dual, second);
+        write_back(w, i->dual, second, of_dual);
 }
 
 void gfx_step(gfx_wave *w, const gfx_insn *i)
