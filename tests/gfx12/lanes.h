@@ -129,15 +129,22 @@ static inline uint32_t gfx_half_fma(float a, float b, float c)
     double p = (double)a * (double)b, z = (double)c, sum = p + z;
     double part = sum - p, lost = (p - (sum - part)) + (z - part); /* exact: sum + lost is p + z */
     union { double d; uint64_t u; } s = { sum };
-    if (isfinite(sum) && lost != 0 && !(s.u & 1))
-        s.u += (lost > 0) == (sum > 0) ? 1 : UINT64_MAX;
+    bool inexact = lost > 0 || lost < 0; /* of infinities and NaN neither */
+    s.u += inexact && !(s.u & 1) ? ((lost > 0) == (sum > 0) ? 1 : UINT64_MAX) : 0;
     union { float f; uint32_t u; } narrow = { (float)s.d }; /* toward odd here too: the sticky bit must live on */
-    if (isfinite(narrow.f) && isfinite(s.d) && (double)narrow.f != s.d) {
-        if (fabs((double)narrow.f) > fabs(s.d))
-            narrow.u--;
-        narrow.u |= 1;
-    }
+    double back = (double)narrow.f;
+    inexact = back < s.d || back > s.d;
+    narrow.u -= fabs(back) > fabs(s.d);
+    narrow.u |= inexact;
     return gfx_half_bits(narrow.f);
+}
+
+/* x 2^n, rounded once. */
+static inline float gfx_scaled(float x, int32_t n)
+{
+    n = n > 400 ? 400 : n < -400 ? -400 : n;
+    union { uint64_t u; double d; } power = { (uint64_t)(n + 1023) << 52 };
+    return (float)((double)x * power.d);
 }
 
 /* minimumNumber and maximumNumber of IEEE 754-2019: a number rather than a NaN, -0 below 0. */

@@ -31,7 +31,7 @@ UNARY(ceil_h, H(ceilf(HA)))
 UNARY(trunc_h, H(truncf(HA)))
 UNARY(rndne_h, H(rintf(HA)))
 UNARY(fract_h, H(fminf(HA - floorf(HA), 0x1.ffcp-1f)))
-BINARY(ldexp_h, H((float)ldexp((double)HA, (int16_t)b < -100 ? -100 : (int16_t)b > 100 ? 100 : (int16_t)b)))
+BINARY(ldexp_h, H(gfx_scaled(HA, (int16_t)b)))
 static void fmac_h(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 {
     SOURCE(0, pa);

@@ -44,41 +44,56 @@ static void put(gfx_wave *w, const gfx_insn *i, uint32_t d[N][N])
         memcpy(r + N, d[8 + k], sizeof d[8 + k]);
         gfx_set_lanes(w, i->dst.index + (unsigned)k, r, UINT32_MAX);
     }
-    w->stats.matrix++;
 }
 
+/* Vectors of the compiler's, of 16 columns: four of double, or two of float. */
+typedef double four __attribute__((vector_size(32), may_alias));
+typedef float eight __attribute__((vector_size(32), may_alias));
+
 /* Element e of lane l is k = 8 (l >> 4) + e of row or column l & 15: out[k][row or column]. */
-static void read_bytes(const gfx_wave *w, const gfx_operand *o, bool is_signed, int32_t out[N][N])
+static void read_bytes(const gfx_wave *w, const gfx_operand *o, bool is_signed, float out[N][N])
 {
     for (int e = 0; e < 8; e++)
         for (int h = 0; h < 2; h++) {
             const uint32_t *from = w->v[o->index + e / 4] + h * N;
             int up = 24 - 8 * (e % 4);
-            for (int n = 0; n < N; n++)
-                out[8 * h + e][n] = is_signed ? (int32_t)(from[n] << up) >> 24 : (int32_t)(from[n] << up >> 24);
+            if (is_signed)
+                for (int n = 0; n < N; n++)
+                    out[8 * h + e][n] = (float)((int32_t)(from[n] << up) >> 24);
+            else
+                for (int n = 0; n < N; n++)
+                    out[8 * h + e][n] = (float)(int32_t)(from[n] << up >> 24);
         }
 }
 
+/* Sums of 16 products of bytes are below 2^24: exact in float. */
 static void wmma_iu8(gfx_wave *w, const gfx_insn *i)
 {
     if (!check(w, i, 2))
         return;
-    int32_t a[N][N], b[N][N];
+    _Alignas(32) float a[N][N], b[N][N], sum[N];
     uint32_t d[N][N];
     read_bytes(w, &i->src[0], i->neg_lo & 1, a);
     read_bytes(w, &i->src[1], i->neg_lo & 2, b);
     for (int r = 0; r < N; r++) {
         uint32_t c[N];
-        int32_t sum[N] = { 0 };
-        read_row(w, i, r, c);
-        for (int k = 0; k < N; k++)
-            for (int n = 0; n < N; n++)
-                sum[n] += a[k][r] * b[k][n];
-        for (int n = 0; n < N; n++) {
-            int64_t whole = (int64_t)(int32_t)c[n] + sum[n];
-            int64_t bounded = whole > INT32_MAX ? INT32_MAX : whole < INT32_MIN ? INT32_MIN : whole;
-            d[r][n] = (uint32_t)(i->clamp ? bounded : whole);
+        eight low = { 0 }, high = { 0 };
+        for (int k = 0; k < N; k++) {
+            const eight *y = (const eight *)b[k];
+            low += a[k][r] * y[0];
+            high += a[k][r] * y[1];
         }
+        memcpy(sum, &low, sizeof low);
+        memcpy(sum + 8, &high, sizeof high);
+        read_row(w, i, r, c);
+        if (!i->clamp)
+            for (int n = 0; n < N; n++)
+                d[r][n] = c[n] + (uint32_t)(int32_t)sum[n];
+        else
+            for (int n = 0; n < N; n++) {
+                int64_t whole = (int64_t)(int32_t)c[n] + (int32_t)sum[n];
+                d[r][n] = (uint32_t)(whole > INT32_MAX ? INT32_MAX : whole < INT32_MIN ? INT32_MIN : whole);
+            }
     }
     put(w, i, d);
 }
@@ -110,7 +125,7 @@ static void read_floats(const gfx_wave *w, const gfx_operand *o, float_kind kind
         }
 }
 
-static void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a, float_kind of_b)
+static inline void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a, float_kind of_b)
 {
     if (!check(w, i, of_a == FLOAT_FP8 || of_a == FLOAT_BF8 ? 2 : 4))
         return;
@@ -118,19 +133,25 @@ static void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a, float_ki
         gfx_fault(w, "WMMA of floats with modifiers");
         return;
     }
-    double a[N][N], b[N][N];
+    _Alignas(32) double a[N][N], b[N][N], sum[N];
     uint32_t d[N][N];
     read_floats(w, &i->src[0], of_a, a);
     read_floats(w, &i->src[1], of_b, b);
     for (int r = 0; r < N; r++) {
         uint32_t c[N];
-        double sum[N];
         read_row(w, i, r, c);
         for (int n = 0; n < N; n++)
             sum[n] = (double)gfx_float(c[n]);
-        for (int k = 0; k < N; k++)
-            for (int n = 0; n < N; n++)
-                sum[n] += a[k][r] * b[k][n];
+        four s0 = *(four *)sum, s1 = *(four *)(sum + 4), s2 = *(four *)(sum + 8), s3 = *(four *)(sum + 12);
+        for (int k = 0; k < N; k++) {
+            const four *y = (const four *)b[k];
+            s0 += a[k][r] * y[0];
+            s1 += a[k][r] * y[1];
+            s2 += a[k][r] * y[2];
+            s3 += a[k][r] * y[3];
+        }
+        four all[4] = { s0, s1, s2, s3 };
+        memcpy(sum, all, sizeof all);
         for (int n = 0; n < N; n++)
             d[r][n] = gfx_bits((float)sum[n]);
     }

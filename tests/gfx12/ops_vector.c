@@ -120,13 +120,8 @@ static uint32_t permuted(uint32_t a, uint32_t b, uint32_t select)
     uint64_t all = (uint64_t)a << 32 | b;
     uint32_t r = 0;
     for (int k = 0; k < 4; k++) {
-        uint32_t s = select >> 8 * k & 255, byte;
-        if (s < 8)
-            byte = (uint32_t)(all >> 8 * s) & 255;
-        else if (s < 12)
-            byte = all >> (16 * (s - 8) + 15) & 1 ? 255 : 0;
-        else
-            byte = s == 12 ? 0 : 255;
+        uint32_t s = select >> 8 * k & 255, up = s < 8 ? 8 * s : s < 12 ? 16 * (s - 8) + 15 : 0;
+        uint32_t x = (uint32_t)(all >> up), sign = 0 - (x & 1), byte = (s < 8 ? x : s < 12 ? sign : s == 12 ? 0 : 255) & 255;
         r |= byte << 8 * k;
     }
     return r;
@@ -240,7 +235,7 @@ BINARY(subrev_f, R(FB - FA))
 BINARY(mul_f, R(FA * FB))
 BINARY(min_f, R(gfx_minimum_number(FA, FB)))
 BINARY(max_f, R(gfx_maximum_number(FA, FB)))
-BINARY(ldexp_f, R((float)ldexp((double)FA, (int32_t)b < -400 ? -400 : (int32_t)b > 400 ? 400 : (int32_t)b)))
+BINARY(ldexp_f, R(gfx_scaled(FA, (int32_t)b)))
 TERNARY(fma_f, R(fmaf(FA, FB, FC)))
 TERNARY(fmamk, R(fmaf(FA, FC, FB))) /* the constant is written second */
 TERNARY(min3_f, R(gfx_minimum_number(gfx_minimum_number(FA, FB), FC)))
