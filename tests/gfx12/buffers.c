@@ -1,6 +1,16 @@
 /* The buffers that a kernel may touch. */
 #include "tests/gfx12/machine.h"
 
+static void note(const gfx_group *g, const gfx_buffer *b, uint64_t address, size_t bytes, bool write)
+{
+    size_t k = (size_t)(b - g->launch->buffers);
+    uint64_t from = address - (uint64_t)(uintptr_t)b->base;
+    gfx_touch *t = &g->launch->touch[k];
+    *(write ? &t->written_bytes : &t->read_bytes) += bytes;
+    for (uint64_t n = from / GFX_LINE; n <= (from + bytes - 1) / GFX_LINE; n++)
+        g->lines[k][n] |= write ? 2 : 1;
+}
+
 void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int lane)
 {
     const gfx_launch *l = w->group->launch;
@@ -23,6 +33,8 @@ void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int la
                           (unsigned long long)(address - base), b->name);
                 return NULL;
             }
+            if (w->group->lines)
+                note(w->group, b, address, bytes, write);
             return (void *)(uintptr_t)address;
         }
         if (address >= base && (!near || base > (uint64_t)(uintptr_t)near->base))
@@ -66,6 +78,9 @@ bool gfx_access_lanes(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes,
         if ((write && !b->writable) || bits % (bytes < 4 ? bytes : 4) != 0)
             break;
         g->recent = b;
+        if (g->lines)
+            for (uint32_t left = exec; left; left &= left - 1)
+                note(g, b, at[__builtin_ctz(left)], bytes, write);
         return true;
     }
     for (uint32_t left = exec; left; left &= left - 1) /* in several buffers, or a fault that the first such lane has */

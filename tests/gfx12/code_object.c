@@ -152,6 +152,9 @@ bool gfx_code_load(const void *elf, size_t size, gfx_code *out, gfx_error *err)
             return false;
         }
     }
+    for (unsigned i = 0; i < m.header->e_shnum; i++)
+        if (m.sections[i].sh_type == SHT_NOTE && inside(&m, m.sections[i].sh_offset, m.sections[i].sh_size))
+            gfx_read_notes(m.bytes + m.sections[i].sh_offset, m.sections[i].sh_size, out);
     if (out->count == 0) {
         gfx_code_free(out);
         return fail(err, "has no kernels", NULL);

@@ -283,6 +283,7 @@ static bool modifier(parser *p, gfx_insn *i)
     if (take(p, "fi:1"))
         return (i->dpp.inactive = true);
     if (take(p, "th:") || take(p, "scope:")) { /* of caches: no effect on what a single program reads */
+        i->cached |= strncmp(p->at, "TH_ATOMIC_RETURN", 16) != 0; /* which only says that there is a result */
         while (*p->at && *p->at != ' ')
             p->at++;
         return true;
@@ -344,7 +345,11 @@ static bool place(parser *p, gfx_insn *i, gfx_operand *list, int count)
             return refuse(p, "the sign or magnitude of an operand that is no float");
         if (!fit_constant(p, i, &list[at]))
             return false;
-        i->src[i->src_count++] = list[at];
+        gfx_operand *o = &i->src[i->src_count];
+        *o = list[at];
+        bool half = i->op->lanes && !(flags & GFX_PACKED) && i->op->param >> i->src_count & 1;
+        o->plain = o->kind == GFX_VGPR && !o->neg && !o->abs && !half && !(i->src_count == 0 && i->dpp.on);
+        i->src_count++;
     }
     bool clamps = i->op->class == GFX_MATRIX || (flags & GFX_CLAMPS), real = (flags & GFX_FLOATS) &&
         !(flags & (GFX_PLAIN_RESULT | GFX_PACKED));
@@ -477,6 +482,8 @@ bool gfx_decode(const uint8_t *bytes, size_t size, uint32_t address, gfx_insn **
         insns[n].address = address + (uint32_t)at;
         insns[n].text = strdup(line);
         fine = insns[n].text && parse_line(line, &insns[n], err);
+        if (fine)
+            gfx_classify(&insns[n]);
         if (fine && strcmp(insns[n].op->name, "ds_swizzle_b32") == 0)
             insns[n].offset = copy[at] | copy[at + 1] << 8;
         at += used;

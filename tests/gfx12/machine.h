@@ -37,6 +37,32 @@ typedef struct gfx_buffer {
     bool writable;
 } gfx_buffer;
 
+/* How a buffer was used: bytes as lanes asked for them, and the lines of 128 bytes that they lie in, each counted once: what
+ * must come from memory, where the rest may come from a cache. */
+typedef struct gfx_touch { uint64_t read_bytes, written_bytes, read_lines, written_lines; } gfx_touch;
+#define GFX_LINE 128u
+
+/* ---- what is counted ---- */
+
+typedef enum gfx_event {
+    GFX_VALU, GFX_VALU_DUAL /* a VOPD pair, once */, GFX_VALU_TRANSCENDENTAL, GFX_VALU_PRODUCT,
+    GFX_WMMA_IU8, GFX_WMMA_FP8, GFX_WMMA_F16, GFX_WMMA_BF16, GFX_SALU, GFX_SMEM, GFX_BRANCH, GFX_WAITS, GFX_BARRIERS,
+    GFX_HINTS, GFX_PREFETCH,
+    GFX_LOAD_8, GFX_LOAD_16, GFX_LOAD_32, GFX_LOAD_64, GFX_LOAD_96, GFX_LOAD_128, /* a lane */
+    GFX_STORE_8, GFX_STORE_16, GFX_STORE_32, GFX_STORE_64, GFX_STORE_96, GFX_STORE_128, GFX_ATOMIC,
+    GFX_LDS_LOAD_8, GFX_LDS_LOAD_16, GFX_LDS_LOAD_32, GFX_LDS_LOAD_64, GFX_LDS_LOAD_96, GFX_LDS_LOAD_128,
+    GFX_LDS_STORE_8, GFX_LDS_STORE_16, GFX_LDS_STORE_32, GFX_LDS_STORE_64, GFX_LDS_STORE_96, GFX_LDS_STORE_128,
+    GFX_LDS_ATOMICS, GFX_LDS_LANES, GFX_SCRATCH_LOAD, GFX_SCRATCH_STORE, GFX_EVENTS
+} gfx_event;
+typedef struct gfx_stats gfx_stats;
+const char *gfx_event_name(gfx_event e);
+/* On the port of a SIMD that vector and matrix instructions share; count.c says where the figures come from. */
+unsigned gfx_event_cycles(gfx_event e);
+uint64_t gfx_issue_cycles(const gfx_stats *s);
+/* Of insns or bytes: first to last, both counted. */
+uint64_t gfx_total(const uint64_t *counts, gfx_event first, gfx_event last);
+void gfx_stats_add(gfx_stats *to, const gfx_stats *wave);
+
 /* ---- instructions ---- */
 
 typedef struct gfx_wave gfx_wave;
@@ -53,7 +79,8 @@ typedef struct gfx_operand {
     uint8_t count;   /* registers, as written: v[4:7] has 4 */
     uint16_t index;  /* of the first */
     bool neg, abs;
-    uint32_t bits;   /* INT: the value. FLOAT: as f32 */
+    bool plain;      /* a source that is a vector register as it is: no sign, no half, no DPP */
+    uint32_t bits;   /* INT: the value. FLOAT: as the source's type has it */
 } gfx_operand;
 
 /* DPP: where a lane's first source comes from. */
@@ -75,6 +102,9 @@ struct gfx_insn {
     int32_t offset;          /* of memory instructions */
     uint8_t offset0, offset1; /* of LDS instructions with two */
     uint32_t simm;           /* of branches (the target's index), waits, nops */
+    uint8_t event;           /* gfx_event */
+    uint8_t bytes;           /* that a lane moves; of scalar loads the wave */
+    bool cached;             /* th: or scope: */
     gfx_dpp dpp;
     const gfx_insn *dual;    /* the second half of a VOPD: both read before either writes */
     uint32_t address;        /* in the code object */
@@ -104,6 +134,7 @@ enum { /* gfx_op.flags */
     GFX_WIDE_ACCESS = 8192, /* param is a number of bytes, whole registers */
     GFX_STRIDE_64 = 16384,  /* offsets count 64 elements */
     GFX_MAY_RETURN = 32768, /* a fourth operand is the destination, in front */
+    GFX_MOVES = 65536,  /* what is not written stays so where it moves to: compilers move such registers about */
 };
 enum { GFX_HALF_A = 1, GFX_HALF_B = 2, GFX_HALF_C = 4, GFX_HALF_D = 8 }; /* gfx_op.param of vector operations */
 typedef struct gfx_op {
@@ -126,9 +157,13 @@ typedef struct gfx_kernel {
     char name[64];
     gfx_insn *insns;
     uint32_t count;
-    uint32_t lds_bytes, scratch_bytes, kernarg_bytes, vgprs;
+    uint32_t lds_bytes, scratch_bytes, kernarg_bytes, vgprs; /* vgprs: without metadata rounded up */
+    uint32_t sgprs, vgpr_spills, sgpr_spills;                 /* from the metadata */
+    bool has_metadata;
     uint16_t properties; /* kernel_code_properties of the descriptor: which user SGPRs there are */
 } gfx_kernel;
+/* Waves that a SIMD can hold at once, 16 at most, of workgroups of so many work-items. */
+unsigned gfx_occupancy(const gfx_kernel *k, unsigned work_items);
 
 typedef struct gfx_code { gfx_kernel *kernels; uint32_t count; } gfx_code;
 
@@ -143,6 +178,9 @@ const gfx_kernel *gfx_kernel_find(const gfx_code *c, const char *name);
 /* One instruction per 4-byte-aligned place: decodes `size` bytes into *out (malloc'd), *count of them. */
 bool gfx_decode(const uint8_t *bytes, size_t size, uint32_t address, gfx_insn **out, uint32_t *count, gfx_error *err);
 void gfx_insns_free(gfx_insn *insns, uint32_t count);
+void gfx_classify(gfx_insn *i); /* event and bytes from the operation */
+/* What the notes of a code object say of the kernels in *code. */
+void gfx_read_notes(const uint8_t *notes, size_t size, gfx_code *code);
 
 /* ---- running ---- */
 
@@ -152,9 +190,13 @@ typedef enum gfx_counter { GFX_LOADCNT, GFX_DSCNT, GFX_KMCNT, GFX_STORECNT, GFX_
 
 typedef struct gfx_pending { uint8_t scalar; uint16_t first, count; } gfx_pending;
 
-typedef struct gfx_stats {
-    uint64_t insns, vector, matrix, global_bytes, lds_bytes;
-} gfx_stats;
+/* Of one wave, or summed over waves. Every instruction counts as one event; bytes are those of all active lanes. */
+struct gfx_stats {
+    uint64_t insns[GFX_EVENTS], bytes[GFX_EVENTS];
+    uint64_t cached;          /* memory instructions that say more than "keep it": th:, scope: */
+    uint64_t waves;
+    uint64_t wave_cycles_max; /* gfx_issue_cycles of the longest wave */
+};
 
 typedef struct gfx_group gfx_group;
 
@@ -187,6 +229,9 @@ typedef struct gfx_launch {
     size_t buffer_count;
     uint64_t seed;                 /* of the order in which waves run between barriers; 0: in turn */
     uint64_t insns_max;            /* of one workgroup; 0: 2^32 */
+    const uint32_t (*groups)[3];   /* the workgroups to run, of the grid; NULL: all */
+    size_t group_count;
+    gfx_touch *touch;              /* an entry a buffer, set by gfx_run; NULL: not counted, which is faster */
 } gfx_launch;
 
 /* Who touched a dword of LDS, and at which time (ops_lds.c). Bytes as bits. */
@@ -207,6 +252,7 @@ struct gfx_group {
     gfx_lds_word *lds_words;
     uint32_t lds_bytes;
     const gfx_buffer *recent; /* touched last */
+    uint8_t **lines;          /* of each buffer: bit 0 of a line's byte: read, bit 1: written; NULL: not counted */
     const gfx_insn *now;
 };
 
@@ -250,15 +296,20 @@ void gfx_set_s64(gfx_wave *w, const gfx_operand *o, uint64_t value);
 
 /* Register `part` of vector source k in all lanes, its modifiers applied, in `room` or where it lies. Lanes that are not
  * active hold whatever is there. */
-const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES]);
+const uint32_t *gfx_lanes_checked(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES]);
+static inline const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES])
+{
+    unsigned reg = i->src[k].index + (unsigned)part;
+    if (i->src[k].plain && !w->v_pending[reg] && !(w->s[GFX_EXEC] & ~w->v_written[reg]))
+        return w->v[reg];
+    return gfx_lanes_checked(w, i, k, part, room);
+}
 /* Both registers of a 64-bit source. */
 void gfx_wide_source(gfx_wave *w, const gfx_insn *i, int k, uint64_t out[GFX_LANES]);
 /* Checks that v[first .. first + count) may be read in the lanes of `lanes`. */
 bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes);
 /* Writes active lanes of a register. */
 void gfx_set_lanes(gfx_wave *w, unsigned index, const uint32_t *r, uint32_t lanes);
-
-extern float gfx_e4m3[256]; /* values of the codes */
 
 static inline uint32_t gfx_reversed(uint32_t x)
 {

@@ -53,7 +53,6 @@ static void global_atomic(gfx_wave *w, const gfx_insn *i)
         uint64_t new = gfx_atomic(kind, old[l], values[0], values[1]);
         memcpy((void *)(uintptr_t)at[l], &new, bytes);
     }
-    w->stats.global_bytes += bytes * (uint64_t)__builtin_popcount(exec);
     if (!returns) {
         gfx_expect(w, GFX_STORECNT, false, 0, 0);
         return;

@@ -52,25 +52,23 @@ static uint32_t exponent_of(float x)
 UNARY(frexp_mant, R(mantissa(FA)))
 UNARY(frexp_exp, exponent_of(FA))
 
-static float e4m3(uint32_t code) { return ash_e4m3_to_f32((uint8_t)code); }
-static float e5m2(uint32_t code) { return gfx_half(code << 8 & 0xff00); } /* the upper byte of an f16 */
 static void fp8_to_f32(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 {
     SOURCE(0, pa);
-    LANES { r[l] = R(e4m3(pa[l] >> 8 * i->byte_sel)); }
+    LANES { r[l] = R(gfx_e4m3(pa[l] >> 8 * i->byte_sel)); }
 }
 static void bf8_to_f32(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 {
     SOURCE(0, pa);
-    LANES { r[l] = R(e5m2(pa[l] >> 8 * i->byte_sel)); }
+    LANES { r[l] = R(gfx_e5m2(pa[l] >> 8 * i->byte_sel)); }
 }
 static void pk_fp8_to_f32(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 {
     SOURCE(0, pa);
     int half = i->op_sel & 1 ? 16 : 0;
     LANES {
-        r[l] = R(e4m3(pa[l] >> half));
-        r[GFX_LANES + l] = R(e4m3(pa[l] >> half >> 8));
+        r[l] = R(gfx_e4m3(pa[l] >> half));
+        r[GFX_LANES + l] = R(gfx_e4m3(pa[l] >> half >> 8));
     }
 }
 static void pk_bf8_to_f32(gfx_wave *w, const gfx_insn *i, uint32_t *r)
@@ -78,8 +76,8 @@ static void pk_bf8_to_f32(gfx_wave *w, const gfx_insn *i, uint32_t *r)
     SOURCE(0, pa);
     int half = i->op_sel & 1 ? 16 : 0;
     LANES {
-        r[l] = R(e5m2(pa[l] >> half));
-        r[GFX_LANES + l] = R(e5m2(pa[l] >> half >> 8));
+        r[l] = R(gfx_e5m2(pa[l] >> half));
+        r[GFX_LANES + l] = R(gfx_e5m2(pa[l] >> half >> 8));
     }
 }
 /* Out of range gives NaN, where the format's own conversion saturates. */

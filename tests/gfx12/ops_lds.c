@@ -109,7 +109,6 @@ static void load_narrow(gfx_wave *w, const gfx_insn *i)
         uint32_t x = param & SIGNED ? (uint32_t)(int32_t)(bytes == 1 ? (int8_t)half : (int16_t)half) : half;
         *v = !(param & D16) ? x : param & HIGH ? (*v & 0xffff) | x << 16 : (*v & 0xffff0000) | (x & 0xffff);
     }
-    w->stats.lds_bytes += bytes * (uint64_t)__builtin_popcount(w->s[GFX_EXEC]);
 }
 
 /* `count` pieces of `bytes` each, at their own offsets. */
@@ -131,7 +130,6 @@ static void load_wide(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned c
                 memcpy(&w->v[i->dst.index + n * (bytes / 4) + k][l], from + 4 * k, 4);
         }
     }
-    w->stats.lds_bytes += bytes * count * (uint64_t)__builtin_popcount(w->s[GFX_EXEC]);
 }
 
 static void store(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned count, const uint32_t *offsets)
@@ -155,7 +153,6 @@ static void store(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned count
                 memcpy(to + 4 * k, &w->v[data->index + k][l], 4);
         }
     }
-    w->stats.lds_bytes += bytes * count * (uint64_t)__builtin_popcount(w->s[GFX_EXEC]);
     gfx_expect(w, GFX_DSCNT, false, 0, 0);
 }
 
@@ -212,7 +209,6 @@ static void ds_atomic(gfx_wave *w, const gfx_insn *i)
         uint64_t new = gfx_atomic(i->op->param, old[l], data[0], data[1]);
         memcpy(at, &new, bytes);
     }
-    w->stats.lds_bytes += bytes * (uint64_t)__builtin_popcount(w->s[GFX_EXEC]);
     if (!returns) {
         gfx_expect(w, GFX_DSCNT, false, 0, 0);
         return;

@@ -113,7 +113,6 @@ static void global_load(gfx_wave *w, const gfx_insn *i)
     if (!gfx_addresses(w, i, 0, 1, bytes, false, at) || !start_load(w, i, registers_of(bytes), GFX_LOADCNT))
         return;
     fill(w, i, bytes, at);
-    w->stats.global_bytes += bytes * (uint64_t)__builtin_popcount(w->s[GFX_EXEC]);
 }
 
 static void spread(gfx_wave *w, const gfx_insn *i, const gfx_operand *data, unsigned bytes, const uint64_t at[GFX_LANES])
@@ -137,7 +136,6 @@ static void global_store(gfx_wave *w, const gfx_insn *i)
     if (!gfx_check_v(w, data->index, registers_of(bytes), w->s[GFX_EXEC]) || !gfx_addresses(w, i, 0, 2, bytes, true, at))
         return;
     spread(w, i, data, bytes, at);
-    w->stats.global_bytes += bytes * (uint64_t)__builtin_popcount(w->s[GFX_EXEC]);
     gfx_expect(w, GFX_STORECNT, false, 0, 0);
 }
 

@@ -131,7 +131,7 @@ static void dot4_fp8(gfx_wave *w, const gfx_insn *i, uint32_t *r)
         sum[l] = i->neg_lo & 4 ? -c : c;
     }
     for (int k = 0; k < 32; k += 8)
-        LANES { sum[l] += (double)(gfx_e4m3[pa[l] >> k & 255] * gfx_e4m3[pb[l] >> k & 255]); } /* exact in 24 bits */
+        LANES { sum[l] += (double)(gfx_e4m3(pa[l] >> k & 255) * gfx_e4m3(pb[l] >> k & 255)); } /* exact in 24 bits */
     LANES { r[l] = R((float)sum[l]); }
 }
 

@@ -40,8 +40,29 @@ static bool scc(gfx_wave *w)
     static void name(gfx_wave *w, const gfx_insn *i) { set_scc(w, (type)A sign (type)B); }
 #define COMPARE64(name, sign) static void name(gfx_wave *w, const gfx_insn *i) { set_scc(w, A64 sign B64); }
 
-PLAIN(mov, A)
-PLAIN64(mov64, A64)
+/* What is not written stays so where it moves to: compilers move such registers about. */
+static bool moved_unwritten(gfx_wave *w, const gfx_insn *i, unsigned count)
+{
+    const gfx_operand *from = &i->src[0], *to = &i->dst;
+    if (from->kind != GFX_SGPR || from->index == GFX_NULL || to->index == GFX_NULL)
+        return false;
+    bool whole = true;
+    for (unsigned k = 0; k < count; k++)
+        whole &= w->s_written[from->index + k] || w->s_pending[from->index + k];
+    for (unsigned k = 0; !whole && k < count; k++)
+        w->s_written[to->index + k] = false;
+    return !whole;
+}
+static void mov(gfx_wave *w, const gfx_insn *i)
+{
+    if (!moved_unwritten(w, i, 1))
+        gfx_set_s32(w, &i->dst, A);
+}
+static void mov64(gfx_wave *w, const gfx_insn *i)
+{
+    if (!moved_unwritten(w, i, 2))
+        gfx_set_s64(w, &i->dst, A64);
+}
 PLAIN(movk, (uint32_t)(int32_t)(int16_t)A)
 PLAIN(mul, A * B)
 PLAIN(mul_hi_u, (uint32_t)((uint64_t)A * B >> 32))

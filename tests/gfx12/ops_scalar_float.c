@@ -62,8 +62,8 @@ static uint32_t finished(const gfx_insn *i, float x)
 UNIT(rcp, 1.0f / X)
 UNIT(rsq, (float)(1.0 / sqrt((double)X)))
 UNIT(root, sqrtf(X))
-UNIT(exp2_f, (float)exp2((double)X))
-UNIT(log2_f, (float)log2((double)X))
+UNIT(exp2_f, gfx_exp2(X))
+UNIT(log2_f, gfx_log2(X))
 
 #define COMPARE(name, expr)                                                \
     static void name(gfx_wave *w, const gfx_insn *i)                       \

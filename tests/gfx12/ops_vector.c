@@ -120,13 +120,8 @@ static uint32_t permuted(uint32_t a, uint32_t b, uint32_t select)
     uint64_t all = (uint64_t)a << 32 | b;
     uint32_t r = 0;
     for (int k = 0; k < 4; k++) {
-        uint32_t s = select >> 8 * k & 255, byte;
-        if (s < 8)
-            byte = (uint32_t)(all >> 8 * s) & 255;
-        else if (s < 12)
-            byte = all >> (16 * (s - 8) + 15) & 1 ? 255 : 0;
-        else
-            byte = s == 12 ? 0 : 255;
+        uint32_t s = select >> 8 * k & 255, up = s < 8 ? 8 * s : s < 12 ? 16 * (s - 8) + 15 : 0;
+        uint32_t x = (uint32_t)(all >> up), sign = 0 - (x & 1), byte = (s < 8 ? x : s < 12 ? sign : s == 12 ? 0 : 255) & 255;
         r |= byte << 8 * k;
     }
     return r;
@@ -225,8 +220,8 @@ static void mad_i64(gfx_wave *w, const gfx_insn *i, uint32_t *r) { mad_wide(w, i
 UNARY(rcp, R(1.0f / FA))
 UNARY(rsq, R((float)(1.0 / sqrt((double)FA))))
 UNARY(root, R(sqrtf(FA)))
-UNARY(exp2_f, R((float)exp2((double)FA)))
-UNARY(log2_f, R((float)log2((double)FA)))
+UNARY(exp2_f, R(gfx_exp2(FA)))
+UNARY(log2_f, R(gfx_log2(FA)))
 UNARY(sine, R((float)sin((double)FA * 6.283185307179586))) /* of turns */
 UNARY(cosine, R((float)cos((double)FA * 6.283185307179586)))
 UNARY(floor_f, R(floorf(FA)))
@@ -240,7 +235,7 @@ BINARY(subrev_f, R(FB - FA))
 BINARY(mul_f, R(FA * FB))
 BINARY(min_f, R(gfx_minimum_number(FA, FB)))
 BINARY(max_f, R(gfx_maximum_number(FA, FB)))
-BINARY(ldexp_f, R((float)ldexp((double)FA, (int32_t)b < -400 ? -400 : (int32_t)b > 400 ? 400 : (int32_t)b)))
+BINARY(ldexp_f, R(gfx_scaled(FA, (int32_t)b)))
 TERNARY(fma_f, R(fmaf(FA, FB, FC)))
 TERNARY(fmamk, R(fmaf(FA, FC, FB))) /* the constant is written second */
 TERNARY(min3_f, R(gfx_minimum_number(gfx_minimum_number(FA, FB), FC)))
@@ -337,7 +332,7 @@ TERNARY(div_fixup, fixed_up(FA, FB, FC))
 #define V_CARRY(name, fn) { "v_" name, NULL, fn, GFX_VECTOR, GFX_TWO_DST | GFX_CARRY_OUT, 0 }
 
 const gfx_op gfx_vector_ops[] = {
-    V("mov_b32", mov), V("not_b32", not32), V("bfrev_b32", bfrev), V("ctz_i32_b32", ctz), V("clz_i32_u32", clz),
+    VX("mov_b32", mov, GFX_MOVES, 0), V("not_b32", not32), V("bfrev_b32", bfrev), V("ctz_i32_b32", ctz), V("clz_i32_u32", clz),
     V("lshlrev_b32", lshlrev), V("lshrrev_b32", lshrrev), V("ashrrev_i32", ashrrev), V("and_b32", and32),
     V("or_b32", or32), V("xor_b32", xor32), V("xnor_b32", xnor32), VX("add_nc_u32", add, GFX_CLAMPS, 0),
     VX("sub_nc_u32", sub, GFX_CLAMPS, 0), VX("add_nc_i32", add_i, GFX_CLAMPS, 0), VX("sub_nc_i32", sub_i, GFX_CLAMPS, 0),

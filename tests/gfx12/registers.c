@@ -132,7 +132,7 @@ static const uint32_t *through_dpp(gfx_wave *w, const gfx_insn *i, const uint32_
     return room;
 }
 
-const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES])
+const uint32_t *gfx_lanes_checked(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES])
 {
     const gfx_operand *o = &i->src[k];
     const uint32_t *from = room;
@@ -141,13 +141,16 @@ const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, ui
         gfx_fault(w, "fewer operands than the instruction takes");
     if (o->kind == GFX_VGPR) {
         unsigned reg = o->index + (unsigned)part;
-        if (!dpp)
-            (void)gfx_check_v(w, reg, 1, w->s[GFX_EXEC]);
+        if (!dpp) /* of a move only what is there must have arrived */
+            (void)gfx_check_v(w, reg, 1, i->op->flags & GFX_MOVES ? w->s[GFX_EXEC] & w->v_written[reg] : w->s[GFX_EXEC]);
         from = w->v[reg];
         if (dpp)
             from = through_dpp(w, i, from, reg, room);
         if (!o->neg && !o->abs && !half)
             return from;
+    } else if (i->op->flags & GFX_MOVES && o->kind == GFX_SGPR && !w->s_written[o->index] && !w->s_pending[o->index]) {
+        for (int l = 0; l < GFX_LANES; l++)
+            room[l] = w->s[o->index];
     } else {
         uint64_t both = part == 0 ? gfx_s32(w, o) : gfx_s64(w, o) >> 32;
         for (int l = 0; l < GFX_LANES; l++)
@@ -176,6 +179,11 @@ void gfx_set_lanes(gfx_wave *w, unsigned index, const uint32_t *r, uint32_t lane
         return;
     }
     uint32_t *v = w->v[index];
+    if (lanes == UINT32_MAX) {
+        memcpy(v, r, sizeof w->v[0]);
+        w->v_written[index] = UINT32_MAX;
+        return;
+    }
     if (w->exec_of_mask != lanes) {
         for (int l = 0; l < GFX_LANES; l++)
             w->mask[l] = lanes >> l & 1 ? UINT32_MAX : 0;

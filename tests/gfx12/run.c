@@ -78,6 +78,16 @@ static void compute(gfx_wave *w, const gfx_insn *i, uint32_t r[3 * GFX_LANES])
         merge_half(w, i, r);
 }
 
+static uint32_t lanes_moved(const gfx_wave *w, const gfx_insn *i)
+{
+    const gfx_operand *o = &i->src[0];
+    if (!(i->op->flags & GFX_MOVES) || i->dpp.on || o->kind == GFX_INT || o->kind == GFX_FLOAT)
+        return UINT32_MAX;
+    if (o->kind == GFX_VGPR)
+        return w->v_written[o->index];
+    return o->kind != GFX_SGPR || o->index == GFX_NULL || w->s_written[o->index] ? UINT32_MAX : 0;
+}
+
 static uint32_t as_mask(const uint32_t *bits, uint32_t exec)
 {
     uint32_t mask = 0;
@@ -86,7 +96,8 @@ static uint32_t as_mask(const uint32_t *bits, uint32_t exec)
     return mask & exec;
 }
 
-static void write_back(gfx_wave *w, const gfx_insn *i, const uint32_t *r)
+/* `written`: of a move, in which lanes there was something. */
+static void write_back(gfx_wave *w, const gfx_insn *i, const uint32_t *r, uint32_t written)
 {
     if (i->dst.kind != GFX_VGPR) {
         gfx_fault(w, "a vector result for a scalar register");
@@ -94,6 +105,8 @@ static void write_back(gfx_wave *w, const gfx_insn *i, const uint32_t *r)
     }
     uint32_t lanes = lanes_written(w, i);
     gfx_set_lanes(w, i->dst.index, r, lanes);
+    if (i->op->flags & GFX_MOVES)
+        w->v_written[i->dst.index] &= ~lanes | written;
     if (i->dst.count == 2)
         gfx_set_lanes(w, i->dst.index + 1u, r + GFX_LANES, lanes);
     if (i->op->flags & GFX_CARRY_OUT)
@@ -103,7 +116,6 @@ static void write_back(gfx_wave *w, const gfx_insn *i, const uint32_t *r)
 static void vector(gfx_wave *w, const gfx_insn *i)
 {
     uint32_t r[3 * GFX_LANES], second[3 * GFX_LANES];
-    w->stats.vector++;
     compute(w, i, r);
     if (i->op->class == GFX_VECTOR_COMPARE) {
         uint32_t mask = as_mask(r, w->s[GFX_EXEC]);
@@ -117,15 +129,21 @@ static void vector(gfx_wave *w, const gfx_insn *i)
         compute(w, i->dual, second);
     if (w->fault[0])
         return;
-    write_back(w, i, r);
+    uint32_t written = lanes_moved(w, i), of_dual = i->dual ? lanes_moved(w, i->dual) : 0;
+    write_back(w, i, r, written);
     if (i->dual)
-        write_back(w, i->dual, second);
+        write_back(w, i->dual, second, of_dual);
 }
 
 void gfx_step(gfx_wave *w, const gfx_insn *i)
 {
     w->group->now = i;
-    w->stats.insns++;
+    w->stats.insns[i->event]++;
+    if (i->bytes) {
+        uint64_t lanes = i->event == GFX_SMEM ? 1 : (uint64_t)__builtin_popcount(w->s[GFX_EXEC]);
+        w->stats.bytes[i->event] += i->bytes * lanes;
+        w->stats.cached += i->cached;
+    }
     if (i->op->lanes)
         vector(w, i);
     else
@@ -281,16 +299,30 @@ static bool run_group(gfx_group *g, const uint32_t at[3], uint64_t *random, gfx_
     return true;
 }
 
-static void add_stats(gfx_stats *to, const gfx_group *g)
+static uint64_t line_count(const gfx_buffer *b) { return (b->size + GFX_LINE - 1) / GFX_LINE; }
+
+static bool make_lines(gfx_group *g, const gfx_launch *l)
 {
-    for (uint32_t n = 0; to && n < g->wave_count; n++) {
-        const gfx_stats *s = &g->waves[n].stats;
-        to->insns += s->insns;
-        to->vector += s->vector;
-        to->matrix += s->matrix;
-        to->global_bytes += s->global_bytes;
-        to->lds_bytes += s->lds_bytes;
+    if (!l->touch)
+        return true;
+    memset(l->touch, 0, l->buffer_count * sizeof *l->touch);
+    g->lines = calloc(l->buffer_count + 1, sizeof *g->lines);
+    bool fine = g->lines != NULL;
+    for (size_t k = 0; fine && k < l->buffer_count; k++)
+        fine = (g->lines[k] = calloc(line_count(&l->buffers[k]) + 1, 1)) != NULL;
+    return fine;
+}
+
+static void free_lines(gfx_group *g, const gfx_launch *l)
+{
+    for (size_t k = 0; g->lines && k < l->buffer_count; k++) {
+        for (uint64_t n = 0; g->lines[k] && n < line_count(&l->buffers[k]); n++) {
+            l->touch[k].read_lines += g->lines[k][n] & 1;
+            l->touch[k].written_lines += g->lines[k][n] >> 1;
+        }
+        free(g->lines[k]);
     }
+    free(g->lines);
 }
 
 bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err)
@@ -306,16 +338,20 @@ bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err)
     }
     gfx_group g = { .launch = l, .wave_count = (uint32_t)((items + GFX_LANES - 1) / GFX_LANES) };
     g.waves = aligned_alloc(64, g.wave_count * sizeof *g.waves);
-    bool fine = make_room(&g, l->kernel) && g.waves;
+    bool fine = make_room(&g, l->kernel) && make_lines(&g, l) && g.waves;
     if (!fine)
         snprintf(err->text, sizeof err->text, "out of memory");
-    for (uint32_t z = 0; fine && z < l->grid[2]; z++)
-        for (uint32_t y = 0; fine && y < l->grid[1]; y++)
-            for (uint32_t x = 0; fine && x < l->grid[0]; x++) {
-                uint32_t at[3] = { x, y, z };
-                fine = run_group(&g, at, &random, err);
-                add_stats(stats, &g);
-            }
+    uint64_t all = (uint64_t)l->grid[0] * l->grid[1] * l->grid[2], count = l->groups ? l->group_count : all;
+    for (uint64_t n = 0; fine && n < count; n++) {
+        uint32_t at[3] = { (uint32_t)(n % l->grid[0]), (uint32_t)(n / l->grid[0] % l->grid[1]),
+                           (uint32_t)(n / l->grid[0] / l->grid[1]) };
+        if (l->groups)
+            memcpy(at, l->groups[n], sizeof at);
+        fine = run_group(&g, at, &random, err);
+        for (uint32_t k = 0; stats && k < g.wave_count; k++)
+            gfx_stats_add(stats, &g.waves[k].stats);
+    }
+    free_lines(&g, l);
     free(g.waves);
     free_room(&g);
     return fine;
