@@ -15,6 +15,9 @@
 #define ASH_GFX_PARTS 3           /* matrices that share an input: q, k and v */
 #define ASH_GFX_GROUP 128         /* columns under one scale in the 8-bit inputs of prefill */
 
+/* Workgroups of a launch. */
+typedef struct ash_gfx_grid { uint32_t x, y, z; } ash_gfx_grid;
+
 /* What is done next: written by the host, or by the sampler for the token after. */
 typedef struct ash_gfx_step {
     uint32_t pos;    /* position of the first token */
@@ -133,6 +136,10 @@ typedef struct ash_gfx_embed {
     float *x;
     uint32_t cols, rows, tokens, x_stride;
 } ash_gfx_embed;
+static inline ash_gfx_grid ash_gfx_embed_grid(const ash_gfx_embed *a)
+{
+    return (ash_gfx_grid){ a->tokens, (a->cols + ASH_GFX_EMBED_COLS - 1) / ASH_GFX_EMBED_COLS, 1 };
+}
 
 /* Sampling from the logits of one row, `count` of them, at most 2^30, one workgroup each:
  *   ARG_MAX  the largest to values[0], its id to ids[0], and it becomes the next step where there is one: pos grows by

@@ -117,6 +117,8 @@ void gfx_stats_add(gfx_stats *to, const gfx_stats *wave)
     }
     to->cached += wave->cached;
     to->waves++;
+    to->awaited += wave->awaited;
+    to->in_flight += wave->in_flight;
     to->wave_cycles_max = cycles > to->wave_cycles_max ? cycles : to->wave_cycles_max;
 }
 

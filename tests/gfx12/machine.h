@@ -196,6 +196,7 @@ struct gfx_stats {
     uint64_t cached;          /* memory instructions that say more than "keep it": th:, scope: */
     uint64_t waves;
     uint64_t wave_cycles_max; /* gfx_issue_cycles of the longest wave */
+    uint64_t awaited, in_flight; /* registers that s_wait_loadcnt waited for; the same, each times those then under way */
 };
 
 typedef struct gfx_group gfx_group;

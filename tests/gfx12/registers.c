@@ -23,12 +23,25 @@ void gfx_expect(gfx_wave *w, gfx_counter counter, bool scalar, uint16_t first, u
     mark(w, &p, (uint8_t)(counter + 1));
 }
 
+static void count_wait(gfx_wave *w, uint32_t left)
+{
+    uint64_t under_way = 0, awaited = 0;
+    for (uint32_t i = 0; i < w->queued[GFX_LOADCNT]; i++) {
+        under_way += w->queue[GFX_LOADCNT][i].count;
+        awaited += i < w->queued[GFX_LOADCNT] - left ? w->queue[GFX_LOADCNT][i].count : 0;
+    }
+    w->stats.awaited += awaited;
+    w->stats.in_flight += awaited * under_way;
+}
+
 /* All but the last `left` are done. Scalar loads come back in any order: only waiting for all of them says anything. */
 void gfx_wait(gfx_wave *w, gfx_counter counter, uint32_t left)
 {
     uint32_t n = w->queued[counter];
     if (n <= left || (counter == GFX_KMCNT && left != 0))
         return;
+    if (counter == GFX_LOADCNT)
+        count_wait(w, left);
     for (uint32_t i = 0; i < n - left; i++)
         mark(w, &w->queue[counter][i], 0);
     memmove(w->queue[counter], w->queue[counter] + (n - left), left * sizeof(gfx_pending));

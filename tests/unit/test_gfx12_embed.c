@@ -41,7 +41,8 @@ static void check(card *c, ash_dtype dtype, uint32_t cols, weight_kind kind, ash
     };
     const ash_gfx_kernel *k = ash_gfx_kernel_find(ASH_GFX_OP_EMBED, dtype, 0);
     assert_non_null(k);
-    card_run(c, k, TOKENS, (cols + ASH_GFX_EMBED_COLS - 1) / ASH_GFX_EMBED_COLS, 1, &args);
+    ash_gfx_grid grid = ash_gfx_embed_grid(&args);
+    card_run(c, k, grid.x, grid.y, grid.z, &args);
     for (uint32_t t = 0; t < TOKENS; t++) {
         memset(want, 0, padded * sizeof *want);
         scalar_row(dtype)(&m.w, nearest[t], want);
