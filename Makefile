@@ -143,10 +143,11 @@ $(GFX12): $(call obj,$(GFX12_SRC))
 	$(run)$(AR) rcs $@ $^
 # The interpreter is for LLVM alone to see; its loops over lanes want to be vectors, of the kind that this machine has.
 GFX12_CPU := $(if $(shell grep -m1 -w avx2 /proc/cpuinfo 2>/dev/null | grep -w fma | grep -w f16c | grep -w bmi2),$(FLAGS_avx2))
-$(call obj,$(GFX12_SRC)): CFLAGS += -I$(LLVM_INCLUDE) -O3 -fno-trapping-math $(GFX12_CPU)
-$(B)/tests/test_gfx12: $(if $(GFX12_SRC),$(GFX12))
-$(B)/tests/test_gfx12: TEST_LIBS := $(if $(GFX12_SRC),-L$(LLVM_LIB) -lLLVM-19 -Wl$(comma)-rpath$(comma)$(LLVM_LIB))
-$(B)/obj/tests/unit/test_gfx12.o: CFLAGS += $(if $(GFX12_SRC),-DASH_GFX12=1)
+$(call obj,$(GFX12_SRC)): CFLAGS += -I$(LLVM_INCLUDE) -DASH_GFX12=1 -O3 -fno-trapping-math $(GFX12_CPU)
+GFX12_BIN := $(filter $(B)/tests/test_gfx12%,$(UNIT_BIN))
+$(GFX12_BIN): $(if $(GFX12_SRC),$(GFX12))
+$(GFX12_BIN): TEST_LIBS := $(if $(GFX12_SRC),-L$(LLVM_LIB) -lLLVM-19 -Wl$(comma)-rpath$(comma)$(LLVM_LIB))
+$(GFX12_BIN:$(B)/tests/%=$(B)/obj/tests/unit/%.o): CFLAGS += $(if $(GFX12_SRC),-DASH_GFX12=1)
 # The shared library exports the public header's symbols and nothing else.
 $(SO): $(call obj,$(LIB_SRC))
 	$(call say,LD)
