@@ -1,197 +1,16 @@
-/* The interpreter of gfx1201 machine code (tests/gfx12): each vector instruction against plain C on edge values, what it
- * must find, and the tile fragments of tests/gfx12/fragment.hip and a workgroup's reduction, compiled and executed. */
-#include <elf.h>
-#include <float.h>
+/* The interpreter of gfx1201 machine code (tests/gfx12): lanes and masks, what it must find, and the tile fragments of tests/gfx12/fragment.hip and a workgroup's reduction, compiled and executed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include "tests/support/support.h"
+#include "tests/gfx12/testing.h"
+
+#if ASH_GFX12
 
 #include "format/halffloat.h"
 #include "format/tile.h"
-#include "tests/gfx12/machine.h"
-
-/* ---- tools ---- */
-
-static void clang(const char *flags, const char *source, const char *out)
-{
-    char command[1024];
-    snprintf(command, sizeof command, "clang-19 %s '%s' -o '%s' 2>&1", flags, source, out);
-    FILE *f = popen(command, "r");
-    char text[400] = "";
-    assert_non_null(f);
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    text[n] = 0;
-    if (pclose(f) != 0)
-        fail_msg("%s: %s", command, text);
-}
-
-/* Assembles lines, one instruction each. */
-static gfx_insn *assemble(const char *const *lines, size_t count, uint32_t *decoded)
-{
-    char *source = test_path("ops.s"), *object = test_path("ops.o");
-    FILE *f = fopen(source, "w");
-    assert_non_null(f);
-    fprintf(f, ".text\n");
-    for (size_t i = 0; i < count; i++)
-        fprintf(f, "%s\n", lines[i]);
-    fclose(f);
-    clang("-c -x assembler --target=amdgcn-amd-amdhsa -mcpu=gfx1201", source, object);
-    size_t size;
-    uint8_t *elf = test_read_file(object, &size);
-    const Elf64_Ehdr *h = (const Elf64_Ehdr *)elf;
-    const Elf64_Shdr *sections = (const Elf64_Shdr *)(elf + h->e_shoff);
-    const char *names = (const char *)elf + sections[h->e_shstrndx].sh_offset;
-    gfx_insn *insns = NULL;
-    gfx_error err;
-    for (unsigned i = 0; i < h->e_shnum; i++)
-        if (strcmp(names + sections[i].sh_name, ".text") == 0 &&
-            !gfx_decode(elf + sections[i].sh_offset, sections[i].sh_size, 0, &insns, decoded, &err))
-            fail_msg("%s", err.text);
-    free(elf), free(source), free(object);
-    assert_non_null(insns);
-    assert_int_equal(*decoded, count);
-    return insns;
-}
-
-static void set_v(gfx_wave *w, unsigned r, const uint32_t *values)
-{
-    memcpy(w->v[r], values, sizeof w->v[r]);
-    w->v_written[r] = UINT32_MAX;
-}
-
-/* ---- one instruction, three sources, one result ---- */
-
-typedef uint32_t expect_fn(uint32_t a, uint32_t b, uint32_t c);
-#define E(name, expr)                                                                       \
-    static uint32_t e_##name(uint32_t a, uint32_t b, uint32_t c)                            \
-    {                                                                                       \
-        float x = gfx_float(a), y = gfx_float(b), z = gfx_float(c);                         \
-        (void)a, (void)b, (void)c, (void)x, (void)y, (void)z;                               \
-        return expr;                                                                        \
-    }
-#define BITS(f) gfx_bits(f)
-E(add_nc, a + b) E(sub_nc, a - b) E(subrev, b - a) E(lshl, b << (a % 32)) E(lshr, b >> (a % 32))
-E(ashr, (uint32_t)(int32_t)floor((double)(int32_t)b / exp2(a % 32))) E(and_, a & b) E(or_, a | b) E(xor_, a ^ b)
-E(xnor, ~a ^ b) E(not_, 0xffffffff - a) E(mul_lo, (uint32_t)((uint64_t)a * b % (UINT64_C(1) << 32)))
-E(mul_hi_u, (uint32_t)(((__uint128_t)a * b) >> 32)) E(mul_hi_i, (uint32_t)(((__int128_t)(int32_t)a * (int32_t)b) >> 32))
-E(min_i, (int32_t)a < (int32_t)b ? a : b) E(max_u, a > b ? a : b)
-E(mad_u24, (uint32_t)((uint64_t)(a % (1 << 24)) * (b % (1 << 24)) + c))
-E(lshl_add, (a << (b % 32)) + c) E(add3, a + b + c) E(lshl_or, (a << (b % 32)) | c) E(and_or, (a & b) | c)
-E(xad, (a ^ b) + c) E(bfi, (a & b) | (~a & c)) E(or3, a | b | c)
-E(bfe_u, (uint32_t)(((uint64_t)a >> (b % 32)) % (UINT64_C(1) << (c % 32))))
-E(alignbit, (uint32_t)(((__uint128_t)a << 32 | b) >> (c % 32)))
-E(add_f, BITS(x + y)) E(sub_f, BITS(x - y)) E(mul_f, BITS(x * y)) E(fma_, BITS(fmaf(x, y, z)))
-E(neg_abs, BITS(-fabsf(x) + y)) E(omod, BITS((x + y) * 4)) E(clamp, BITS(isnan(x + y) ? 0 : fminf(fmaxf(x + y, 0), 1)))
-E(min_f, isnan(x) ? (isnan(y) ? BITS(x + y) : b) : isnan(y) ? a : x == y ? a | b : x < y ? a : b)
-E(max_f, isnan(x) ? (isnan(y) ? BITS(x + y) : b) : isnan(y) ? a : x == y ? a & b : x > y ? a : b)
-E(floor_, BITS(floorf(x))) E(rndne_, BITS(nearbyintf(x))) E(trunc_, BITS(truncf(x)))
-E(rcp_, BITS(1 / x)) E(cvt_f_i, BITS((float)(int32_t)a)) E(cvt_f_u, BITS((float)a))
-E(cvt_i, isnan(x) ? 0 : x > 2147483520.0f ? 0x7fffffff : x < -2147483648.0f ? 0x80000000 : (uint32_t)(int32_t)x)
-E(cvt_u, isnan(x) || x < 0 ? 0 : x > 4294967040.0f ? 0xffffffff : (uint32_t)x)
-E(ubyte2, BITS((float)(a / 65536 % 256)))
-E(cvt_half, ash_f32_to_f16(x)) E(cvt_from_half, BITS(ash_f16_to_f32((uint16_t)a)))
-E(cvt_fp8, BITS(ash_e4m3_to_f32((uint8_t)a)))
-static uint32_t e_perm(uint32_t a, uint32_t b, uint32_t c)
-{
-    uint8_t bytes[8], out[4];
-    memcpy(bytes, &b, 4);
-    memcpy(bytes + 4, &a, 4);
-    for (int k = 0; k < 4; k++) {
-        uint8_t s = (uint8_t)(c >> 8 * k);
-        out[k] = s < 8 ? bytes[s] : s < 12 ? (bytes[2 * (s - 8) + 1] & 128 ? 255 : 0) : s == 12 ? 0 : 255;
-    }
-    uint32_t r;
-    memcpy(&r, out, 4);
-    return r;
-}
-static uint32_t dot4(uint32_t a, uint32_t b, uint32_t c, bool sa, bool sb)
-{
-    for (int k = 0; k < 4; k++) {
-        int x = (int)(a >> 8 * k & 255), y = (int)(b >> 8 * k & 255);
-        c += (uint32_t)((sa && x > 127 ? x - 256 : x) * (sb && y > 127 ? y - 256 : y));
-    }
-    return c;
-}
-E(dot_uu, dot4(a, b, c, false, false)) E(dot_su, dot4(a, b, c, true, false)) E(dot_ss, dot4(a, b, c, true, true))
-
-static const struct { const char *text; expect_fn *expect; } ops[] = {
-    { "v_add_nc_u32 v3, v0, v1", e_add_nc }, { "v_sub_nc_u32 v3, v0, v1", e_sub_nc },
-    { "v_subrev_nc_u32 v3, v0, v1", e_subrev }, { "v_lshlrev_b32 v3, v0, v1", e_lshl },
-    { "v_lshrrev_b32 v3, v0, v1", e_lshr }, { "v_ashrrev_i32 v3, v0, v1", e_ashr }, { "v_and_b32 v3, v0, v1", e_and_ },
-    { "v_or_b32 v3, v0, v1", e_or_ }, { "v_xor_b32 v3, v0, v1", e_xor_ }, { "v_xnor_b32 v3, v0, v1", e_xnor },
-    { "v_not_b32 v3, v0", e_not_ }, { "v_mul_lo_u32 v3, v0, v1", e_mul_lo }, { "v_mul_hi_u32 v3, v0, v1", e_mul_hi_u },
-    { "v_mul_hi_i32 v3, v0, v1", e_mul_hi_i }, { "v_min_i32 v3, v0, v1", e_min_i }, { "v_max_u32 v3, v0, v1", e_max_u },
-    { "v_mad_u32_u24 v3, v0, v1, v2", e_mad_u24 }, { "v_lshl_add_u32 v3, v0, v1, v2", e_lshl_add },
-    { "v_add3_u32 v3, v0, v1, v2", e_add3 }, { "v_lshl_or_b32 v3, v0, v1, v2", e_lshl_or },
-    { "v_and_or_b32 v3, v0, v1, v2", e_and_or }, { "v_xad_u32 v3, v0, v1, v2", e_xad },
-    { "v_bfi_b32 v3, v0, v1, v2", e_bfi }, { "v_or3_b32 v3, v0, v1, v2", e_or3 },
-    { "v_bfe_u32 v3, v0, v1, v2", e_bfe_u }, { "v_alignbit_b32 v3, v0, v1, v2", e_alignbit },
-    { "v_perm_b32 v3, v0, v1, v2", e_perm }, { "v_add_f32 v3, v0, v1", e_add_f }, { "v_sub_f32 v3, v0, v1", e_sub_f },
-    { "v_mul_f32 v3, v0, v1", e_mul_f }, { "v_fma_f32 v3, v0, v1, v2", e_fma_ },
-    { "v_add_f32 v3, -|v0|, v1", e_neg_abs }, { "v_add_f32 v3, v0, v1 mul:4", e_omod },
-    { "v_add_f32 v3, v0, v1 clamp", e_clamp }, { "v_min_num_f32 v3, v0, v1", e_min_f },
-    { "v_max_num_f32 v3, v0, v1", e_max_f }, { "v_floor_f32 v3, v0", e_floor_ }, { "v_rndne_f32 v3, v0", e_rndne_ },
-    { "v_trunc_f32 v3, v0", e_trunc_ }, { "v_rcp_f32 v3, v0", e_rcp_ }, { "v_cvt_f32_i32 v3, v0", e_cvt_f_i },
-    { "v_cvt_f32_u32 v3, v0", e_cvt_f_u }, { "v_cvt_i32_f32 v3, v0", e_cvt_i }, { "v_cvt_u32_f32 v3, v0", e_cvt_u },
-    { "v_cvt_f32_ubyte2 v3, v0", e_ubyte2 }, { "v_cvt_f16_f32 v3, v0", e_cvt_half },
-    { "v_cvt_f32_f16 v3, v0", e_cvt_from_half }, { "v_cvt_f32_fp8 v3, v0", e_cvt_fp8 },
-    { "v_dot4_i32_iu8 v3, v0, v1, v2", e_dot_uu }, { "v_dot4_i32_iu8 v3, v0, v1, v2 neg_lo:[1,0,0]", e_dot_su },
-    { "v_dot4_i32_iu8 v3, v0, v1, v2 neg_lo:[1,1,0]", e_dot_ss },
-};
-#define OPS (sizeof ops / sizeof *ops)
-
-static const uint32_t edges[] = {
-    0, 1, 2, 31, 32, 33, 127, 128, 255, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffff,
-    0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x00000001, 0x807fffff, 0x00800000, 0x7f7fffff,
-    0x4f000000, 0xcf000000, 0x4f800000, 0x3f000000, 0x3fc00000, 0x477ff000, 0x33000000, 0x01020304, 0x0c0d0008,
-};
-#define EDGES (sizeof edges / sizeof *edges)
-
-static void vector_ops(void **state)
-{
-    (void)state;
-    const char *lines[OPS];
-    for (size_t k = 0; k < OPS; k++)
-        lines[k] = ops[k].text;
-    uint32_t count;
-    gfx_insn *insns = assemble(lines, OPS, &count);
-    gfx_wave *w = gfx_wave_new();
-    test_rng rng = test_rng_start("vector ops");
-    assert_non_null(w);
-    for (size_t round = 0; round < 200; round++) {
-        uint32_t in[3][GFX_LANES], old[GFX_LANES];
-        for (int s = 0; s < 3; s++)
-            for (int l = 0; l < GFX_LANES; l++)
-                in[s][l] = round < 150 ? edges[test_rng_below(&rng, EDGES)] : (uint32_t)test_rng_next(&rng);
-        for (int l = 0; l < GFX_LANES; l++)
-            old[l] = (uint32_t)test_rng_next(&rng);
-        for (size_t k = 0; k < OPS; k++) {
-            for (unsigned s = 0; s < 3; s++)
-                set_v(w, s, in[s]);
-            set_v(w, 3, old);
-            uint32_t exec = w->s[GFX_EXEC] = round % 2 ? (uint32_t)test_rng_next(&rng) : UINT32_MAX;
-            gfx_step(w, &insns[k]);
-            if (w->fault[0])
-                fail_msg("%s: %s", ops[k].text, w->fault);
-            for (int l = 0; l < GFX_LANES; l++) {
-                uint32_t want = exec >> l & 1 ? ops[k].expect(in[0][l], in[1][l], in[2][l]) : old[l], got = w->v[3][l];
-                if (strstr(ops[k].text, "cvt_f16") && exec >> l & 1)
-                    want |= old[l] & 0xffff0000; /* the upper half stays */
-                bool nans = (strstr(ops[k].text, "f32 v3") || strstr(ops[k].text, "v_cvt_f32")) && isnan(gfx_float(want)) && isnan(gfx_float(got));
-                nans |= strstr(ops[k].text, "cvt_f16") && (want & 0x7fff) > 0x7c00 && (got & 0x7fff) > 0x7c00;
-                if (got != want && !nans)
-                    fail_msg("%s with 0x%08x 0x%08x 0x%08x: 0x%08x, not 0x%08x (lane %d, EXEC 0x%08x)", ops[k].text,
-                             in[0][l], in[1][l], in[2][l], got, want, l, exec);
-            }
-        }
-    }
-    gfx_wave_free(w);
-    gfx_insns_free(insns, count);
-}
 
 /* ---- what moves between lanes, masks and scalars ---- */
 
@@ -217,29 +36,29 @@ static void lanes_and_masks(void **state)
         "v_mbcnt_lo_u32_b32 v1, -1, 0",
     };
     enum { XMASK, SHR_ZERO, SHR_KEEP, QUAD, DPP8, PERMX, CMP, CMPX, CND, ADDCO, ADDCI, READLANE, FIRST, DUAL, WIDE, MBCNT };
-    uint32_t count, ids[GFX_LANES], big[GFX_LANES], out[GFX_LANES];
-    gfx_insn *i = assemble(lines, sizeof lines / sizeof *lines, &count);
+    uint32_t count = sizeof lines / sizeof *lines, ids[GFX_LANES], big[GFX_LANES], out[GFX_LANES];
+    gfx_insn *i = gfx_test_assemble(lines, count);
     gfx_wave *w = gfx_wave_new();
     for (uint32_t l = 0; l < GFX_LANES; l++)
         ids[l] = 100 + l, big[l] = 0xffffff98 + (l % 2) * 8, out[l] = 7;
-    set_v(w, 0, ids);
-    set_v(w, 1, out);
+    gfx_test_set_v(w, 0, ids);
+    gfx_test_set_v(w, 1, out);
     gfx_step(w, &i[XMASK]);
     for (uint32_t l = 0; l < GFX_LANES; l++)
         assert_int_equal(w->v[1][l], 100 + (l ^ 3));
     gfx_step(w, &i[SHR_ZERO]);
     for (uint32_t l = 0; l < GFX_LANES; l++)
         assert_int_equal(w->v[1][l], l % 16 ? 99 + l : 0);
-    set_v(w, 1, out);
+    gfx_test_set_v(w, 1, out);
     gfx_step(w, &i[SHR_KEEP]);
     for (uint32_t l = 0; l < GFX_LANES; l++)
         assert_int_equal(w->v[1][l], l % 16 ? 99 + l : 7);
-    set_v(w, 1, out);
+    gfx_test_set_v(w, 1, out);
     gfx_step(w, &i[QUAD]); /* the first row of 16 alone is written */
     for (uint32_t l = 0; l < GFX_LANES; l++)
         assert_int_equal(w->v[1][l], l < 16 ? 100 + (l ^ 1) : 7);
     w->s[GFX_EXEC] = 0xfffffffe; /* lane 0 is inactive: lane 7 has no source */
-    set_v(w, 1, out);
+    gfx_test_set_v(w, 1, out);
     gfx_step(w, &i[DPP8]);
     for (uint32_t l = 0; l < GFX_LANES; l++)
         assert_int_equal(w->v[1][l], l == 0 || l == 7 ? 7 : 100 + (l ^ 7));
@@ -253,7 +72,7 @@ static void lanes_and_masks(void **state)
     gfx_step(w, &i[CMP]); /* lanes below 108, active ones alone */
     assert_int_equal(w->s[2], 0xf0);
     w->s[GFX_EXEC] = UINT32_MAX;
-    set_v(w, 2, big);
+    gfx_test_set_v(w, 2, big);
     gfx_step(w, &i[CND]);
     for (uint32_t l = 0; l < GFX_LANES; l++)
         assert_int_equal(w->v[1][l], l >= 4 && l < 8 ? big[l] : ids[l]);
@@ -271,11 +90,11 @@ static void lanes_and_masks(void **state)
     gfx_step(w, &i[FIRST]);
     assert_int_equal(w->s[6], 120);
     w->s[GFX_EXEC] = UINT32_MAX;
-    set_v(w, 4, ids), set_v(w, 5, big);
+    gfx_test_set_v(w, 4, ids), gfx_test_set_v(w, 5, big);
     gfx_step(w, &i[DUAL]); /* both halves read before either writes */
     assert_memory_equal(w->v[4], big, sizeof big);
     assert_memory_equal(w->v[5], ids, sizeof ids);
-    set_v(w, 8, big), set_v(w, 9, ids);
+    gfx_test_set_v(w, 8, big), gfx_test_set_v(w, 9, ids);
     gfx_step(w, &i[WIDE]);
     for (uint32_t l = 0; l < GFX_LANES; l++) {
         uint64_t x = ((uint64_t)ids[l] << 32 | big[l]) << 4;
@@ -307,31 +126,31 @@ static void faults(void **state)
         { "global_load_b32 v1, v[2:3], off", "lane 0 reads 4 bytes at 0x0, below every buffer" },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        uint32_t count, zeros[GFX_LANES] = { 0 };
-        gfx_insn *i = assemble(&cases[k].line, 1, &count);
+        uint32_t zeros[GFX_LANES] = { 0 };
+        gfx_insn *i = gfx_test_assemble(&cases[k].line, 1);
         gfx_wave *w = gfx_wave_new();
-        set_v(w, 2, zeros), set_v(w, 3, zeros);
+        gfx_test_set_v(w, 2, zeros), gfx_test_set_v(w, 3, zeros);
         if (strstr(cases[k].line, "wmma"))
             w->s[GFX_EXEC] = 0xffff;
         gfx_step(w, i);
         assert_string_equal(w->fault, cases[k].fault);
         gfx_wave_free(w);
-        gfx_insns_free(i, count);
+        gfx_insns_free(i, 1);
     }
     /* A load's register is not there before the wait that covers it; the loads of a counter come back in order. */
     static const char *const lines[] = { "ds_store_b32 v2, v2", "ds_load_b32 v4, v2", "ds_load_b32 v5, v2",
                                          "s_wait_dscnt 0x1", "v_mov_b32 v6, v4", "v_mov_b32 v6, v5" };
-    uint32_t count, zeros[GFX_LANES] = { 0 };
-    gfx_insn *i = assemble(lines, 6, &count);
+    uint32_t zeros[GFX_LANES] = { 0 };
+    gfx_insn *i = gfx_test_assemble(lines, 6);
     gfx_wave *w = gfx_wave_new();
-    set_v(w, 2, zeros);
+    gfx_test_set_v(w, 2, zeros);
     for (int k = 0; k < 5; k++)
         gfx_step(w, &i[k]);
     assert_string_equal(w->fault, "");
     gfx_step(w, &i[5]);
     assert_string_equal(w->fault, "v5 is read before s_wait_dscnt covers its load");
     gfx_wave_free(w);
-    gfx_insns_free(i, count);
+    gfx_insns_free(i, 6);
 }
 
 static void unknown_is_refused(void **state)
@@ -343,48 +162,15 @@ static void unknown_is_refused(void **state)
         { "image_load v0, v1, s[0:7] dmask:0x1 dim:SQ_RSRC_IMG_1D", "an instruction that is not known" },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        char *source = test_path("bad.s"), *object = test_path("bad.o");
-        test_write_file(source, cases[k].line, strlen(cases[k].line));
-        FILE *f = fopen(source, "a");
-        fputc('\n', f);
-        fclose(f);
-        clang("-c -x assembler --target=amdgcn-amd-amdhsa -mcpu=gfx1201", source, object);
-        size_t size;
-        uint8_t *elf = test_read_file(object, &size);
-        const Elf64_Ehdr *h = (const Elf64_Ehdr *)elf;
-        const Elf64_Shdr *s = (const Elf64_Shdr *)(elf + h->e_shoff);
         gfx_insn *insns;
-        uint32_t count;
         gfx_error err = { "" };
-        for (unsigned n = 0; n < h->e_shnum; n++)
-            if (s[n].sh_flags & SHF_EXECINSTR)
-                assert_false(gfx_decode(elf + s[n].sh_offset, s[n].sh_size, 0, &insns, &count, &err));
+        assert_false(gfx_test_try(&cases[k].line, 1, &insns, &err));
         if (!strstr(err.text, cases[k].why))
             fail_msg("%s: %s", cases[k].line, err.text);
-        free(elf), free(source), free(object);
     }
 }
 
 /* ---- kernels ---- */
-
-#define HIP_FLAGS                                                                                                  \
-    "-x hip --cuda-device-only --no-gpu-bundle-output -nogpuinc -nogpulib -O2 -ffp-contract=fast --offload-arch="
-
-static gfx_code compile(const char *target, const char *source)
-{
-    char flags[256];
-    char *out = test_path("kernel.co");
-    snprintf(flags, sizeof flags, HIP_FLAGS "%s", target);
-    clang(flags, source, out);
-    size_t size;
-    uint8_t *elf = test_read_file(out, &size);
-    gfx_code code;
-    gfx_error err;
-    if (!gfx_code_load(elf, size, &code, &err))
-        fail_msg("%s", err.text);
-    free(elf), free(out);
-    return code;
-}
 
 /* The fragments multiply what the tile holds: against sums over unpacked weights. */
 static void fragments(void **state)
@@ -392,7 +178,7 @@ static void fragments(void **state)
     (void)state;
     static const char *const targets[] = { "gfx1200", "gfx1201" };
     for (size_t t = 0; t < 2; t++) {
-        gfx_code code = compile(targets[t], "tests/gfx12/fragment.hip");
+        gfx_code code = gfx_test_compile(targets[t], "tests/gfx12/fragment.hip", "");
         test_rng rng = test_rng_start("fragments");
         gfx_error err;
         /* Q4_K: one tile, chunk 2; activations of 16 tokens. */
@@ -463,7 +249,7 @@ static void workgroup(void **state)
 {
     (void)state;
     enum { ROWS = 5, N = 1000 };
-    gfx_code code = compile("gfx1201", "tests/gfx12/rms_norm.hip");
+    gfx_code code = gfx_test_compile("gfx1201", "tests/gfx12/rms_norm.hip", "");
     static float x[ROWS * N], weight[N], y[ROWS * N], again[ROWS * N];
     test_rng rng = test_rng_start("workgroup");
     for (int i = 0; i < ROWS * N; i++)
@@ -530,7 +316,8 @@ static void damaged_code_objects(void **state)
 {
     (void)state;
     char *out = test_path("damaged.co");
-    clang(HIP_FLAGS "gfx1201", "tests/gfx12/fragment.hip", out);
+    gfx_test_clang("-x hip --cuda-device-only --no-gpu-bundle-output -nogpuinc -nogpulib -O2 --offload-arch=gfx1201",
+                   "tests/gfx12/fragment.hip", out);
     size_t size;
     uint8_t *elf = test_read_file(out, &size), *copy = malloc(size);
     test_rng rng = test_rng_start("damaged");
@@ -548,12 +335,12 @@ static void damaged_code_objects(void **state)
     free(elf), free(copy), free(out);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(vector_ops), cmocka_unit_test(lanes_and_masks), cmocka_unit_test(faults),
-        cmocka_unit_test(unknown_is_refused), cmocka_unit_test(fragments), cmocka_unit_test(workgroup),
-        cmocka_unit_test(damaged_code_objects),
-    };
-    return cmocka_run_group_tests_name("gfx12", tests, NULL, NULL);
-}
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(lanes_and_masks), cmocka_unit_test(faults), cmocka_unit_test(unknown_is_refused),
+    cmocka_unit_test(fragments), cmocka_unit_test(workgroup), cmocka_unit_test(damaged_code_objects),
+};
+GFX_TEST_MAIN("gfx12", tests)
+
+#else
+GFX_TEST_ABSENT_MAIN("gfx12")
+#endif
