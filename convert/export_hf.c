@@ -58,16 +58,6 @@ static bool is_ours(const char *name)
 
 /* ---- the tokenizer ---- */
 
-static bool add_token(cJSON *o, const char *key, const ash_vocab *v, int32_t id)
-{
-    size_t size = 0;
-    const uint8_t *bytes = id < 0 ? NULL : ash_vocab_bytes(v, (uint32_t)id, &size);
-    char *text = size ? strndup((const char *)bytes, size) : NULL;
-    bool ok = size == 0 || (text && cJSON_AddStringToObject(o, key, text));
-    free(text);
-    return ok;
-}
-
 static bool add_named(cJSON *list, const char *name, const char *text)
 {
     cJSON *o = cJSON_CreateObject();
@@ -106,11 +96,7 @@ static ash_status make_tokenizer(folder_export *x, ash_error *err)
     bool ok = o && cJSON_AddStringToObject(o, "tokenizer_class", "PreTrainedTokenizerFast") &&
               cJSON_AddNumberToObject(o, "model_max_length", e->meta.h.context) &&
               cJSON_AddBoolToObject(o, "clean_up_tokenization_spaces", false) && add_templates(o, &e->meta);
-    if (ok && e->tokenizer) {
-        const ash_vocab_header *h = e->vocab.header;
-        ok = add_token(o, "bos_token", &e->vocab, h->bos) && add_token(o, "eos_token", &e->vocab, h->eos) &&
-             add_token(o, "pad_token", &e->vocab, h->pad) && add_token(o, "unk_token", &e->vocab, h->unk);
-    }
+    ok = ok && (!e->tokenizer || ash_export_token_names(&e->vocab, o));
     return ok ? ASH_OK : no_memory(x, err);
 }
 

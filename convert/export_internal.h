@@ -109,6 +109,8 @@ ash_status ash_export_generation(const ash_export *e, cJSON **out, ash_error *er
 /* tokenizer.json, *out freed with free(). It is read again and compared: ASH_E_UNSUPPORTED says what a tokenizer.json
  * cannot say, or what came back as something else. *note, a static text or NULL: where it gives other ids. */
 ash_status ash_export_tokenizer(const ash_vocab *v, char **out, size_t *size, const char **note, ash_error *err);
+/* bos_token, eos_token, pad_token and unk_token, for the tokenizer_config.json beside it; false when out of memory. */
+bool ash_export_token_names(const ash_vocab *v, cJSON *config);
 /* Its steps: normalizer, pre_tokenizer and decoder, each with the comma behind it. */
 ash_status ash_export_steps(const ash_vocab *v, FILE *f, ash_error *err);
 

@@ -282,7 +282,6 @@ static void put_post_processor(const spelling *s, FILE *f)
 static ash_status put_model(const spelling *s, FILE *f, ash_error *err)
 {
     const ash_vocab_header *h = s->v->header;
-    bool spm = h->model == ASH_VOCAB_SPM_BPE;
     const char *fallback = h->flags & ASH_VOCAB_BYTE_FALLBACK ? "true" : "false";
     if (h->model == ASH_VOCAB_UNIGRAM) {
         fprintf(f, "\"model\":{\"type\":\"Unigram\",\"unk_id\":");
@@ -298,7 +297,7 @@ static ash_status put_model(const spelling *s, FILE *f, ash_error *err)
     else
         fprintf(f, "null");
     fprintf(f, ",\"continuing_subword_prefix\":null,\"end_of_word_suffix\":null,\"fuse_unk\":%s,\"byte_fallback\":%s,"
-               "\"ignore_merges\":%s,\n", h->flags & ASH_VOCAB_FUSE_UNK || spm ? "true" : "false", fallback,
+               "\"ignore_merges\":%s,\n", h->flags & ASH_VOCAB_FUSE_UNK ? "true" : "false", fallback,
             h->flags & ASH_VOCAB_IGNORE_MERGES ? "true" : "false");
     put_vocabulary(s, f);
     ASH_TRY(put_merges(s, f, err));
@@ -330,7 +329,7 @@ static ash_status check_sayable(const ash_vocab *v, ash_error *err)
     bool bytes = true, spm = h->model == ASH_VOCAB_SPM_BPE;
     for (int i = 0; i < 256; i++)
         bytes &= h->byte_ids[i] >= 0;
-    if (!bytes && spm)
+    if (!bytes && spm && (h->flags & ASH_VOCAB_BYTE_FALLBACK))
         return refuse("has no token for some bytes", err);
     if (h->flags & ASH_VOCAB_FLOAT_SUMS)
         return refuse("adds up its scores in single precision", err);
@@ -445,32 +444,30 @@ static ash_status compare(const ash_vocab *a, const ash_vocab *b, ash_error *err
     return merges ? ASH_OK : differs("merges", err);
 }
 
-/* The names that tokenizer_config.json gives beside it. */
-static cJSON *config_of(const ash_vocab *v)
+bool ash_export_token_names(const ash_vocab *v, cJSON *config)
 {
     const struct { const char *key; int32_t id; } ids[] = {
-        { "bos_token", v->header->bos }, { "eos_token", v->header->eos }, { "pad_token", v->header->pad },
+        { "bos_token", v->header->bos }, { "eos_token", v->header->eos },
+        { "pad_token", v->header->pad }, { "unk_token", v->header->unk },
     };
-    cJSON *config = cJSON_CreateObject();
-    for (size_t i = 0; i < sizeof ids / sizeof *ids && config; i++) {
+    bool ok = true;
+    for (size_t i = 0; i < sizeof ids / sizeof *ids && ok; i++) {
         size_t size = 0;
         const uint8_t *bytes = ids[i].id < 0 ? NULL : ash_vocab_bytes(v, (uint32_t)ids[i].id, &size);
-        char *text = bytes ? strndup((const char *)bytes, size) : NULL;
-        if (bytes && (!text || !cJSON_AddStringToObject(config, ids[i].key, text))) {
-            cJSON_Delete(config);
-            config = NULL;
-        }
+        char *text = size ? strndup((const char *)bytes, size) : NULL;
+        ok = size == 0 || (text && cJSON_AddStringToObject(config, ids[i].key, text));
         free(text);
     }
-    return config;
+    return ok;
 }
 
 static ash_status read_back(const ash_vocab *v, const char *text, size_t size, ash_error *err)
 {
-    cJSON *root = NULL, *config = config_of(v);
+    cJSON *root = NULL, *config = cJSON_CreateObject();
     ash_vocab_import back = { 0 };
     ash_vocab other;
-    ash_status status = config ? ash_json_parse(text, size, TEXT_BYTES_MAX, &root, err) : no_memory(err);
+    ash_status status = config && ash_export_token_names(v, config)
+                            ? ash_json_parse(text, size, TEXT_BYTES_MAX, &root, err) : no_memory(err);
     if (status == ASH_OK)
         status = ash_import_tokenizer_json(root, config, &back, err);
     cJSON_Delete(root);
