@@ -8,7 +8,10 @@
 #include "convert/export_internal.h"
 
 static cJSON *object(cJSON *parent, const char *key) { return parent ? cJSON_AddObjectToObject(parent, key) : NULL; }
-static bool text(cJSON *o, const char *key, const char *value) { return cJSON_AddStringToObject(o, key, value) != NULL; }
+static bool text(cJSON *o, const char *key, const char *value)
+{
+    return cJSON_AddStringToObject(o, key, value) != NULL;
+}
 static bool number(cJSON *o, const char *key, double value) { return cJSON_AddNumberToObject(o, key, value) != NULL; }
 static bool truth(cJSON *o, const char *key, bool value) { return cJSON_AddBoolToObject(o, key, value) != NULL; }
 static bool null(cJSON *o, const char *key) { return cJSON_AddNullToObject(o, key) != NULL; }
@@ -34,8 +37,8 @@ static ash_status refuse(const ash_export *e, const char *what, ash_error *err)
                     e->arch->name, what);
 }
 
-/* The class that computes the same. Llama's has biases of q, k, v and o or none, and no window; Mistral's has a window and
- * no biases; Qwen2's has biases of q, k and v always. */
+/* The class that computes the same. Llama's has biases of q, k, v and o or none, and no window; Mistral's has a window
+ * and no biases; Qwen2's has biases of q, k and v always. */
 static ash_status find_class(const ash_export *e, const ash_hf_class **out, ash_error *err)
 {
     const ash_hparams *h = &e->meta.h;
@@ -66,8 +69,8 @@ static ash_status read_factors(const ash_export *e, const ash_tensor_record *t, 
     uint64_t count = h->rope_dim / 2, i = 0;
     const uint8_t *data = ash_file_data(e->file, t);
     if (t->dtype != ASH_F32 || t->layout != ASH_LAYOUT_LINEAR || t->size != count * sizeof(float))
-        return ash_fail(err, ASH_E_FORMAT, "%s: the rope factors are no %" PRIu64 " floats: the file is damaged", e->path,
-                        count);
+        return ash_fail(err, ASH_E_FORMAT, "%s: the rope factors are no %" PRIu64 " floats: the file is damaged",
+                        e->path, count);
     float *expected = malloc(2 * count * sizeof *expected), *found = expected + count;
     if (!expected)
         return no_memory(e, err);

@@ -1,5 +1,5 @@
-/* An .ashlar file to a Hugging Face folder that transformers and vLLM load: configuration, tokenizer, and safetensors in
- * parts of at most 5 GB. */
+/* An .ashlar file to a Hugging Face folder that transformers loads: configuration, tokenizer, and safetensors in parts
+ * of at most 5 GB. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "convert/export_internal.h"
 #include "format/checked.h"
 
-#define PART_BYTES UINT64_C(5000000000) /* as transformers cut for years: a tensor that is larger is a part of its own */
+#define PART_BYTES UINT64_C(5000000000) /* as transformers cut for years; a larger tensor is a part of its own */
 #define PARTS_MAX 99999                 /* five digits */
 
 typedef struct part {
@@ -121,9 +121,10 @@ static ash_status cut(folder_export *x, ash_error *err)
         p->count++;
         filled += size; /* at most e->total */
     }
-    return x->part_count <= PARTS_MAX ? ASH_OK
-                                      : ash_fail(err, ASH_E_LIMIT, "%s: would come out in %" PRIu32 " parts, at most %d "
-                                                 "are possible", e->path, x->part_count, PARTS_MAX);
+    if (x->part_count > PARTS_MAX)
+        return ash_fail(err, ASH_E_LIMIT, "%s: would come out in %" PRIu32 " parts, at most %d are possible", e->path,
+                        x->part_count, PARTS_MAX);
+    return ASH_OK;
 }
 
 /* model.safetensors.index.json: which part has which tensor. */

@@ -1,5 +1,5 @@
-/* Which tensors a Hugging Face folder gets, what they are called and typed there, and in which order: that of the source,
- * each scale behind its matrix. Floats stay what they are, FP8 matrices too; other types become BF16. */
+/* Which tensors a Hugging Face folder gets, what they are called and typed there, and in which order: that of the
+ * source, each scale behind its matrix. Floats stay what they are, FP8 matrices too; other types become BF16. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

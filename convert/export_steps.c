@@ -6,7 +6,10 @@
 #include "convert/export_internal.h"
 #include "convert/tokenizer_internal.h"
 
-static const char *text_of(const ash_vocab *v, const ash_vocab_step *s) { return (const char *)v->pool + s->text_offset; }
+static const char *text_of(const ash_vocab *v, const ash_vocab_step *s)
+{
+    return (const char *)v->pool + s->text_offset;
+}
 
 static bool text_is(const ash_vocab *v, const ash_vocab_step *s, const char *text)
 {

@@ -52,9 +52,9 @@ static ash_status check_sizes(const ash_vocab *v, ash_error *err)
     return ASH_OK;
 }
 
-/* The library counts added tokens that the vocabulary lacks from its size on. So added tokens behind all others, without
- * a gap before or among them, stay out of the vocabulary, as usual files have it; else all are in it. Returns the first id
- * that stays out. */
+/* The library counts added tokens that the vocabulary lacks from its size on. So added tokens behind all others,
+ * without a gap before or among them, stay out of the vocabulary, as usual files have it; else all are in it. Returns
+ * the first id that stays out. */
 static uint32_t vocabulary_end(const ash_vocab *v)
 {
     uint32_t count = v->header->token_count, end = count;
@@ -185,10 +185,12 @@ static ash_status make_merges(const ash_vocab *v, ash_vocab_merge **out, uint32_
             status = add_splits(v, id, &list, err);
     if (list.count)
         qsort(list.items, list.count, sizeof *list.items, by_score);
-    for (size_t i = 1; i < list.count && status == ASH_OK; i++)
-        if (list.items[i].score == list.items[i - 1].score && list.items[i].merge.result != list.items[i - 1].merge.result)
-            status = ash_fail(err, ASH_E_UNSUPPORTED, "tokens %" PRIu32 " and %" PRIu32 " have the same score, which no "
-                              "order of merges can say", list.items[i - 1].merge.result, list.items[i].merge.result);
+    for (size_t i = 1; i < list.count && status == ASH_OK; i++) {
+        const scored_merge *x = &list.items[i - 1], *y = &list.items[i];
+        if (x->score == y->score && x->merge.result != y->merge.result)
+            status = ash_fail(err, ASH_E_UNSUPPORTED, "tokens %" PRIu32 " and %" PRIu32 " have the same score, which "
+                              "no order of merges can say", x->merge.result, y->merge.result);
+    }
     if (status == ASH_OK && list.count > ASH_VOCAB_MERGES_MAX)
         status = ash_fail(err, ASH_E_LIMIT, "%zu merges, at most %u are exported", list.count, ASH_VOCAB_MERGES_MAX);
     if (status == ASH_OK && !(*out = malloc((list.count + 1) * sizeof **out)))
@@ -489,8 +491,8 @@ static const char *loss(const ash_vocab *v)
 {
     const ash_vocab_header *h = v->header;
     if (h->model == ASH_VOCAB_SPM_BPE)
-        return "tokenizer.json has merges made from SentencePiece's scores, as transformers makes them: long runs of one "
-               "character may come out as other ids";
+        return "tokenizer.json has merges made from SentencePiece's scores, as transformers makes them: long runs of "
+               "one character may come out as other ids";
     /* Bytes that no valid UTF-8 has need no token. */
     for (int i = 0; i < 256 && (h->flags & ASH_VOCAB_GAPS_BLOCK); i++)
         if (h->byte_ids[i] < 0 && i != 0xc0 && i != 0xc1 && i < 0xf5)

@@ -1,6 +1,6 @@
-/* The way back from an expression as a section has it to one that a tokenizer.json can have: what expression.c writes for
- * \s, \p{L} and so on becomes these again. The answer is right because it is tried: translated, it must be the section's
- * expression to the byte. */
+/* The way back from an expression as a section has it to one that a tokenizer.json can have: what expression.c writes
+ * for \s, \p{L} and so on becomes these again. The answer is right because it is tried: translated, it must be the
+ * section's expression to the byte. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,12 +8,11 @@
 
 /* What pre-tokenizers are made of, where the translation is another text; each alone and inside a class. */
 static const char *const atoms[] = {
-    "\\s",      "\\S",     "\\w",      "\\W",      "\\d",      "\\D",      "\\h",      "\\p{L}",   "\\p{Lu}",  "\\p{Ll}",
-    "\\p{Lt}",  "\\p{Lm}", "\\p{Lo}",  "\\p{M}",   "\\p{Mn}",  "\\p{Mc}",  "\\p{Me}",  "\\p{N}",   "\\p{Nd}",  "\\p{Nl}",
-    "\\p{No}",  "\\p{P}",  "\\p{Pc}",  "\\p{Pd}",  "\\p{Ps}",  "\\p{Pe}",  "\\p{Pi}",  "\\p{Pf}",  "\\p{Po}",  "\\p{S}",
-    "\\p{Sm}",  "\\p{Sc}", "\\p{Sk}",  "\\p{So}",  "\\p{Z}",   "\\p{Zs}",  "\\p{C}",   "\\p{Cc}",  "\\p{Cf}",  "\\P{L}",
-    "\\P{M}",   "\\P{N}",  "\\P{P}",   "\\P{S}",   "\\P{Nd}",  "\\p{Han}", "\\p{Hiragana}", "\\p{Katakana}", "\\p{Hangul}",
-    "\\p{Thai}", "\\b",    "\\B",
+    "\\s", "\\S", "\\w", "\\W", "\\d", "\\D", "\\h", "\\p{L}", "\\p{Lu}", "\\p{Ll}", "\\p{Lt}", "\\p{Lm}", "\\p{Lo}",
+    "\\p{M}", "\\p{Mn}", "\\p{Mc}", "\\p{Me}", "\\p{N}", "\\p{Nd}", "\\p{Nl}", "\\p{No}", "\\p{P}", "\\p{Pc}",
+    "\\p{Pd}", "\\p{Ps}", "\\p{Pe}", "\\p{Pi}", "\\p{Pf}", "\\p{Po}", "\\p{S}", "\\p{Sm}", "\\p{Sc}", "\\p{Sk}",
+    "\\p{So}", "\\p{Z}", "\\p{Zs}", "\\p{C}", "\\p{Cc}", "\\p{Cf}", "\\P{L}", "\\P{M}", "\\P{N}", "\\P{P}", "\\P{S}",
+    "\\P{Nd}", "\\p{Han}", "\\p{Hiragana}", "\\p{Katakana}", "\\p{Hangul}", "\\p{Thai}", "\\b", "\\B",
 };
 #define ATOMS (sizeof atoms / sizeof *atoms)
 

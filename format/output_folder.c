@@ -86,8 +86,8 @@ static ash_status check_target(const ash_folder *f, ash_error *err)
         return ash_fail(err, ASH_E_ARGUMENT, "%s: already exists; use --force to replace it", f->path);
     search s = { .ours = f->ours };
     if (walk(f->path, foreign, &s) != 0)
-        return ash_fail(err, ASH_E_ARGUMENT, "%s: holds %.100s, which no export writes; choose another folder, or empty "
-                        "this one", f->path, s.found);
+        return ash_fail(err, ASH_E_ARGUMENT, "%s: holds %.100s, which no export writes; choose another folder, or "
+                        "empty this one", f->path, s.found);
     return ASH_OK;
 }
 

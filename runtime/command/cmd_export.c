@@ -15,9 +15,10 @@ int verb_export(int argc, char **argv)
         { "--force", NULL, OPTION_FLAG, &force, 0, 0, "replace OUT when it exists" },
     };
     static const usage u = { "export", "FILE --to gguf|safetensors -o OUT",
-                             "Writes a GGUF that llama.cpp loads, or a Hugging Face folder that transformers and vLLM load.",
+                             "Writes a GGUF that llama.cpp loads, or a Hugging Face folder that transformers loads.",
                              "gguf, FILE came from a GGUF: the same tensor bytes, order and metadata.\n"
-                             "gguf, from a Hugging Face folder: names, keys and types as llama.cpp's converter has them.\n"
+                             "gguf, from a Hugging Face folder: names, keys and types as llama.cpp's converter has\n"
+                             "them.\n"
                              "safetensors: f32, f16, bf16 and FP8 keep their bytes, other types become bf16; FP8 as a\n"
                              "compressed-tensors checkpoint.", 1 };
     int code;

@@ -512,7 +512,7 @@ static void test_hostile(void **state)
 static void test_writer(void **state)
 {
     (void)state;
-    char *path = test_path("writer.safetensors"), *dir = test_path("nothing"), *bad = test_path("nothing/x.safetensors");
+    char *path = test_path("writer.safetensors"), *dir = test_path("nothing"), *bad = test_path("nothing/x");
     ash_error err;
     ash_safetensors_writer *w;
     ash_st_tensor t[2] = { { .name = "a \"\\\n\x01", .dtype = ASH_U8, .dim_count = 1, .shape = { 3 }, .size = 3 },

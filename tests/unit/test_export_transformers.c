@@ -1,5 +1,5 @@
-/* What transformers made of the folders that we export (tests/fixtures/make_transformers_fp8.py): the folders are still the
- * same to the byte, our tokenizer gives its ids, and our perplexity is its own. */
+/* What transformers made of the folders that we export (tests/fixtures/make_transformers_fp8.py): the folders are still
+ * the same to the byte, our tokenizer gives its ids, and our perplexity is its own. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
