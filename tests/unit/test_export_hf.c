@@ -164,8 +164,8 @@ static void test_same(void **state)
           MAKE_FP8_NONE },
         { "llama", LLAMA3, "LlamaForCausalLM", ASH_F32, false, MAKE_FP8_NONE },
         { "qwen2", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 8.0, \"attention_factor\": 1.25, "
-                   "\"original_max_position_embeddings\": 64, \"beta_fast\": 24}", "Qwen2ForCausalLM", ASH_BF16, false,
-          MAKE_FP8_NONE },
+                   "\"original_max_position_embeddings\": 64, \"beta_fast\": 24, \"beta_slow\": 2}",
+          "Qwen2ForCausalLM", ASH_BF16, false, MAKE_FP8_NONE },
         { "qwen3", "\"use_sliding_window\": true, \"sliding_window\": 5, \"max_window_layers\": 0", "Qwen3ForCausalLM",
           ASH_F16, true, MAKE_FP8_NONE },
         { "llama", NULL, "LlamaForCausalLM", ASH_BF16, false, MAKE_FP8_STATIC },
