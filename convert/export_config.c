@@ -168,8 +168,9 @@ static cJSON *add_float8(cJSON *o, const char *key, const char *strategy, bool d
                : NULL;
 }
 
-/* Scales of blocks go with inputs that have a scale for each 128 of a token, as the kernels for them want it. */
-static bool add_scheme(cJSON *group, const ash_export_item *item)
+/* Scales of blocks go with inputs that have a scale for each 128 of a token, as the kernels for them want it, where the
+ * columns of all matrices are whole groups. */
+static bool add_scheme(cJSON *group, const ash_export_item *item, bool whole)
 {
     bool block = item->scale_kind == ASH_SCALE_BLOCK128, row = item->scale_kind == ASH_SCALE_ROW;
     cJSON *w = add_float8(group, "weights", block ? "block" : row ? "channel" : "tensor", false), *inputs;
@@ -185,8 +186,9 @@ static bool add_scheme(cJSON *group, const ash_export_item *item)
     if (item->inputs == ASH_INPUTS_KEPT)
         return null(group, "input_activations");
     bool dynamic = item->inputs == ASH_INPUTS_DYNAMIC;
-    inputs = add_float8(group, "input_activations", !dynamic ? "tensor" : block ? "group" : "token", dynamic);
-    return inputs && (!dynamic || !block || number(inputs, "group_size", 128));
+    inputs = add_float8(group, "input_activations", !dynamic ? "tensor" : block && whole ? "group" : "token",
+                        dynamic);
+    return inputs && (!dynamic || !block || !whole || number(inputs, "group_size", 128));
 }
 
 /* All of one scheme: "Linear" where there is no other, else by name. */
@@ -195,11 +197,14 @@ static bool add_group(const ash_export *e, cJSON *groups, uint32_t first, uint32
     char name[32];
     snprintf(name, sizeof name, "group_%" PRIu32, count);
     cJSON *group = object(groups, name), *targets = group ? cJSON_AddArrayToObject(group, "targets") : NULL;
-    bool ok = targets && (!alone || cJSON_AddItemToArray(targets, cJSON_CreateString("Linear")));
-    for (uint32_t i = first; i < e->count && ok && !alone; i++)
-        if (is_fp8(&e->items[i]) && same_scheme(&e->items[i], &e->items[first]))
-            ok = add_module(targets, &e->items[i]);
-    return ok && add_scheme(group, &e->items[first]);
+    bool ok = targets && (!alone || cJSON_AddItemToArray(targets, cJSON_CreateString("Linear"))), whole = true;
+    for (uint32_t i = first; i < e->count && ok; i++) {
+        if (!is_fp8(&e->items[i]) || !same_scheme(&e->items[i], &e->items[first]))
+            continue;
+        whole &= e->items[i].member.source_dims[0] % 128 == 0;
+        ok = alone || add_module(targets, &e->items[i]);
+    }
+    return ok && add_scheme(group, &e->items[first], whole);
 }
 
 /* The first item of its scheme. */

@@ -355,5 +355,7 @@ bool ash_json_add_float(cJSON *object, const char *key, float value)
     for (char *p = text; *p; p++)
         if (!strchr("0123456789+-e.", *p))
             *p = '.';
+    if (!strpbrk(text, ".e"))
+        strcat(text, ".0"); /* some readers tell 8.0 from 8 */
     return cJSON_AddRawToObject(object, key, text) != NULL;
 }

@@ -29,7 +29,7 @@ const char *ash_json_string(const cJSON *object, const char *key); /* NULL unles
 
 /* Writing. Text in quotes, its UTF-8 as it is. */
 void ash_json_put_string(FILE *out, const char *text, size_t size);
-/* A float in as few digits as bring it back; false when out of memory. */
+/* A float in as few digits as bring it back, never as an integer; false when out of memory. */
 bool ash_json_add_float(cJSON *object, const char *key, float value);
 
 #endif

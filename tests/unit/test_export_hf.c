@@ -335,10 +335,12 @@ static void test_schemes(void **state)
         { MAKE_FP8_DYNAMIC, "tensor", "token", true },
         { MAKE_FP8_CHANNEL, "channel", "token", true },
         { MAKE_FP8_BLOCK, "block", "group", true },
+        { MAKE_FP8_BLOCK, "block", "token", true },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         make_spec spec = make_defaults();
         spec.fp8 = cases[i].fp8, spec.tied = i == 1;
+        spec.ffn = i == 4 ? 592 : 512; /* no multiple of a group */
         char *source = make_hf("scheme-hf", &spec), *folder = export_as(source, "scheme", "keep");
         cJSON *config = read_json(folder, "config.json");
         const cJSON *q = ash_json_get(config, "quantization_config"), *groups = ash_json_get(q, "config_groups");
