@@ -122,19 +122,20 @@ static ash_status put_added(const ash_vocab *v, FILE *f, ash_error *err)
 typedef struct scored_merge {
     ash_vocab_merge merge;
     float score;
+    uint32_t size, left_size; /* bytes of the result and of its left half */
 } scored_merge;
 
-/* The highest score first; of equal ones, all of one token, by the ids of the halves. */
+/* The highest score first; of equal ones the longest result, and of one token the longest left half. */
 static int by_score(const void *a, const void *b)
 {
     const scored_merge *x = a, *y = b;
     if (x->score != y->score)
         return x->score > y->score ? -1 : 1;
+    if (x->size != y->size)
+        return x->size > y->size ? -1 : 1;
     if (x->merge.result != y->merge.result)
         return x->merge.result < y->merge.result ? -1 : 1;
-    if (x->merge.left != y->merge.left)
-        return x->merge.left < y->merge.left ? -1 : 1;
-    return 0;
+    return (x->left_size < y->left_size) - (x->left_size > y->left_size);
 }
 
 typedef struct scored_list {
@@ -167,8 +168,39 @@ static ash_status add_splits(const ash_vocab *v, uint32_t id, scored_list *list,
             list->room = room;
         }
         list->items[list->count++] = (scored_merge){
-            { (uint32_t)left, (uint32_t)right, 0, id }, v->tokens[id].score
+            { (uint32_t)left, (uint32_t)right, 0, id }, v->tokens[id].score, (uint32_t)size, (uint32_t)at
         };
+    }
+    return ASH_OK;
+}
+
+/* How often a token repeats its first character, 0 where it has others. */
+static size_t run_of(const ash_vocab *v, uint32_t id)
+{
+    size_t size;
+    const uint8_t *bytes = ash_vocab_bytes(v, id, &size);
+    size_t unit = ash_vocab_char_bytes(bytes, size);
+    for (size_t at = unit; unit && at < size; at += unit)
+        if (size - at < unit || memcmp(bytes, bytes + at, unit) != 0)
+            return 0;
+    return unit ? size / unit : 0;
+}
+
+/* Of pairs with equal scores SentencePiece takes the leftmost, merges take that of the lowest rank. Where the tokens in
+ * question are runs of one character, of all lengths from 2 on, it is the same: both make a run longer from the left
+ * until no token is as long, since the longest result comes first. */
+static ash_status check_tie(const ash_vocab *v, const scored_merge *items, size_t count, ash_error *err)
+{
+    for (size_t i = 1; i < count; i++) {
+        uint32_t before = items[i - 1].merge.result, id = items[i].merge.result;
+        if (id == before)
+            continue;
+        size_t n = run_of(v, before), m = run_of(v, id), size, other;
+        const uint8_t *longer = ash_vocab_bytes(v, before, &size), *text = ash_vocab_bytes(v, id, &other);
+        bool last = items[count - 1].merge.result == id;
+        if (n == 0 || m + 1 != n || memcmp(longer, text, other) != 0 || (last && m != 2))
+            return ash_fail(err, ASH_E_UNSUPPORTED, "tokens %" PRIu32 " and %" PRIu32 " have the same score, which no "
+                            "order of merges can say", before, id);
     }
     return ASH_OK;
 }
@@ -185,11 +217,10 @@ static ash_status make_merges(const ash_vocab *v, ash_vocab_merge **out, uint32_
             status = add_splits(v, id, &list, err);
     if (list.count)
         qsort(list.items, list.count, sizeof *list.items, by_score);
-    for (size_t i = 1; i < list.count && status == ASH_OK; i++) {
-        const scored_merge *x = &list.items[i - 1], *y = &list.items[i];
-        if (x->score == y->score && x->merge.result != y->merge.result)
-            status = ash_fail(err, ASH_E_UNSUPPORTED, "tokens %" PRIu32 " and %" PRIu32 " have the same score, which "
-                              "no order of merges can say", x->merge.result, y->merge.result);
+    for (size_t i = 0, end; i < list.count && status == ASH_OK; i = end) {
+        for (end = i + 1; end < list.count && list.items[end].score == list.items[i].score;)
+            end++;
+        status = check_tie(v, list.items + i, end - i, err);
     }
     if (status == ASH_OK && list.count > ASH_VOCAB_MERGES_MAX)
         status = ash_fail(err, ASH_E_LIMIT, "%zu merges, at most %u are exported", list.count, ASH_VOCAB_MERGES_MAX);
@@ -491,8 +522,8 @@ static const char *loss(const ash_vocab *v)
 {
     const ash_vocab_header *h = v->header;
     if (h->model == ASH_VOCAB_SPM_BPE)
-        return "tokenizer.json has merges made from SentencePiece's scores, as transformers makes them: long runs of "
-               "one character may come out as other ids";
+        return "tokenizer.json has merges made from SentencePiece's scores, as transformers makes them: texts that "
+               "repeat a few characters may come out as other ids";
     /* Bytes that no valid UTF-8 has need no token. */
     for (int i = 0; i < 256 && (h->flags & ASH_VOCAB_GAPS_BLOCK); i++)
         if (h->byte_ids[i] < 0 && i != 0xc0 && i != 0xc1 && i < 0xf5)

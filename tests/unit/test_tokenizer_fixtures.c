@@ -5,11 +5,10 @@
 #include <string.h>
 #include <zstd.h>
 
-#include "convert/export_internal.h"
 #include "convert/tokenizer_internal.h"
 #include "format/json.h"
 #include "runtime/tokenizer.h"
-#include "tests/support/support.h"
+#include "tests/support/rebuild_vocab.h"
 
 #define FIXTURE "tests/fixtures/tokenizers.json.zst"
 #define FIXTURE_MAX ((size_t)64 << 20)
@@ -261,29 +260,12 @@ static void check_frame(const cJSON *c, const ash_vocab_import *import, const as
     free(ids);
 }
 
-/* Replaces a tokenizer by its tokenizer.json, taken in again. false: a tokenizer.json cannot say it. */
+/* false: a tokenizer.json cannot say it. */
 static bool rebuild(const char *name, ash_vocab_import *import)
 {
     ash_error err = { 0 };
-    ash_vocab v;
-    char *text;
-    const char *note;
-    size_t size;
-    assert_ok(ash_vocab_open(import->section, import->size, &v, &err), &err);
-    ash_status status = ash_export_tokenizer(&v, &text, &size, &note, &err);
-    if (status == ASH_OK) {
-        cJSON *root, *config = cJSON_CreateObject();
-        assert_true(ash_export_token_names(&v, config));
-        free(import->section);
-        assert_ok(ash_json_parse(text, size, FIXTURE_MAX, &root, &err), &err);
-        assert_ok(ash_import_tokenizer_json(root, config, import, &err), &err);
-        cJSON_Delete(root);
-        cJSON_Delete(config);
-        free(text);
+    if (rebuild_vocab(import, &err) == ASH_OK)
         return true;
-    }
-    if (status != ASH_E_UNSUPPORTED)
-        fail_msg("%s: %s", name, err.text);
     print_message("# %s: %s\n", name, err.text);
     free(import->section);
     return false;
