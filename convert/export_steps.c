@@ -6,6 +6,8 @@
 #include "convert/export_internal.h"
 #include "convert/tokenizer_internal.h"
 
+#define TEXTS_MAX (2 * ASH_VOCAB_MAP_MAX) /* bytes of all steps */
+
 static const char *text_of(const ash_vocab *v, const ash_vocab_step *s)
 {
     return (const char *)v->pool + s->text_offset;
@@ -281,6 +283,12 @@ ash_status ash_export_steps(const ash_vocab *v, FILE *f, ash_error *err)
     if (v->header->model == ASH_VOCAB_SPM_BPE)
         return put_spm(v, f, err);
     uint32_t count = v->header->step_count, cuts = 0, decoders;
+    uint64_t bytes = 0; /* steps may share theirs */
+    for (uint32_t i = 0; i < count; i++)
+        bytes += (uint64_t)v->steps[i].text_bytes + v->steps[i].second_bytes;
+    if (bytes > TEXTS_MAX)
+        return ash_fail(err, ASH_E_LIMIT, "the texts of the tokenizer's steps have %" PRIu64 " bytes, at most %u are "
+                        "exported", bytes, TEXTS_MAX);
     while (cuts < count && ash_step_normalizes(v->steps[cuts].kind))
         cuts++;
     for (decoders = cuts; decoders < count && ash_step_cuts(v->steps[decoders].kind);)

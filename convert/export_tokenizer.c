@@ -13,6 +13,7 @@
 #define TOKEN_BYTES_MAX (1u << 20)         /* what the import takes */
 #define TEXT_BYTES_MAX ((size_t)256 << 20) /* likewise, of the whole file */
 #define SPLIT_BYTES_MAX 512                /* of a token that merges may give: each of its splits is looked up */
+#define SPLITS_MAX ((size_t)1 << 23)       /* vocabularies of 256,000 tokens have 600,000 */
 
 static ash_status no_memory(ash_error *err) { return ash_fail(err, ASH_E_MEMORY, "out of memory for the tokenizer"); }
 
@@ -24,15 +25,26 @@ static bool has(const ash_vocab *v, uint32_t id, uint16_t flag) { return (v->tok
 typedef struct spelling {
     const ash_vocab *v;
     ash_alphabet alphabet;
-    char *text; /* 2 * TOKEN_BYTES_MAX */
+    char *text;  /* 2 * TOKEN_BYTES_MAX */
+    size_t left; /* bytes of texts that may still come: tokens of a section may share theirs */
+    bool too_long;
 } spelling;
 
+static bool take(spelling *s, size_t size)
+{
+    s->too_long |= size > s->left;
+    s->left -= s->too_long ? 0 : size;
+    return !s->too_long;
+}
+
 /* Puts a token as the file spells it. Its bytes are at most TOKEN_BYTES_MAX: check_sizes. */
-static void put_token(const spelling *s, uint32_t id, FILE *f)
+static void put_token(spelling *s, uint32_t id, FILE *f)
 {
     const ash_vocab *v = s->v;
     size_t size;
     const uint8_t *bytes = ash_vocab_bytes(v, id, &size);
+    if (!take(s, size))
+        return;
     if (v->header->model == ASH_VOCAB_BYTE_BPE && has(v, id, ASH_TOKEN_MODEL))
         ash_json_put_string(f, s->text, ash_alphabet_encode(&s->alphabet, bytes, size, s->text));
     else if (v->header->model != ASH_VOCAB_BYTE_BPE && v->tokens[id].type == ASH_TOKEN_BYTE && size == 1)
@@ -66,13 +78,13 @@ static uint32_t vocabulary_end(const ash_vocab *v)
     return end;
 }
 
-static void put_vocabulary(const spelling *s, FILE *f)
+static void put_vocabulary(spelling *s, FILE *f)
 {
     const ash_vocab *v = s->v;
     bool pieces = v->header->model == ASH_VOCAB_UNIGRAM, first = true;
     uint32_t end = vocabulary_end(v);
     fprintf(f, "\"vocab\":%c", pieces ? '[' : '{');
-    for (uint32_t id = 0; id < end; id++) {
+    for (uint32_t id = 0; id < end && !s->too_long; id++) {
         if (!used(v, id))
             continue;
         fprintf(f, "%s%s", first ? "" : ",\n", pieces ? "[" : "");
@@ -92,12 +104,13 @@ static int by_id(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static ash_status put_added(const ash_vocab *v, FILE *f, ash_error *err)
+static ash_status put_added(spelling *s, FILE *f, ash_error *err)
 {
     static const struct { const char *key; uint32_t flag; } keys[] = {
         { "single_word", ASH_ADDED_SINGLE_WORD }, { "lstrip", ASH_ADDED_LSTRIP }, { "rstrip", ASH_ADDED_RSTRIP },
         { "normalized", ASH_ADDED_NORMALIZED },   { "special", ASH_ADDED_SPECIAL },
     };
+    const ash_vocab *v = s->v;
     uint32_t count = v->header->added_count;
     ash_vocab_added *list = malloc(((size_t)count + 1) * sizeof *list);
     if (!list)
@@ -105,7 +118,7 @@ static ash_status put_added(const ash_vocab *v, FILE *f, ash_error *err)
     memcpy(list, v->added, count * sizeof *list);
     qsort(list, count, sizeof *list, by_id);
     fprintf(f, "\"added_tokens\":[");
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count && take(s, list[i].bytes); i++) {
         fprintf(f, "%s{\"id\":%" PRIu32 ",\"content\":", i ? ",\n" : "", list[i].id);
         ash_json_put_string(f, (const char *)v->pool + list[i].offset, list[i].bytes);
         for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
@@ -159,6 +172,8 @@ static ash_status add_splits(const ash_vocab *v, uint32_t id, scored_list *list,
         int32_t right = left < 0 ? -1 : ash_vocab_search(v, bytes + at, size - at, ASH_TOKEN_MODEL);
         if (right < 0)
             continue;
+        if (list->count == SPLITS_MAX)
+            return ash_fail(err, ASH_E_LIMIT, "more than %zu merges are not exported", SPLITS_MAX);
         if (list->count == list->room) {
             size_t room = list->room ? 2 * list->room : 1u << 14;
             void *more = realloc(list->items, room * sizeof *list->items);
@@ -222,8 +237,6 @@ static ash_status make_merges(const ash_vocab *v, ash_vocab_merge **out, uint32_
             end++;
         status = check_tie(v, list.items + i, end - i, err);
     }
-    if (status == ASH_OK && list.count > ASH_VOCAB_MERGES_MAX)
-        status = ash_fail(err, ASH_E_LIMIT, "%zu merges, at most %u are exported", list.count, ASH_VOCAB_MERGES_MAX);
     if (status == ASH_OK && !(*out = malloc((list.count + 1) * sizeof **out)))
         status = no_memory(err);
     for (size_t i = 0; i < list.count && status == ASH_OK; i++)
@@ -233,7 +246,7 @@ static ash_status make_merges(const ash_vocab *v, ash_vocab_merge **out, uint32_
     return status;
 }
 
-static ash_status put_merges(const spelling *s, FILE *f, ash_error *err)
+static ash_status put_merges(spelling *s, FILE *f, ash_error *err)
 {
     const ash_vocab *v = s->v;
     ash_vocab_merge *merges;
@@ -241,7 +254,7 @@ static ash_status put_merges(const spelling *s, FILE *f, ash_error *err)
     ASH_TRY(v->header->model == ASH_VOCAB_SPM_BPE ? make_merges(v, &merges, &count, err)
                                                   : ash_export_merges(v, v->header->token_count, &merges, &count, err));
     fprintf(f, ",\n\"merges\":[");
-    for (uint32_t i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count && !s->too_long; i++) {
         fprintf(f, "%s[", i ? ",\n" : "");
         put_token(s, merges[i].left, f);
         fputc(',', f);
@@ -258,7 +271,7 @@ static ash_status put_merges(const spelling *s, FILE *f, ash_error *err)
 static bool adds_bos(const ash_vocab *v) { return (v->header->flags & ASH_VOCAB_ADD_BOS) && v->header->bos >= 0; }
 static bool adds_eos(const ash_vocab *v) { return (v->header->flags & ASH_VOCAB_ADD_EOS) && v->header->eos >= 0; }
 
-static void put_special(const spelling *s, int32_t id, int type, FILE *f)
+static void put_special(spelling *s, int32_t id, int type, FILE *f)
 {
     fprintf(f, "{\"SpecialToken\":{\"id\":");
     put_token(s, (uint32_t)id, f);
@@ -266,7 +279,7 @@ static void put_special(const spelling *s, int32_t id, int type, FILE *f)
 }
 
 /* bos, the text, eos. */
-static void put_framed(const spelling *s, const char *name, int type, FILE *f)
+static void put_framed(spelling *s, const char *name, int type, FILE *f)
 {
     if (adds_bos(s->v)) {
         put_special(s, s->v->header->bos, type, f);
@@ -279,7 +292,7 @@ static void put_framed(const spelling *s, const char *name, int type, FILE *f)
     }
 }
 
-static void put_ids(const spelling *s, int32_t id, FILE *f)
+static void put_ids(spelling *s, int32_t id, FILE *f)
 {
     put_token(s, (uint32_t)id, f);
     fprintf(f, ":{\"id\":");
@@ -289,7 +302,7 @@ static void put_ids(const spelling *s, int32_t id, FILE *f)
     fprintf(f, "]}");
 }
 
-static void put_post_processor(const spelling *s, FILE *f)
+static void put_post_processor(spelling *s, FILE *f)
 {
     bool bos = adds_bos(s->v), eos = adds_eos(s->v) && !(bos && s->v->header->eos == s->v->header->bos);
     fprintf(f, "\"post_processor\":");
@@ -312,7 +325,7 @@ static void put_post_processor(const spelling *s, FILE *f)
     fprintf(f, "}},\n");
 }
 
-static ash_status put_model(const spelling *s, FILE *f, ash_error *err)
+static ash_status put_model(spelling *s, FILE *f, ash_error *err)
 {
     const ash_vocab_header *h = s->v->header;
     const char *fallback = h->flags & ASH_VOCAB_BYTE_FALLBACK ? "true" : "false";
@@ -338,15 +351,17 @@ static ash_status put_model(const spelling *s, FILE *f, ash_error *err)
     return ASH_OK;
 }
 
-static ash_status put_file(const spelling *s, FILE *f, ash_error *err)
+static ash_status put_file(spelling *s, FILE *f, ash_error *err)
 {
     fprintf(f, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\n");
-    ASH_TRY(put_added(s->v, f, err));
+    ASH_TRY(put_added(s, f, err));
     ASH_TRY(ash_export_steps(s->v, f, err));
     put_post_processor(s, f);
     ASH_TRY(put_model(s, f, err));
     fprintf(f, "}\n");
-    return ASH_OK;
+    return s->too_long ? ash_fail(err, ASH_E_LIMIT, "the texts of a tokenizer.json would have more than %zu bytes",
+                                  TEXT_BYTES_MAX)
+                       : ASH_OK;
 }
 
 /* ---- what a tokenizer.json cannot say ---- */
@@ -538,7 +553,7 @@ ash_status ash_export_tokenizer(const ash_vocab *v, char **out, size_t *size, co
     *note = NULL;
     ASH_TRY(check_sizes(v, err));
     ASH_TRY(check_sayable(v, err));
-    spelling s = { .v = v, .text = malloc(2 * TOKEN_BYTES_MAX) };
+    spelling s = { .v = v, .text = malloc(2 * TOKEN_BYTES_MAX), .left = TEXT_BYTES_MAX };
     ash_alphabet_make(&s.alphabet);
     FILE *f = s.text ? open_memstream(out, size) : NULL;
     ash_status status = f ? put_file(&s, f, err) : no_memory(err);
