@@ -259,9 +259,10 @@ static bool add_class(cJSON *o, const ash_hf_class *class, const ash_hparams *h)
     cJSON *list = cJSON_AddArrayToObject(o, "architectures");
     bool ok = list && cJSON_AddItemToArray(list, cJSON_CreateString(class->class_name)) &&
               text(o, "model_type", class->model_type);
-    if (strcmp(class->arch, "qwen2") != 0 && !class->window)
+    bool llama = strcmp(class->class_name, "LlamaForCausalLM") == 0;
+    if (llama)
         ok = ok && truth(o, "mlp_bias", false);
-    if (strcmp(class->class_name, "LlamaForCausalLM") == 0 || strcmp(class->class_name, "Qwen3ForCausalLM") == 0)
+    if (llama || strcmp(class->class_name, "Qwen3ForCausalLM") == 0)
         ok = ok && truth(o, "attention_bias", h->qkv_bias);
     if (class->window)
         ok = ok && (h->sliding_window ? number(o, "sliding_window", h->sliding_window) : null(o, "sliding_window"));

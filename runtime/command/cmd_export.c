@@ -1,9 +1,23 @@
 /* ashlar export: an .ashlar file to what other runtimes read. */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "convert/convert.h"
 #include "runtime/command/cache.h"
 #include "runtime/command/command.h"
+
+/* The output is FILE, or the folder that FILE is in: with --force a model would be replaced by what was made of it. */
+static bool is_source(const char *path, const char *output)
+{
+    char folder[4096];
+    struct stat a, b;
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+    if (stat(output, &b) != 0)
+        return false;
+    return (stat(path, &a) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino) ||
+           (S_ISDIR(b.st_mode) && stat(folder, &a) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino);
+}
 
 int verb_export(int argc, char **argv)
 {
@@ -29,6 +43,8 @@ int verb_export(int argc, char **argv)
     bool folder = strcmp(to, "safetensors") == 0;
     if (!folder && strcmp(to, "gguf") != 0)
         return usage_error(&u, "--to %s is not known; gguf and safetensors are", to);
+    if (is_source(path, output))
+        return fail("%s: is the source itself, or holds it; choose another name for the output", output);
     ash_error err;
     cached file;
     if (cache_open(path, &file, &err) != ASH_OK)

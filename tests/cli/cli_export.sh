@@ -22,6 +22,10 @@ if [ -d "$model" ]; then
     ash export "$model" --to gguf -o "$TEST_TMP/a.gguf"
     ash export "$out_dir" --to gguf -o "$TEST_TMP/b.gguf"
     check "the folder gives the same GGUF as its source" cmp -s "$TEST_TMP/a.gguf" "$TEST_TMP/b.gguf"
+    ash export "$out_dir" --to safetensors -o "$out_dir" --force
+    check "a folder to itself: exit 1, one line" failed_with 1 "is the source itself"
+    ash export "$out_dir/model.safetensors" --to safetensors -o "$out_dir/." --force
+    check "  nor from a file in it" failed_with 1 "is the source itself"
     touch "$out_dir/README.md"
     ash export "$model" --to safetensors -o "$out_dir" --force
     check "a folder with a file of another kind: exit 1, named" failed_with 1 "README.md"
