@@ -71,6 +71,7 @@ ash_status ash_convert(const char *source, const char *output, const ash_convert
 
 typedef struct ash_export_options {
     bool force;
+    uint64_t part_bytes; /* of a safetensors file's data, about; 0: 5 GB */
     /* Events, as above; total and done: bytes of tensor data written. */
     int (*progress)(void *context, uint64_t done, uint64_t total);
     void (*note)(void *context, const char *line);
@@ -89,5 +90,18 @@ typedef struct ash_export_options {
  * that scores can stand for; Unigram is not exported. */
 ash_status ash_export_gguf(const char *ashlar_path, const char *output, const ash_export_options *options,
                            ash_error *err);
+
+/* An .ashlar to a Hugging Face folder: config.json, generation_config.json, tokenizer.json, tokenizer_config.json and
+ * model.safetensors, or parts with an index. It appears when it is complete; with `force` it replaces a folder that
+ * holds nothing but such files.
+ * F32, F16 and BF16 tensors keep their bytes, but norms and biases that a GGUF widened to F32 get the model's type
+ * again where that is exact. FP8 matrices keep their bytes, and the configuration describes them as compressed-tensors
+ * does; their scales are called weight_scale and input_scale, whatever the source called them. Other types become BF16.
+ * What came from Hugging Face outside the architecture stays, what came from a GGUF is left out. torch_dtype is the
+ * embedding's type, BF16 where anything was quantized.
+ * A model that no class of transformers computes is ASH_E_UNSUPPORTED. A tokenizer that a tokenizer.json cannot say is
+ * left out, and the reason is a note. */
+ash_status ash_export_hf(const char *ashlar_path, const char *output, const ash_export_options *options,
+                         ash_error *err);
 
 #endif

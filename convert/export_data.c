@@ -1,4 +1,4 @@
-/* Tensor data on its way out: tiles to rows, rows to the GGUF's order, FP8 and 16-bit vectors to types that it has. */
+/* Tensor data on its way out: tiles to rows, rows to the output's order, FP8 and others to types that it has. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,8 @@
 
 static ash_status put(ash_export *e, const void *bytes, uint64_t size, ash_error *err)
 {
-    ASH_TRY(ash_gguf_writer_put(e->writer, bytes, (size_t)size, err));
+    ASH_TRY(e->gguf ? ash_gguf_writer_put(e->gguf, bytes, (size_t)size, err)
+                    : ash_safetensors_writer_put(e->safetensors, bytes, (size_t)size, err));
     e->done += size;
     if (e->options->progress && e->options->progress(e->options->context, e->done, e->total) != 0)
         return ash_fail(err, ASH_E_CANCELLED, "cancelled");
@@ -33,17 +34,21 @@ static void drop_pages(const uint8_t *from, uint64_t size)
 
 /* ---- untiled tensors ---- */
 
-/* A vector as F32, its elements in the GGUF's order. */
+/* A vector as F32, F16 or BF16, its elements in the output's order. */
 static ash_status put_vector(ash_export *e, const ash_export_item *item, ash_error *err)
 {
     uint64_t count = item->tensor->dims[0];
-    float *x = malloc(2 * count * sizeof *x); /* decoded, and moved */
+    float *x = malloc(3 * count * sizeof *x); /* decoded, moved, and encoded in at most as many bytes */
     if (!x)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->path);
     ash_decode_row((ash_dtype)item->tensor->dtype, ash_file_data(e->file, item->tensor), (int64_t)count, x);
     for (uint64_t i = 0; i < count; i++)
         x[count + ash_source_row(&item->member, i)] = x[i];
-    ash_status status = put(e, x + count, count * sizeof *x, err);
+    ash_status status = ash_encode_row(&e->kernels, item->type, x + count, NULL, (int64_t)count, x + 2 * count, err);
+    if (status != ASH_OK)
+        ash_fail_in(err, item->source_name);
+    else
+        status = put(e, x + 2 * count, ash_export_item_bytes(item), err);
     free(x);
     return status;
 }
@@ -94,10 +99,12 @@ static void recoder_free(recoder *r)
     free(r->scale);
 }
 
-/* An FP8 matrix has the scale that its member names; without one its codes are the weights. */
-static ash_status load_scale(const ash_export *e, const ash_export_item *item, recoder *r, ash_error *err)
+ash_status ash_export_scale(const ash_export *e, const ash_export_item *item, const ash_tensor_record **out,
+                            uint64_t *count, ash_error *err)
 {
     uint32_t index = item->member.scale_weight;
+    *out = NULL;
+    *count = 0;
     if (index == ASH_NO_INDEX)
         return ASH_OK;
     const ash_tensor_record *t = index < ash_file_tensor_count(e->file) ? ash_file_tensor(e->file, index) : NULL;
@@ -111,11 +118,24 @@ static ash_status load_scale(const ash_export *e, const ash_export_item *item, r
     if (expected == 0 || !ash_row_bytes(t->dtype, expected, &bytes) || bytes != t->size)
         return ash_fail(err, ASH_E_FORMAT, "%s: tensor %s names tensor %u as its scale, which does not fit: the file "
                         "is damaged", e->path, item->source_name, index);
+    *out = t;
+    *count = expected;
+    return ASH_OK;
+}
+
+/* An FP8 matrix has the scale that its member names; without one its codes are the weights. */
+static ash_status load_scale(const ash_export *e, const ash_export_item *item, recoder *r, ash_error *err)
+{
+    const ash_tensor_record *t;
+    uint64_t count;
+    ASH_TRY(ash_export_scale(e, item, &t, &count, err));
+    if (!t)
+        return ASH_OK;
     r->kind = (ash_scale_kind)t->scale_kind;
-    r->scale = malloc(expected * sizeof *r->scale);
+    r->scale = malloc(count * sizeof *r->scale);
     if (!r->scale)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->path);
-    ash_decode_row((ash_dtype)t->dtype, ash_file_data(e->file, t), (int64_t)expected, r->scale);
+    ash_decode_row((ash_dtype)t->dtype, ash_file_data(e->file, t), (int64_t)count, r->scale);
     return ASH_OK;
 }
 
@@ -133,13 +153,13 @@ static ash_status recoder_init(const ash_export *e, const ash_export_item *item,
     return load_scale(e, item, r, err);
 }
 
-/* Row `row` of the member, in canonical order, from its stored bytes to those of the GGUF. */
+/* Row `row` of the member, in canonical order, from its stored bytes to those of the output. */
 static ash_status recode(const ash_export *e, const ash_export_item *item, const recoder *r, uint64_t row,
                          const uint8_t *in, uint8_t *out, ash_error *err)
 {
     uint64_t cols = item->tensor->dims[0];
     ash_decode_row((ash_dtype)item->tensor->dtype, in, (int64_t)cols, r->decoded);
-    if (r->scale) { /* blocks are counted in the rows of the checkpoint, whatever the GGUF's order is */
+    if (r->scale) { /* blocks are counted in the rows of the checkpoint, whatever the output's order is */
         uint64_t at = r->kind == ASH_SCALE_BLOCK128 ? ash_source_row(item->record, row) : row;
         ash_scale_row(r->kind, r->scale, at, r->decoded, cols);
     }
@@ -151,7 +171,7 @@ static ash_status recode(const ash_export *e, const ash_export_item *item, const
 
 /* ---- tiled tensors ---- */
 
-/* Rows [first, last) of the GGUF: whole heads where rows move within them, so that the same rows of the tensor fill
+/* Rows [first, last) of the output: whole heads where rows move within them, so that the same rows of the tensor fill
  * them. A panel that lies across the edge is unpacked on both sides. */
 static ash_status unpack_rows(const ash_export *e, const ash_export_item *item, const recoder *r, uint64_t first,
                               uint64_t last, uint8_t *out, ash_error *err)

@@ -1,26 +1,13 @@
 /* An .ashlar file to a GGUF: the one that it came from, byte for byte, or, from a Hugging Face checkpoint, the one that
  * llama.cpp's converter would write. */
-#include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "convert/convert.h"
 #include "convert/export_internal.h"
-#include "convert/note.h"
 
 #define GGUF_VERSION 3
 #define GGUF_ALIGNMENT 32 /* the default, which no key needs to say */
-
-void ash_export_note(const ash_export *e, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    ash_note(e->options->note, e->options->context, format, args);
-    va_end(args);
-}
 
 /* ---- reading ---- */
 
@@ -33,21 +20,9 @@ static ash_status read_pairs(ash_export *e, ash_error *err)
 
 static ash_status read_meta(ash_export *e, ash_error *err)
 {
-    uint8_t *json = NULL;
-    size_t size;
-    ASH_TRY(ash_file_section_read(e->file, ASH_SECTION_META, &json, &size, err));
-    ash_status status = ash_meta_read((const char *)json, size, &e->meta, err);
-    free(json);
-    if (status != ASH_OK)
-        return ash_fail_in(err, e->path);
-    e->arch = ash_arch_find(e->meta.h.architecture);
-    if (!e->arch)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "%s: architecture %s cannot be exported; %s can", e->path,
-                        e->meta.h.architecture, ash_arch_names());
-    if (!ash_file_section(e->file, ASH_SECTION_TOKENIZER))
-        return ash_fail(err, ASH_E_UNSUPPORTED, "%s: has no tokenizer, which llama.cpp needs", e->path);
-    ASH_TRY(ash_file_section_read(e->file, ASH_SECTION_TOKENIZER, &e->tokenizer, &size, err));
-    return ash_vocab_open(e->tokenizer, size, &e->vocab, err) == ASH_OK ? ASH_OK : ash_fail_in(err, e->path);
+    ASH_TRY(ash_export_meta(e, err));
+    return e->tokenizer ? ASH_OK
+                        : ash_fail(err, ASH_E_UNSUPPORTED, "%s: has no tokenizer, which llama.cpp needs", e->path);
 }
 
 /* ---- writing ---- */
@@ -63,10 +38,10 @@ static ash_status put_pairs(ash_export *e, ash_error *err)
         uint32_t type;
         if (e->retyped && kv->key.size == sizeof key - 1 && memcmp(kv->key.text, key, sizeof key - 1) == 0) {
             if (ash_export_file_type(e, &type))
-                ASH_TRY(ash_gguf_writer_kv_u32(e->writer, key, type, err));
+                ASH_TRY(ash_gguf_writer_kv_u32(e->gguf, key, type, err));
             continue;
         }
-        ASH_TRY(ash_gguf_writer_kv_raw(e->writer, kv->record, (size_t)kv->record_size, err));
+        ASH_TRY(ash_gguf_writer_kv_raw(e->gguf, kv->record, (size_t)kv->record_size, err));
     }
     return ASH_OK;
 }
@@ -87,7 +62,7 @@ static ash_status write_all(ash_export *e, const char *output, ash_error *err)
 {
     ASH_TRY(ash_check_space(output, output_bytes(e), err));
     ASH_TRY(ash_gguf_writer_create(output, e->options->force, e->source ? ash_gguf_version(e->source) : GGUF_VERSION,
-                                   e->source ? ash_gguf_alignment(e->source) : GGUF_ALIGNMENT, &e->writer, err));
+                                   e->source ? ash_gguf_alignment(e->source) : GGUF_ALIGNMENT, &e->gguf, err));
     if (e->source) {
         ASH_TRY(put_pairs(e, err));
     } else {
@@ -96,23 +71,19 @@ static ash_status write_all(ash_export *e, const char *output, ash_error *err)
     }
     for (uint32_t i = 0; i < e->count; i++) {
         const ash_export_item *item = &e->items[i];
-        ASH_TRY(ash_gguf_writer_tensor(e->writer, item->name, item->type, item->member.source_dim_count,
+        ASH_TRY(ash_gguf_writer_tensor(e->gguf, item->name, item->type, item->member.source_dim_count,
                                        item->member.source_dims, err));
     }
     for (uint32_t i = 0; i < e->count; i++)
         ASH_TRY(ash_export_data(e, &e->items[i], err));
-    ash_gguf_writer *w = e->writer;
-    e->writer = NULL; /* finish frees it in any case */
+    ash_gguf_writer *w = e->gguf;
+    e->gguf = NULL; /* finish frees it in any case */
     return ash_gguf_writer_finish(w, err);
 }
 
 static ash_status export(ash_export *e, const char *output, ash_error *err)
 {
-    ASH_TRY(ash_file_open(e->path, &e->file, err));
-    struct stat in, out;
-    if (stat(e->path, &in) == 0 && stat(output, &out) == 0 && in.st_dev == out.st_dev && in.st_ino == out.st_ino)
-        return ash_fail(err, ASH_E_ARGUMENT, "%s: is the source itself; choose another name for the output", output);
-    ASH_TRY(ash_file_section(e->file, ASH_SECTION_GGUF_KV) ? read_pairs(e, err) : read_meta(e, err));
+    ASH_TRY(e->from_gguf ? read_pairs(e, err) : read_meta(e, err));
     ASH_TRY(ash_export_plan(e, err));
     return write_all(e, output, err);
 }
@@ -120,19 +91,14 @@ static ash_status export(ash_export *e, const char *output, ash_error *err)
 ash_status ash_export_gguf(const char *ashlar_path, const char *output, const ash_export_options *options,
                            ash_error *err)
 {
-    static const ash_export_options defaults;
-    ash_export e = { .path = ashlar_path, .options = options ? options : &defaults };
-    ash_kernels_init(&e.kernels, ASH_LEVEL_COUNT - 1);
-    ash_status status = export(&e, output, err);
-    ash_gguf_writer_abort(e.writer);
+    ash_export e;
+    ash_status status = ash_export_open(&e, ashlar_path, output, options, err);
+    if (status == ASH_OK)
+        status = export(&e, output, err);
+    ash_gguf_writer_abort(e.gguf);
     if (e.source)
         ash_gguf_close(e.source);
-    for (uint32_t i = 0; i < e.count; i++)
-        free(e.items[i].name);
-    free(e.items);
     free(e.pairs);
-    free(e.tokenizer);
-    ash_meta_free(&e.meta);
-    ash_file_close(e.file);
+    ash_export_release(&e);
     return status;
 }

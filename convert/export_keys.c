@@ -92,7 +92,7 @@ void ash_export_rope_factors(const ash_hparams *h, float *out)
 ash_status ash_export_keys(ash_export *e, ash_error *err)
 {
     const ash_hparams *h = &e->meta.h;
-    keys k = { .w = e->writer, .arch = e->arch->name };
+    keys k = { .w = e->gguf, .arch = e->arch->name };
     uint32_t type;
     ASH_TRY(put_text(&k, "general.architecture", k.arch, err));
     ASH_TRY(put_text(&k, "general.type", "model", err));
@@ -116,8 +116,8 @@ ash_status ash_export_keys(ash_export *e, ash_error *err)
                             "sliding window of %u tokens give other results there", k.arch, h->sliding_window);
     }
     if (ash_export_file_type(e, &type))
-        ASH_TRY(ash_gguf_writer_kv_u32(e->writer, "general.file_type", type, err));
+        ASH_TRY(ash_gguf_writer_kv_u32(e->gguf, "general.file_type", type, err));
     ASH_TRY(put_u32(&k, "vocab_size", h->vocab, err));
     ASH_TRY(put_u32(&k, "rope.dimension_count", h->rope_dim, err));
-    return ash_gguf_writer_kv_u32(e->writer, "general.quantization_version", QUANTIZATION_VERSION, err);
+    return ash_gguf_writer_kv_u32(e->gguf, "general.quantization_version", QUANTIZATION_VERSION, err);
 }

@@ -27,23 +27,19 @@ uint64_t ash_export_item_bytes(const ash_export_item *item)
 
 /* ---- one member ---- */
 
-/* What a record may say that this way back does not know: several matrices tiled, a source shape that does not have the
- * tensor's rows, single elements of blocks that move, an untiled matrix to be retyped. The converter writes none of
- * these. */
-static ash_status check_item(const ash_export *e, const ash_export_item *item, ash_error *err)
+/* Several matrices tiled, a source shape that does not have the tensor's rows, single elements of blocks that move, an
+ * untiled matrix to be retyped. */
+ash_status ash_export_check(const ash_export *e, const ash_export_item *item, const char *format, ash_error *err)
 {
     const ash_member_record *m = &item->member;
     const ash_tensor_record *t = item->tensor;
     bool tiled = t->layout != ASH_LAYOUT_LINEAR;
-    if (ash_dtype_find(item->type)->gguf < 0)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "%s: tensor %s is %s, which GGUF does not have", e->path,
-                        item->source_name, ash_dtype_name(item->type));
     if (m->source_dims[0] != t->dims[0] || m->source_dim_count == 0 ||
         (t->dim_count == 1 && m->row_order != ASH_ROWS_SAME && ash_dtype_find(t->dtype)->block_elems != 1) ||
         (tiled && (t->dims[2] * t->dims[3] != 1 || m->source_dims[1] != m->row_count)) ||
         (!tiled && t->dim_count != 1 && item->type != (ash_dtype)t->dtype))
-        return ash_fail(err, ASH_E_UNSUPPORTED, "%s: tensor %s has a shape that cannot be exported to GGUF", e->path,
-                        item->source_name);
+        return ash_fail(err, ASH_E_UNSUPPORTED, "%s: tensor %s has a shape that cannot be exported to %s", e->path,
+                        item->source_name, format);
     return ASH_OK;
 }
 
@@ -69,22 +65,33 @@ static ash_status choose_type(const ash_export *e, ash_export_item *item, change
     return ASH_OK;
 }
 
-/* A tensor of the architecture: GGUF's name, row order and type. */
-static ash_status translate(const ash_export *e, ash_export_item *item, changes *c, ash_error *err)
+ash_status ash_export_arch_tensor(const ash_export *e, const ash_export_item *item, bool hf,
+                                  const ash_arch_tensor **out, char **name, ash_error *err)
 {
     const ash_tensor_record *t = item->tensor;
     const ash_arch_tensor *row = ash_arch_tensor_of((ash_role)item->member.role);
-    char name[128];
-    if (!row || !row->gguf || (t->layer != ASH_NO_LAYER && t->layer >= e->meta.h.layers) ||
-        !ash_arch_name(row->gguf, t->layer, name, sizeof name))
-        return ash_fail(err, ASH_E_FORMAT, "%s: tensor %s has role %" PRIu32 " in layer %" PRIu32 ", for which GGUF "
-                        "has no name: the file is damaged", e->path, item->source_name, item->member.role, t->layer);
+    const char *pattern = !row ? NULL : hf ? row->hf : row->gguf;
+    char text[128];
+    if (!pattern || (t->layer != ASH_NO_LAYER && t->layer >= e->meta.h.layers) ||
+        !ash_arch_name(pattern, t->layer, text, sizeof text))
+        return ash_fail(err, ASH_E_FORMAT, "%s: tensor %s has role %" PRIu32 " in layer %" PRIu32 ", for which %s "
+                        "has no name: the file is damaged", e->path, item->source_name, item->member.role, t->layer,
+                        hf ? "Hugging Face" : "GGUF");
     if (row->role == ASH_ROLE_EMBED && item->member.source_dims[1] != e->meta.h.vocab)
         return ash_fail(err, ASH_E_FORMAT, "%s: tensor %s has %" PRIu64 " rows for a vocabulary of %" PRIu32
                         ": the file is damaged", e->path, item->source_name, item->member.source_dims[1],
                         e->meta.h.vocab);
-    if (!(item->name = strdup(name)))
-        return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->path);
+    *out = row;
+    *name = strdup(text);
+    return *name ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->path);
+}
+
+/* A tensor of the architecture, from Hugging Face: GGUF's name, row order and type. */
+static ash_status translate(const ash_export *e, ash_export_item *item, ash_error *err)
+{
+    const ash_tensor_record *t = item->tensor;
+    const ash_arch_tensor *row;
+    ASH_TRY(ash_export_arch_tensor(e, item, false, &row, &item->name, err));
     if (e->arch->gguf_rows == ASH_ROWS_SAME)
         item->member.row_order = ASH_ROWS_SAME;
     if (t->dim_count == 1) {
@@ -92,21 +99,18 @@ static ash_status translate(const ash_export *e, ash_export_item *item, changes 
             return ash_fail(err, ASH_E_UNSUPPORTED, "%s: tensor %s is %s; f32, f16 and bf16 can be exported", e->path,
                             item->source_name, ash_dtype_name(t->dtype));
         item->type = ASH_F32; /* as llama.cpp wants norms and biases */
-    } else if (t->dtype == ASH_F8_E4M3) {
-        item->type = c->fp8_type;
-        c->fp8++;
-        c->inputs |= item->member.input_dynamic != 0 || item->member.scale_input != ASH_NO_INDEX;
     }
     return ASH_OK;
 }
 
-static ash_status add_member(ash_export *e, const ash_tensor_record *t, const ash_member_record *m, changes *c,
+static ash_status add_member(ash_export *e, const ash_tensor_record *t, const ash_member_record *m, void *context,
                              ash_error *err)
 {
+    changes *c = context;
     ash_export_item *item = &e->items[e->count];
     *item = (ash_export_item){ .tensor = t, .record = m, .member = *m, .source_name = ash_file_member_name(e->file, m),
-                               .type = (ash_dtype)t->dtype };
-    if (e->arch && t->role == ASH_ROLE_SCALE) {
+                               .type = (ash_dtype)t->dtype, .order = m->source_index };
+    if (t->role == ASH_ROLE_SCALE) {
         c->scales++;
         return ASH_OK;
     }
@@ -118,46 +122,23 @@ static ash_status add_member(ash_export *e, const ash_tensor_record *t, const as
     }
     e->count++; /* from here on the list owns the name */
     if (e->arch)
-        ASH_TRY(translate(e, item, c, err));
+        ASH_TRY(translate(e, item, err));
     else if (!(item->name = strdup(item->source_name)))
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->path);
+    if (t->dtype == ASH_F8_E4M3 && t->dim_count > 1) {
+        item->type = c->fp8_type;
+        c->fp8++;
+        c->inputs |= item->member.input_dynamic != 0 || item->member.scale_input != ASH_NO_INDEX;
+    }
     ASH_TRY(choose_type(e, item, c, err));
     e->retyped = e->retyped || m->source_dtype != (uint32_t)item->type;
-    return check_item(e, item, err);
+    if (ash_dtype_find(item->type)->gguf < 0)
+        return ash_fail(err, ASH_E_UNSUPPORTED, "%s: tensor %s is %s, which GGUF does not have", e->path,
+                        item->source_name, ash_dtype_name(item->type));
+    return ash_export_check(e, item, "GGUF", err);
 }
 
 /* ---- all of them ---- */
-
-static int compare_items(const void *a, const void *b)
-{
-    uint32_t x = ((const ash_export_item *)a)->member.source_index;
-    uint32_t y = ((const ash_export_item *)b)->member.source_index;
-    return (x > y) - (x < y);
-}
-
-static ash_status collect(ash_export *e, changes *c, ash_error *err)
-{
-    uint32_t tensors = ash_file_tensor_count(e->file), members = 0;
-    for (uint32_t i = 0; i < tensors; i++)
-        members += ash_file_tensor(e->file, i)->member_count;
-    e->items = calloc((size_t)members + 1, sizeof *e->items); /* one more for the rope factors */
-    if (!e->items)
-        return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->path);
-    for (uint32_t i = 0; i < tensors; i++)
-        if (ash_file_tensor(e->file, i)->role == ASH_ROLE_EMBED && ash_file_tensor(e->file, i)->dtype == ASH_F16)
-            c->fp8_type = ASH_F16;
-    for (uint32_t i = 0; i < tensors; i++) {
-        const ash_tensor_record *t = ash_file_tensor(e->file, i);
-        for (uint32_t m = 0; m < t->member_count; m++)
-            ASH_TRY(add_member(e, t, ash_file_member(e->file, t->member_first + m), c, err));
-    }
-    qsort(e->items, e->count, sizeof *e->items, compare_items);
-    for (uint32_t i = 1; i < e->count; i++)
-        if (e->items[i].member.source_index == e->items[i - 1].member.source_index)
-            return ash_fail(err, ASH_E_FORMAT, "%s: tensors %s and %s have the same place in the source", e->path,
-                            e->items[i - 1].source_name, e->items[i].source_name);
-    return ASH_OK;
-}
 
 /* Llama 3.1's scaling is no key of GGUF: its factors are a tensor, the first one, that the llama graph alone reads. */
 static ash_status add_rope_factors(ash_export *e, ash_error *err)
@@ -191,14 +172,24 @@ static void tell(const ash_export *e, const changes *c)
                         c->raw > 4 ? ", ..." : "");
 }
 
+ash_status ash_export_sum(ash_export *e, ash_error *err)
+{
+    e->total = 0;
+    for (uint32_t i = 0; i < e->count; i++)
+        if (!ash_add(e->total, ash_export_item_bytes(&e->items[i]), &e->total))
+            return ash_fail(err, ASH_E_LIMIT, "%s: the output would have more than 2^64 bytes", e->path);
+    return ASH_OK;
+}
+
 ash_status ash_export_plan(ash_export *e, ash_error *err)
 {
     changes c = { .fp8_type = ASH_BF16 };
-    ASH_TRY(collect(e, &c, err));
+    for (uint32_t i = 0; i < ash_file_tensor_count(e->file); i++)
+        if (ash_file_tensor(e->file, i)->role == ASH_ROLE_EMBED && ash_file_tensor(e->file, i)->dtype == ASH_F16)
+            c.fp8_type = ASH_F16;
+    ASH_TRY(ash_export_collect(e, add_member, &c, err));
     ASH_TRY(add_rope_factors(e, err));
-    for (uint32_t i = 0; i < e->count; i++)
-        if (!ash_add(e->total, ash_export_item_bytes(&e->items[i]), &e->total))
-            return ash_fail(err, ASH_E_LIMIT, "%s: the GGUF would have more than 2^64 bytes", e->path);
+    ASH_TRY(ash_export_sum(e, err));
     tell(e, &c);
     return ASH_OK;
 }

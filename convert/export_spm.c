@@ -156,7 +156,7 @@ ash_status ash_export_spm_scores(const ash_export *e, uint32_t rows, float *scor
     ash_vocab_merge *merges = NULL;
     uint32_t count;
     bool *scored = calloc((size_t)rows + 1, sizeof *scored);
-    ash_status status = scored ? ash_export_merges(e, rows, &merges, &count, err)
+    ash_status status = scored ? ash_export_merges(&e->vocab, rows, &merges, &count, err)
                                : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->path);
     if (status == ASH_OK)
         status = score_merges(e, merges, count, scored, scores, err);

@@ -102,11 +102,11 @@ static ash_status put_tokens(ash_export *e, const ash_alphabet *a, uint32_t rows
         t.used += size;
     }
     if (status == ASH_OK)
-        status = ash_gguf_writer_kv_strings(e->writer, KEY "tokens", t.items, t.count, err);
+        status = ash_gguf_writer_kv_strings(e->gguf, KEY "tokens", t.items, t.count, err);
     if (status == ASH_OK && scores)
-        status = ash_gguf_writer_kv_array(e->writer, KEY "scores", ASH_GGUF_F32, scores, rows, err);
+        status = ash_gguf_writer_kv_array(e->gguf, KEY "scores", ASH_GGUF_F32, scores, rows, err);
     if (status == ASH_OK)
-        status = ash_gguf_writer_kv_array(e->writer, KEY "token_type", ASH_GGUF_I32, types, rows, err);
+        status = ash_gguf_writer_kv_array(e->gguf, KEY "token_type", ASH_GGUF_I32, types, rows, err);
     free(types);
     texts_free(&t);
     return status;
@@ -120,14 +120,13 @@ static int by_rank(const void *a, const void *b)
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-ash_status ash_export_merges(const ash_export *e, uint32_t rows, ash_vocab_merge **out, uint32_t *count,
+ash_status ash_export_merges(const ash_vocab *v, uint32_t rows, ash_vocab_merge **out, uint32_t *count,
                              ash_error *err)
 {
-    const ash_vocab *v = &e->vocab;
     *count = 0;
     *out = malloc(((size_t)v->header->merge_slot_count + 1) * sizeof **out); /* the table itself is in the file */
     if (!*out)
-        return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->path);
+        return ash_fail(err, ASH_E_MEMORY, "out of memory for the tokenizer's merges");
     for (uint32_t i = 0; i < v->header->merge_slot_count; i++) {
         const ash_vocab_merge *m = &v->merges[i];
         if (m->left != ASH_VOCAB_NONE && m->left < rows && m->right < rows && m->result < rows && used(v, m->left) &&
@@ -145,7 +144,7 @@ static ash_status put_merges(ash_export *e, const ash_alphabet *a, uint32_t rows
     ash_vocab_merge *merges;
     uint32_t count;
     uint64_t bytes = 0;
-    ASH_TRY(ash_export_merges(e, rows, &merges, &count, err));
+    ASH_TRY(ash_export_merges(&e->vocab, rows, &merges, &count, err));
     for (uint32_t i = 0; i < count; i++)
         bytes += 2 * ((uint64_t)e->vocab.tokens[merges[i].left].bytes + e->vocab.tokens[merges[i].right].bytes) + 1;
     texts t;
@@ -161,7 +160,7 @@ static ash_status put_merges(ash_export *e, const ash_alphabet *a, uint32_t rows
         t.used += left + 1 + right;
     }
     if (status == ASH_OK)
-        status = ash_gguf_writer_kv_strings(e->writer, KEY "merges", t.items, t.count, err);
+        status = ash_gguf_writer_kv_strings(e->gguf, KEY "merges", t.items, t.count, err);
     texts_free(&t);
     free(merges);
     return status;
@@ -173,7 +172,7 @@ static ash_status put_id(ash_export *e, const char *key, int32_t id, ash_error *
 {
     if (id < 0 || (uint32_t)id >= e->meta.h.vocab)
         return ASH_OK;
-    return ash_gguf_writer_kv_u32(e->writer, key, (uint32_t)id, err);
+    return ash_gguf_writer_kv_u32(e->gguf, key, (uint32_t)id, err);
 }
 
 static bool in_template(const ash_export *e, uint32_t id)
@@ -211,6 +210,11 @@ static ash_status put_ends(ash_export *e, ash_error *err)
     return ASH_OK;
 }
 
+static ash_status put_template(ash_export *e, const char *key, const char *text, ash_error *err)
+{
+    return text && *text ? ash_gguf_writer_kv_string(e->gguf, key, text, strlen(text), err) : ASH_OK;
+}
+
 static ash_status put_special(ash_export *e, ash_error *err)
 {
     const ash_meta *m = &e->meta;
@@ -219,13 +223,11 @@ static ash_status put_special(ash_export *e, ash_error *err)
     ASH_TRY(put_ends(e, err));
     ASH_TRY(put_id(e, KEY "unknown_token_id", h->unk, err));
     ASH_TRY(put_id(e, KEY "padding_token_id", m->pad, err));
-    ASH_TRY(ash_gguf_writer_kv_bool(e->writer, KEY "add_bos_token", m->add_bos, err));
+    ASH_TRY(ash_gguf_writer_kv_bool(e->gguf, KEY "add_bos_token", m->add_bos, err));
     if (h->flags & ASH_VOCAB_ADD_EOS)
-        ASH_TRY(ash_gguf_writer_kv_bool(e->writer, KEY "add_eos_token", true, err));
-    if (m->chat_template && *m->chat_template)
-        return ash_gguf_writer_kv_string(e->writer, "tokenizer.chat_template", m->chat_template,
-                                         strlen(m->chat_template), err);
-    return ASH_OK;
+        ASH_TRY(ash_gguf_writer_kv_bool(e->gguf, KEY "add_eos_token", true, err));
+    ASH_TRY(put_template(e, "tokenizer.chat_template", m->chat_template, err));
+    return put_template(e, "tokenizer.chat_template.tool_use", m->tool_template, err);
 }
 
 /* ---- kinds of tokenizer ---- */
@@ -255,8 +257,8 @@ static ash_status put_byte_bpe(ash_export *e, ash_error *err)
         return ash_fail_in(err, e->path);
     ash_alphabet a;
     ash_alphabet_make(&a);
-    ASH_TRY(ash_gguf_writer_kv_string(e->writer, KEY "model", "gpt2", 4, err));
-    ASH_TRY(ash_gguf_writer_kv_string(e->writer, KEY "pre", pre, strlen(pre), err));
+    ASH_TRY(ash_gguf_writer_kv_string(e->gguf, KEY "model", "gpt2", 4, err));
+    ASH_TRY(ash_gguf_writer_kv_string(e->gguf, KEY "pre", pre, strlen(pre), err));
     ASH_TRY(put_tokens(e, &a, e->meta.h.vocab, NULL, err));
     return put_merges(e, &a, e->meta.h.vocab, err);
 }
@@ -265,9 +267,9 @@ static ash_status put_spm(ash_export *e, ash_error *err)
 {
     bool prefix = false;
     ASH_TRY(ash_export_spm_steps(e, &prefix, err));
-    ASH_TRY(ash_gguf_writer_kv_bool(e->writer, KEY "add_space_prefix", prefix, err));
-    ASH_TRY(ash_gguf_writer_kv_string(e->writer, KEY "model", "llama", 5, err));
-    ASH_TRY(ash_gguf_writer_kv_string(e->writer, KEY "pre", "default", 7, err));
+    ASH_TRY(ash_gguf_writer_kv_bool(e->gguf, KEY "add_space_prefix", prefix, err));
+    ASH_TRY(ash_gguf_writer_kv_string(e->gguf, KEY "model", "llama", 5, err));
+    ASH_TRY(ash_gguf_writer_kv_string(e->gguf, KEY "pre", "default", 7, err));
     float *scores = malloc(((size_t)e->meta.h.vocab + 1) * sizeof *scores);
     if (!scores)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->path);

@@ -190,3 +190,15 @@ ash_status ash_pretokenizer_name(const ash_vocab *v, char out[ASH_PRE_NAME_MAX],
     }
     return found ? ASH_OK : no_name(v, steps_alone, err);
 }
+
+const char *ash_pretokenizer_split(const char *stored, size_t size)
+{
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++)
+        if (ash_expression_same(spellings[i].split, strlen(spellings[i].split), stored, size))
+            return spellings[i].split;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        for (const char *const *split = table[i].splits; *split; split++)
+            if (ash_expression_same(*split, strlen(*split), stored, size))
+                return *split;
+    return NULL;
+}

@@ -85,6 +85,8 @@ ash_status ash_json_character(const struct cJSON *item, const char *what, const 
 /* A Metaspace's character and ash_prepend. */
 ash_status ash_json_metaspace(const struct cJSON *item, const char *what, const char **replacement, uint16_t *prepend,
                               ash_error *err);
+/* What Punctuation splits at and StripAccents removes: expressions of ours, in PCRE2's syntax. */
+extern const char ash_json_punctuation[], ash_json_marks[];
 /* A Sequence deeper than this is refused as an unknown type is. */
 #define ASH_JSON_NESTING_MAX 8
 
@@ -118,9 +120,16 @@ ash_status ash_draft_pretokenizer(ash_draft *d, const char *name, size_t size, a
  * name covers. NFC counts as nothing, since no name has it. */
 #define ASH_PRE_NAME_MAX 32
 ash_status ash_pretokenizer_name(const ash_vocab *v, char out[ASH_PRE_NAME_MAX], ash_error *err);
+/* The split of these tables that is stored as this expression, or NULL. */
+const char *ash_pretokenizer_split(const char *stored, size_t size);
 
 /* Oniguruma's syntax and classes to PCRE2's (expression.c). *out is freed with free(). The result compiles. */
 ash_status ash_expression_translate(const char *text, size_t size, char **out, size_t *out_size, ash_error *err);
+
+/* The way back (expression_back.c): a text that translates to `stored`, to the byte; free(). NULL: none was found. */
+char *ash_expression_back(const char *stored, size_t size);
+/* Whether `text` translates to it. */
+bool ash_expression_same(const char *text, size_t size, const char *stored, size_t stored_size);
 
 /* Ranges, for a class, of the characters that Unicode 15 and 16 added to a category ("L", "Nd"); returns the length,
  * and 0 where there are none. ASH_LATER_MAX bytes are room enough for any category (unicode_later.c). */

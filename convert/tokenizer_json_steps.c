@@ -20,8 +20,8 @@
     "\\x{111ce}-\\x{111cf}\\x{11241}\\x{1133b}\\x{113b8}-\\x{113e2}\\x{1145e}\\x{1182c}-\\x{11b67}" \
     "\\x{11d31}-\\x{1612f}\\x{16f4f}\\x{16f7f}-\\x{16f87}\\x{16fe4}-\\x{16ff1}\\x{1cf00}-\\x{1cf46}" \
     "\\x{1e08f}-\\x{1e6f5}"
-#define PUNCTUATION "(?![" LATER_PUNCTUATION "])[\\p{P}!-/:-@\\[-`{-~\\x{166d}\\x{111c9}]"
-#define MARKS "(?![" LATER_MARKS "])[\\p{M}\\x{1cf2}\\x{1cf3}]"
+const char ash_json_punctuation[] = "(?![" LATER_PUNCTUATION "])[\\p{P}!-/:-@\\[-`{-~\\x{166d}\\x{111c9}]";
+const char ash_json_marks[] = "(?![" LATER_MARKS "])[\\p{M}\\x{1cf2}\\x{1cf3}]";
 /* The word characters of Rust's regex crate: Oniguruma's and the two joiners. */
 #define RUST_WORD "\\w\\x{200c}\\x{200d}"
 
@@ -200,7 +200,7 @@ static ash_status normalizer(ash_draft *d, const cJSON *item, int depth, ash_err
         return ends ? plain(d, ASH_STEP_STRIP, 0, ends, NULL, err) : ASH_OK;
     }
     if (ash_json_is(item, "StripAccents"))
-        return exchange(d, MARKS, "", err);
+        return exchange(d, ash_json_marks, "", err);
     if (ash_json_is(item, "Nmt"))
         return nmt(d, err);
     if (ash_json_is(item, "Precompiled"))
@@ -327,7 +327,7 @@ static ash_status pre_tokenizer(ash_draft *d, const cJSON *item, int depth, ash_
     if (ash_json_is(item, "Punctuation")) {
         uint16_t behaviour;
         ASH_TRY(behaviour_of(item, false, &behaviour, err));
-        return plain(d, ASH_STEP_SPLIT, behaviour, 0, PUNCTUATION, err);
+        return plain(d, ASH_STEP_SPLIT, behaviour, 0, ash_json_punctuation, err);
     }
     if (ash_json_is(item, "Whitespace"))
         return ash_draft_split(d, "[" RUST_WORD "]+|[^" RUST_WORD "\\s]+", false, ASH_SPLIT_REMOVED, true, err);
@@ -335,7 +335,7 @@ static ash_status pre_tokenizer(ash_draft *d, const cJSON *item, int depth, ash_
         return ash_draft_split(d, "\\s", false, ASH_SPLIT_REMOVED, false, err);
     if (ash_json_is(item, "BertPreTokenizer")) {
         ASH_TRY(ash_draft_split(d, "\\s", false, ASH_SPLIT_REMOVED, false, err));
-        return plain(d, ASH_STEP_SPLIT, ASH_SPLIT_ISOLATED, 0, PUNCTUATION, err);
+        return plain(d, ASH_STEP_SPLIT, ASH_SPLIT_ISOLATED, 0, ash_json_punctuation, err);
     }
     if (ash_json_is(item, "CharDelimiterSplit")) {
         const char *delimiter;

@@ -52,6 +52,17 @@ ash_status ash_output_rewrite(ash_output *o, uint64_t offset, const void *bytes,
 /* Flush, fsync, rename, fsync of the folder; frees o in any case. */
 ash_status ash_output_commit(ash_output *o, ash_error *err);
 void ash_output_abort(ash_output *o); /* removes the temporary file; frees o; NULL is fine */
+/* A folder of files that appears under its name only when all of them are there. Until then it is a hidden folder
+ * ".NAME.XXXXXX" beside it. The target may be an empty folder; with `replace` one that holds nothing but names that
+ * `ours` knows, so that no folder of another kind is lost; its files go when the new ones stand in its place. */
+typedef struct ash_folder ash_folder;
+ash_status ash_folder_create(const char *path, bool replace, bool (*ours)(const char *name), ash_folder **out,
+                             ash_error *err);
+/* Where to write a file of it; caller frees; NULL when out of memory. */
+char *ash_folder_file(ash_folder *f, const char *name);
+ash_status ash_folder_commit(ash_folder *f, ash_error *err); /* frees f in any case */
+void ash_folder_abort(ash_folder *f); /* removes what was written; frees f; NULL is fine */
+
 /* Removes the temporary files of all outputs that are not committed yet. Async-signal-safe: for a handler that ends the
  * process; an output that is used afterwards fails at commit. */
 void ash_output_unlink_all(void);

@@ -325,3 +325,37 @@ const char *ash_json_string(const cJSON *object, const char *key)
     const cJSON *item = ash_json_get(object, key);
     return cJSON_IsString(item) ? item->valuestring : NULL;
 }
+
+/* ---- writing ---- */
+
+void ash_json_put_string(FILE *out, const char *text, size_t size)
+{
+    fputc('"', out);
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c < 0x20)
+            fprintf(out, "\\u%04x", c);
+        else if (c == '"' || c == '\\')
+            fprintf(out, "\\%c", c);
+        else
+            fputc(c, out);
+    }
+    fputc('"', out);
+}
+
+/* The decimal separator of the program's locale must not get in. */
+bool ash_json_add_float(cJSON *object, const char *key, float value)
+{
+    char text[32];
+    for (int digits = 1; digits <= 9; digits++) { /* 9 bring every float back */
+        snprintf(text, sizeof text, "%.*g", digits, (double)value);
+        if (strtof(text, NULL) == value)
+            break;
+    }
+    for (char *p = text; *p; p++)
+        if (!strchr("0123456789+-e.", *p))
+            *p = '.';
+    if (!strpbrk(text, ".e"))
+        strcat(text, ".0"); /* some readers tell 8.0 from 8 */
+    return cJSON_AddRawToObject(object, key, text) != NULL;
+}

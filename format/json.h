@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "format/status.h"
 
@@ -25,5 +26,10 @@ bool ash_json_u64(const cJSON *item, uint64_t *out);
 /* Member lookups by exact, case-sensitive name; NULL when absent or when `object` is no object. */
 const cJSON *ash_json_get(const cJSON *object, const char *key);
 const char *ash_json_string(const cJSON *object, const char *key); /* NULL unless a string */
+
+/* Writing. Text in quotes, its UTF-8 as it is. */
+void ash_json_put_string(FILE *out, const char *text, size_t size);
+/* A float in as few digits as bring it back, never as an integer; false when out of memory. */
+bool ash_json_add_float(cJSON *object, const char *key, float value);
 
 #endif

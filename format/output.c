@@ -14,6 +14,7 @@
 
 #include "format/checked.h"
 #include "format/fileio.h"
+#include "format/output_internal.h"
 
 #define BUFFER_BYTES ((size_t)2 << 20)
 /* How much is written before the kernel is told to start writing it back, so that the disk works while we compute and
@@ -21,7 +22,7 @@
 #define WRITEBACK_BYTES ((uint64_t)32 << 20)
 /* File names may have 255 bytes; the temporary one is a dot, what it keeps of the target's name, and ".XXXXXX". */
 #define NAME_KEPT 200
-#define LIVE_MAX 64
+#define LIVE_MAX 512
 
 struct ash_output {
     int fd;
@@ -40,8 +41,7 @@ struct ash_output {
  * while another thread commits. It cannot free what it took, and parks it (the process is about to end). */
 static _Atomic(char *) live[LIVE_MAX], parked[LIVE_MAX];
 
-/* NULL where the list is full or memory is short: that output is merely unknown to the handler. */
-static char *live_add(const char *path)
+char *ash_live_add(const char *path)
 {
     char *copy = strdup(path);
     for (int i = 0; copy && i < LIVE_MAX; i++) {
@@ -53,7 +53,7 @@ static char *live_add(const char *path)
     return NULL;
 }
 
-static void live_remove(char *name)
+void ash_live_remove(char *name)
 {
     for (int i = 0; name && i < LIVE_MAX; i++) {
         char *expected = name;
@@ -74,11 +74,15 @@ void ash_output_unlink_all(void)
             atomic_store(&parked[i], path);
         }
     }
+    for (int i = 0; i < LIVE_MAX; i++) { /* of files, and of folders that are not empty, this is an error */
+        const char *path = atomic_load(&parked[i]);
+        if (path)
+            (void)rmdir(path);
+    }
     errno = code;
 }
 
-/* "dir/" of a path with its slash, or "" for a name in the current folder: its length. */
-static size_t folder_length(const char *path)
+size_t ash_output_folder_length(const char *path)
 {
     const char *slash = strrchr(path, '/');
     return slash ? (size_t)(slash - path) + 1 : 0;
@@ -86,7 +90,7 @@ static size_t folder_length(const char *path)
 
 static ash_status check_target(const char *path, bool replace, ash_error *err)
 {
-    if (path[0] == 0 || path[folder_length(path)] == 0)
+    if (path[0] == 0 || path[ash_output_folder_length(path)] == 0)
         return ash_fail(err, ASH_E_ARGUMENT, "output '%s': a file name is needed", path);
     struct stat st;
     if (lstat(path, &st) != 0) {
@@ -103,29 +107,36 @@ static ash_status check_target(const char *path, bool replace, ash_error *err)
     return ASH_OK;
 }
 
+_Bool ash_output_random_end(char *name)
+{
+    static const char digits[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    uint8_t noise[6];
+    if (getrandom(noise, sizeof noise, 0) != (ssize_t)sizeof noise)
+        return false;
+    char *end = name + strlen(name) - sizeof noise;
+    for (size_t i = 0; i < sizeof noise; i++)
+        end[i] = digits[noise[i] % (sizeof digits - 1)];
+    return true;
+}
+
 /* Creates the temporary file and enters it into live[], with signals held back so that a handler of this thread never
  * runs between the two. Mode 0666: the kernel applies the umask or the folder's default ACL, unlike mkstemp. */
 static int create_temporary(ash_output *o)
 {
-    static const char digits[] = "abcdefghijklmnopqrstuvwxyz0123456789";
-    char *random = o->temporary + strlen(o->temporary) - 6;
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int fd = -1;
     for (int attempt = 0; attempt < 100; attempt++) {
-        uint8_t noise[6];
-        if (getrandom(noise, sizeof noise, 0) != (ssize_t)sizeof noise)
+        if (!ash_output_random_end(o->temporary))
             continue;
-        for (int i = 0; i < 6; i++)
-            random[i] = digits[noise[i] % (sizeof digits - 1)];
         fd = open(o->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
         if (fd >= 0 || errno != EEXIST)
             break;
     }
     int code = errno;
     if (fd >= 0)
-        o->live_name = live_add(o->temporary);
+        o->live_name = ash_live_add(o->temporary);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     errno = code;
     return fd;
@@ -152,7 +163,7 @@ ash_status ash_output_create(const char *path, bool replace, ash_output **out, a
     o->replace = replace;
     o->path = strdup(path);
     o->buffer = malloc(BUFFER_BYTES);
-    int folder = (int)folder_length(path);
+    int folder = (int)ash_output_folder_length(path);
     if (!o->path || !o->buffer
         || asprintf(&o->temporary, "%.*s.%.*s.XXXXXX", folder, path, NAME_KEPT, path + folder) < 0) {
         o->temporary = NULL; /* asprintf leaves it undefined */
@@ -280,11 +291,11 @@ static ash_status move_into_place(ash_output *o, ash_error *err)
     return ASH_OK;
 }
 
-/* Makes the new name durable. A folder that cannot be opened or synced (some network file systems) is no error: the
+/* A folder that cannot be opened or synced (some network file systems) is no error: the
  * data are on the disk, and the name is there for everyone who looks. */
-static void sync_folder(const char *path)
+void ash_output_sync_folder(const char *path)
 {
-    size_t length = folder_length(path);
+    size_t length = ash_output_folder_length(path);
     char *folder = length ? strndup(path, length) : strdup(".");
     int fd = folder ? open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
     if (fd >= 0) {
@@ -311,8 +322,8 @@ ash_status ash_output_commit(ash_output *o, ash_error *err)
         ash_output_abort(o);
         return status;
     }
-    live_remove(o->live_name);
-    sync_folder(o->path);
+    ash_live_remove(o->live_name);
+    ash_output_sync_folder(o->path);
     output_free(o);
     return ASH_OK;
 }
@@ -322,6 +333,6 @@ void ash_output_abort(ash_output *o)
     if (!o)
         return;
     unlink(o->temporary);
-    live_remove(o->live_name);
+    ash_live_remove(o->live_name);
     output_free(o);
 }

@@ -23,7 +23,7 @@ static const verb verbs[] = {
     { "imatrix", verb_imatrix, "measure which input columns matter, for convert --imatrix" },
     { "compare", verb_compare, "how far a model's predictions are from another's" },
     { "bench", verb_bench, "measure load, prefill and decode" },
-    { "export", verb_export, "an .ashlar file to a GGUF" },
+    { "export", verb_export, "an .ashlar file to a GGUF or a Hugging Face folder" },
     { "cache", verb_cache, "what has been converted on the way, and its removal" },
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "format/halffloat.h"
+#include "format/safetensors_write.h"
 
 /* ---- safetensors ---- */
 
@@ -18,36 +19,20 @@ static FILE *open_text(char **text, size_t *size)
 
 void make_safetensors(const char *path, const make_tensor *tensors, size_t count)
 {
-    char *header;
-    size_t size;
-    FILE *f = open_text(&header, &size);
-    fprintf(f, "{\"__metadata__\":{\"format\":\"pt\"}");
-    uint64_t at = 0;
+    ash_error err;
+    ash_safetensors_writer *w;
+    ash_st_tensor *list = calloc(count + 1, sizeof *list);
+    assert_non_null(list);
     for (size_t i = 0; i < count; i++) {
         const make_tensor *t = &tensors[i];
-        fprintf(f, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", t->name, ash_dtype_find(t->dtype)->safetensors);
-        for (uint32_t d = 0; d < t->dim_count; d++)
-            fprintf(f, "%s%llu", d ? "," : "", (unsigned long long)t->dims[d]);
-        fprintf(f, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at, (unsigned long long)(at + t->size));
-        at += t->size;
+        list[i] = (ash_st_tensor){ .name = t->name, .dtype = t->dtype, .dim_count = t->dim_count, .size = t->size };
+        memcpy(list[i].shape, t->dims, sizeof t->dims);
     }
-    fputc('}', f);
-    fflush(f);
-    while (size % 8) { /* as the usual writers do, so that the data is aligned */
-        fputc(' ', f);
-        fflush(f);
-    }
-    fclose(f);
-    f = fopen(path, "wb");
-    assert_non_null(f);
-    uint64_t length = size;
-    fwrite(&length, sizeof length, 1, f);
-    fwrite(header, 1, size, f);
+    assert_ok(ash_safetensors_writer_create(path, true, list, (uint32_t)count, &w, &err), &err);
     for (size_t i = 0; i < count; i++)
-        fwrite(tensors[i].bytes, 1, tensors[i].size, f);
-    if (fclose(f) != 0)
-        fail_msg("%s: cannot write", path);
-    free(header);
+        assert_ok(ash_safetensors_writer_put(w, tensors[i].bytes, tensors[i].size, &err), &err);
+    assert_ok(ash_safetensors_writer_finish(w, &err), &err);
+    free(list);
 }
 
 /* ---- JSON files ---- */

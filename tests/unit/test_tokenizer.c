@@ -9,7 +9,7 @@
 #include "format/json.h"
 #include "format/vocab.h"
 #include "runtime/tokenizer.h"
-#include "tests/support/support.h"
+#include "tests/support/rebuild_vocab.h"
 
 typedef struct loaded {
     ash_vocab_import import;
@@ -91,10 +91,21 @@ static void assert_ids(const char *what, const char *text, const int32_t *got, s
 
 /* ---- the vocabularies with reference ids ---- */
 
-static void check_inp_out(const char *name)
+/* Also by way of a tokenizer.json. */
+static loaded rebuild(loaded l)
+{
+    ash_error err = { 0 };
+    ash_tokenizer_close(l.t);
+    assert_ok(rebuild_vocab(&l.import, &err), &err);
+    return open_import(l.import);
+}
+
+static void check_inp_out(const char *name, bool rebuilt)
 {
     char file[96];
     loaded l = load_shared_vocab(name);
+    if (rebuilt)
+        l = rebuild(l);
     snprintf(file, sizeof file, "vocab/ggml-vocab-%s.gguf.inp", name);
     char *inp_path = shared_or_skip(file);
     snprintf(file, sizeof file, "vocab/ggml-vocab-%s.gguf.out", name);
@@ -135,10 +146,48 @@ static void check_inp_out(const char *name)
     unload(&l);
 }
 
-static void test_llama_bpe(void **state) { (void)state; check_inp_out("llama-bpe"); }
-static void test_qwen2(void **state) { (void)state; check_inp_out("qwen2"); }
-static void test_gpt2(void **state) { (void)state; check_inp_out("gpt-2"); }
-static void test_llama_spm(void **state) { (void)state; check_inp_out("llama-spm"); }
+static void test_llama_bpe(void **state) { (void)state; check_inp_out("llama-bpe", false); }
+static void test_qwen2(void **state) { (void)state; check_inp_out("qwen2", false); }
+static void test_gpt2(void **state) { (void)state; check_inp_out("gpt-2", false); }
+static void test_llama_spm(void **state) { (void)state; check_inp_out("llama-spm", false); }
+
+static void test_llama_bpe_rebuilt(void **state) { (void)state; check_inp_out("llama-bpe", true); }
+static void test_qwen2_rebuilt(void **state) { (void)state; check_inp_out("qwen2", true); }
+static void test_gpt2_rebuilt(void **state) { (void)state; check_inp_out("gpt-2", true); }
+static void test_llama_spm_rebuilt(void **state) { (void)state; check_inp_out("llama-spm", true); }
+
+/* Scores against the merges that are made from them: real text, and runs of spaces and of other characters, which are
+ * where an order of merges could go another way. */
+static void test_merges_of_scores(void **state)
+{
+    (void)state;
+    loaded a = load_shared_vocab("llama-spm"), b = rebuild(load_shared_vocab("llama-spm"));
+    char *path = shared_or_skip("models/eval.txt");
+    size_t size, n, m;
+    char *text = (char *)test_read_file(path, &size), run[400];
+    int32_t *x = encode(&a, text, size, 0, &n), *y = encode(&b, text, size, 0, &m);
+    assert_ids("eval.txt", text, y, m, x, n);
+    free(x), free(y);
+    test_rng rng = test_rng_start("runs");
+    static const char letters[] = "  \t=-*_.0aAnx\n";
+    for (int i = 0; i < 20000; i++) {
+        size_t used = 0, kinds = 1 + test_rng_below(&rng, 3);
+        char few[3];
+        for (int k = 0; k < 3; k++)
+            few[k] = letters[test_rng_below(&rng, sizeof letters - 1)];
+        for (size_t runs = 1 + test_rng_below(&rng, 6); runs > 0; runs--) {
+            size_t length = 1 + test_rng_below(&rng, 40);
+            memset(run + used, few[test_rng_below(&rng, kinds)], length);
+            used += length;
+        }
+        run[used] = '\0';
+        x = encode(&a, run, used, 0, &n), y = encode(&b, run, used, 0, &m);
+        assert_ids("runs", run, y, m, x, n);
+        free(x), free(y);
+    }
+    free(text), free(path);
+    unload(&a), unload(&b);
+}
 
 /* ---- every byte comes back ---- */
 
@@ -629,6 +678,11 @@ int main(void)
         cmocka_unit_test(test_qwen2),
         cmocka_unit_test(test_gpt2),
         cmocka_unit_test(test_llama_spm),
+        cmocka_unit_test(test_llama_bpe_rebuilt),
+        cmocka_unit_test(test_qwen2_rebuilt),
+        cmocka_unit_test(test_gpt2_rebuilt),
+        cmocka_unit_test(test_llama_spm_rebuilt),
+        cmocka_unit_test(test_merges_of_scores),
         cmocka_unit_test(test_round_trip_llama_bpe),
         cmocka_unit_test(test_round_trip_qwen2),
         cmocka_unit_test(test_round_trip_gpt2),
