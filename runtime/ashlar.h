@@ -57,6 +57,8 @@ typedef struct ashlar_model_info {
     uint64_t parameters;
     uint32_t layers, hidden, heads, kv_heads, head_dim, ffn, vocab, context_trained;
     int has_tokenizer, has_chat_template;
+    uint64_t multiply_adds_per_token; /* of the matrices that one decoded token meets */
+    int quantized;                    /* the layers' matrices are mostly of Q types, which take 8-bit activations */
 } ashlar_model_info;
 ASHLAR_API void ashlar_model_describe(const ashlar_model *model, ashlar_model_info *out);
 

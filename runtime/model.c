@@ -336,8 +336,13 @@ static ash_status build(directory *d, ash_error *err)
         const ash_tensor_record *t = ash_file_tensor(model->file, i);
         if (t->role == ASH_ROLE_OTHER)
             continue;
-        if (t->role != ASH_ROLE_EMBED || h->tied_output)
+        if (t->role != ASH_ROLE_EMBED || h->tied_output) {
             model->token_bytes += t->size;
+            if (t->layout != ASH_LAYOUT_LINEAR) {
+                model->token_macs += t->dims[0] * t->dims[1];
+                model->q_macs += t->dtype >= ASH_Q4_0 ? t->dims[0] * t->dims[1] : 0;
+            }
+        }
         if (t->role != ASH_ROLE_SCALE && t->role != ASH_ROLE_ROPE_FREQS)
             model->parameters += t->dims[0] * t->dims[1] * t->dims[2] * t->dims[3];
     }

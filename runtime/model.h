@@ -77,7 +77,7 @@ struct ashlar_model {
     ash_rope rope;
     ash_layer *layers;
 
-    uint64_t parameters, token_bytes; /* see ashlar_model_info */
+    uint64_t parameters, token_bytes, token_macs, q_macs; /* see ashlar_model_info; q_macs: those of Q types */
     void **owned;                     /* small arrays, freed with the model */
     size_t owned_count;
 };

@@ -28,6 +28,8 @@ void ashlar_model_describe(const ashlar_model *model, ashlar_model_info *out)
         .file_bytes = ash_file_header(model->file)->file_bytes,
         .weight_bytes_per_token = model->token_bytes,
         .parameters = model->parameters,
+        .multiply_adds_per_token = model->token_macs,
+        .quantized = 2 * model->q_macs > model->token_macs,
         .layers = h->layers,
         .hidden = h->hidden,
         .heads = h->heads,

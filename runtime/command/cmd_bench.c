@@ -1,21 +1,11 @@
 /* ashlar bench: load, prefill and decode; with --tokenizer the tokenizer alone. */
 #include <stdlib.h>
 
-#include "runtime/command/engine.h"
+#include <string.h>
 
-enum { REPEATS_MAX = 99 };
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, size_t count)
-{
-    qsort(values, count, sizeof *values, by_value);
-    return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
-}
+#include "format/fileio.h"
+#include "kernels/kernels.h"
+#include "runtime/command/bench.h"
 
 /* Token ids that only have to be valid: a fixed linear congruential sequence. */
 static void fill_ids(int32_t *ids, size_t count, uint32_t vocab, uint32_t seed)
@@ -26,58 +16,228 @@ static void fill_ids(int32_t *ids, size_t count, uint32_t vocab, uint32_t seed)
     }
 }
 
-static int measure(engine *e, const int32_t *ids, uint32_t pp, uint32_t tg, uint32_t depth, uint32_t repeats, double *pp_rate,
-                   double *tg_rate, ashlar_error *err)
+/* "128,512": up to BENCH_SIZES_MAX numbers. 0: not such a list. */
+static size_t parse_sizes(const char *text, uint32_t least, uint32_t sizes[BENCH_SIZES_MAX])
 {
-    double pp_all[REPEATS_MAX], tg_all[REPEATS_MAX], started;
+    size_t count = 0;
+    for (const char *p = text;; p++) {
+        char *end;
+        unsigned long n = strtoul(p, &end, 10);
+        if (end == p || *p == '-' || *p == '+' || *p == ' ' || n < least || n > 1 << 20 || count == BENCH_SIZES_MAX)
+            return 0;
+        sizes[count++] = (uint32_t)n;
+        if (!*end)
+            return count;
+        if (*end != ',')
+            return 0;
+        p = end;
+    }
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static int feed_depth(engine *e, const int32_t *ids, uint32_t depth, ashlar_error *err)
+{
     ashlar_session_rewind(e->session, 0, err);
-    int status = ashlar_session_feed(e->session, ids, pp < 64 ? pp : 64, 0, err); /* warm-up */
-    for (uint32_t r = 0; status == ASHLAR_OK && r < repeats; r++) {
-        ashlar_session_rewind(e->session, 0, err);
-        started = seconds_now();
-        status = ashlar_session_feed(e->session, ids, pp, 0, err);
-        pp_all[r] = pp / (seconds_now() - started);
-    }
-    for (uint32_t r = 0; status == ASHLAR_OK && r < repeats; r++) {
-        ashlar_session_rewind(e->session, 0, err);
-        if (depth)
-            status = ashlar_session_feed(e->session, ids, depth, 0, err);
-        started = seconds_now();
-        for (uint32_t i = 0; status == ASHLAR_OK && i < tg; i++)
+    return depth ? ashlar_session_feed(e->session, ids, depth, 0, err) : ASHLAR_OK;
+}
+
+static int measure(engine *e, const int32_t *ids, bench_row *row, uint32_t repeats, ashlar_error *err)
+{
+    int status = feed_depth(e, ids, row->depth, err);
+    for (uint32_t r = 0; status == ASHLAR_OK && r < repeats && !interrupted; r++) {
+        status = ashlar_session_rewind(e->session, row->depth, err); /* what came before stays in the cache */
+        double started = seconds_now();
+        if (!row->decode && status == ASHLAR_OK)
+            status = ashlar_session_feed(e->session, ids, row->tokens, 0, err);
+        for (uint32_t i = 0; row->decode && status == ASHLAR_OK && i < row->tokens; i++)
             status = ashlar_session_feed(e->session, ids + i, 1, 0, err);
-        tg_all[r] = tg / (seconds_now() - started);
+        row->rate[row->count++] = row->tokens / (seconds_now() - started);
     }
-    if (status == ASHLAR_OK)
-        *pp_rate = median(pp_all, repeats), *tg_rate = median(tg_all, repeats);
+    qsort(row->rate, row->count, sizeof *row->rate, by_value);
     return status;
+}
+
+static void print_rows(const bench_result *r)
+{
+    double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s;
+    printf("load to first logits  %8.3f s\nresident at most      %8ld MiB\n"
+           "this machine reads    %8.1f GB/s and multiplies %.2f T/s (%s)\n\n", r->first_s, r->rss_mib, 1e-9 * r->limits.bytes_s,
+           1e-12 * macs_limit, r->int8 ? "8 bits" : "floats");
+    printf("%-8s %6s    %6s %10s %8s %16s %18s\n", "", "tokens", "depth", "tok/s", "spread", "GB/s of weights", "T multiply-adds/s");
+    for (size_t i = 0; i < r->row_count; i++) {
+        const bench_row *row = &r->rows[i];
+        double rate = bench_median(row), macs = rate * (double)r->macs, bytes = rate * (double)r->weight_bytes;
+        printf("%-8s %6u at %6u %10.1f %7.1f%%", row->decode ? "decode" : "prefill", row->tokens, row->depth, rate,
+               100 * bench_spread(row) / rate);
+        if (row->decode)
+            printf(" %8.1f (%3.0f%%)", 1e-9 * bytes, r->limits.bytes_s > 0 ? 100 * bytes / r->limits.bytes_s : 0);
+        else
+            printf(" %15s", "");
+        printf(" %10.3f (%3.0f%%)\n", 1e-12 * macs, macs_limit > 0 ? 100 * macs / macs_limit : 0);
+    }
+}
+
+typedef struct sizes { uint32_t pp[BENCH_SIZES_MAX], tg[BENCH_SIZES_MAX], depth[BENCH_SIZES_MAX]; size_t pps, tgs, depths; } sizes;
+
+/* Prompts at every depth, then decoding at every depth. */
+static size_t make_rows(const sizes *s, bench_row *rows)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->pps; i++)
+        for (size_t d = 0; d < s->depths; d++)
+            rows[count++] = (bench_row){ .tokens = s->pp[i], .depth = s->depth[d] };
+    for (size_t i = 0; i < s->tgs; i++)
+        for (size_t d = 0; d < s->depths; d++)
+            rows[count++] = (bench_row){ .decode = true, .tokens = s->tg[i], .depth = s->depth[d] };
+    return count;
+}
+
+static bool save(const char *path, const char *text, int *code)
+{
+    ash_output *out;
+    ash_error err;
+    if (ash_output_create(path, true, &out, &err) != ASH_OK) {
+        *code = fail_with(&err);
+        return false;
+    }
+    ash_status status = ash_output_append(out, text, strlen(text), &err);
+    if (status == ASH_OK)
+        status = ash_output_append(out, "\n", 1, &err);
+    if (status != ASH_OK)
+        ash_output_abort(out);
+    else
+        status = ash_output_commit(out, &err);
+    if (status != ASH_OK)
+        *code = fail_with(&err);
+    return status == ASH_OK;
+}
+
+static int run(engine *e, bench_result *r, uint32_t longest, uint32_t repeats, double started, ashlar_error *err)
+{
+    int32_t *ids = malloc(longest * sizeof *ids);
+    if (!ids) {
+        *err = (ashlar_error){ ASHLAR_ERROR_MEMORY, "out of memory" };
+        return err->status;
+    }
+    fill_ids(ids, longest, e->info.vocab, 1);
+    int status = ashlar_session_feed(e->session, ids, 1, 0, err);
+    r->first_s = seconds_since_start() - started;
+    if (status == ASHLAR_OK) { /* caches, page tables, threads */
+        ashlar_session_rewind(e->session, 0, err);
+        status = ashlar_session_feed(e->session, ids, longest < 64 ? longest : 64, 0, err);
+    }
+    for (size_t i = 0; i < r->row_count && status == ASHLAR_OK && !interrupted; i++)
+        status = measure(e, ids, &r->rows[i], repeats, err);
+    r->rss_mib = peak_rss_mib();
+    free(ids);
+    if (status == ASHLAR_OK && interrupted) {
+        *err = (ashlar_error){ ASHLAR_ERROR_CANCELLED, "interrupted" };
+        status = err->status;
+    }
+    return status;
+}
+
+/* The session is open. */
+static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, uint32_t repeats, double started, bool json,
+                 const char *save_path)
+{
+    bench_result r = { .weight_bytes = e->info.weight_bytes_per_token, .macs = e->info.multiply_adds_per_token,
+                       .int8 = e->info.quantized && strcmp(e->activations, "float") != 0 };
+    ashlar_error err;
+    int code = EXIT_OK;
+    snprintf(r.model, sizeof r.model, "%s", path);
+    r.rows = calloc(BENCH_ROWS_MAX, sizeof *r.rows);
+    if (!r.rows)
+        return fail("out of memory");
+    r.row_count = make_rows(s, r.rows);
+    handle_interrupt();
+    int status = run(e, &r, longest, repeats, started, &err);
+    restore_interrupt();
+    if (status != ASHLAR_OK) {
+        free(r.rows);
+        return fail_public(&err);
+    }
+    int level = 0;
+    for (int l = 0; l < ASH_LEVEL_COUNT; l++)
+        if (strcmp(e->level, ash_level_name((ash_level)l)) == 0)
+            level = l + 1;
+    r.limits = bench_measure_limits(e->threads, level);
+    char *text = json || save_path ? bench_json(&r) : NULL;
+    if ((json || save_path) && !text)
+        code = fail("out of memory");
+    else if (json)
+        puts(text);
+    else
+        print_rows(&r);
+    if (code == EXIT_OK && save_path)
+        save(save_path, text, &code);
+    free(text);
+    free(r.rows);
+    return code;
+}
+
+static uint32_t largest(const uint32_t *values, size_t count)
+{
+    uint32_t most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = values[i] > most ? values[i] : most;
+    return most;
 }
 
 int verb_bench(int argc, char **argv)
 {
     engine e;
     engine_defaults(&e);
-    const char *path, *text = NULL;
-    uint32_t pp = 512, tg = 64, depth = 0, repeats = 3;
-    bool json = false, tokenizer = false;
+    const char *text = NULL, *pp = "512", *tg = "64", *depth = "0", *save_path = NULL;
+    uint32_t repeats = 3;
+    bool json = false, tokenizer = false, diff = false;
     const option options[] = {
         { "--tokenizer", NULL, OPTION_FLAG, &tokenizer, 0, 0, "measure the tokenizer alone, on one thread" },
         { "--text", "FILE", OPTION_STRING, &text, 0, 0, "with --tokenizer: what it reads; default: some English" },
-        { "--pp", "N", OPTION_U32, &pp, 1, 1 << 20, "tokens of prompt to measure" },
-        { "--tg", "N", OPTION_U32, &tg, 1, 1 << 20, "tokens to decode" },
-        { "--depth", "N", OPTION_U32, &depth, 0, 1 << 20, "tokens in the context before decoding" },
-        { "--repeat", "N", OPTION_U32, &repeats, 1, REPEATS_MAX, "how often; the median counts" },
+        { "--pp", "N,...", OPTION_STRING, &pp, 0, 0, "tokens of prompt to measure; default: 512" },
+        { "--tg", "N,...", OPTION_STRING, &tg, 0, 0, "tokens to decode; default: 64" },
+        { "--depth", "N,...", OPTION_STRING, &depth, 0, 0, "tokens in the context before either; default: 0" },
+        { "--repeat", "N", OPTION_U32, &repeats, 1, BENCH_REPEATS_MAX, "how often; the median counts" },
+        { "--save", "FILE", OPTION_STRING, &save_path, 0, 0, "keep the result, as JSON" },
+        { "--diff", NULL, OPTION_FLAG, &diff, 0, 0, "compare two such files: ashlar bench --diff BEFORE AFTER" },
         ENGINE_OPTIONS(e),
         { "--json", NULL, OPTION_FLAG, &json, 0, 0, "one object" },
     };
-    static const usage u = { "bench", "FILE", "Measures load, prefill and decode, or the tokenizer, on this machine.", NULL, 1 };
+    static const usage u = { "bench", "FILE", "Measures load, prefill and decode, or the tokenizer, on this machine.",
+                             "Shares in brackets are of a plain read loop and of multiply-adds in registers, measured on the spot.\n"
+                             "The spread is half the distance between the quartiles.", ANY_ARGUMENTS };
     int code;
-    if (!options_parse(&u, options, sizeof options / sizeof *options, argc, argv, &path, &code))
+    const char **arguments = calloc((size_t)argc + 1, sizeof *arguments);
+    if (!arguments)
+        return fail("out of memory");
+    bool go_on = options_parse(&u, options, sizeof options / sizeof *options, argc, argv, arguments, &code);
+    const char *path = arguments[0], *second = path ? arguments[1] : NULL;
+    bool more = second && arguments[2];
+    free(arguments);
+    if (!go_on)
         return code;
+    if (diff && (!second || more))
+        return usage_error(&u, "--diff takes two files");
+    if (!path || (second && !diff))
+        return usage_error(&u, path ? "too many arguments" : "an argument is missing: FILE");
+    if (diff)
+        return bench_diff(path, second);
     if (tokenizer)
         return bench_tokenizer(path, text, repeats, json);
     if (text)
         return usage_error(&u, "--text comes with --tokenizer");
-    uint32_t longest = pp > depth + tg ? pp : depth + tg;
+    sizes s;
+    s.pps = parse_sizes(pp, 1, s.pp), s.tgs = parse_sizes(tg, 1, s.tg), s.depths = parse_sizes(depth, 0, s.depth);
+    if (!s.pps || !s.tgs || !s.depths)
+        return usage_error(&u, "--%s %s: numbers with commas between them, at most %d", !s.pps ? "pp" : !s.tgs ? "tg" : "depth",
+                           !s.pps ? pp : !s.tgs ? tg : depth, BENCH_SIZES_MAX);
+    uint32_t pp_most = largest(s.pp, s.pps), tg_most = largest(s.tg, s.tgs);
+    uint32_t longest = largest(s.depth, s.depths) + (pp_most > tg_most ? pp_most : tg_most);
     if (e.context == 0)
         e.context = longest + 64;
     if (e.context < longest)
@@ -85,29 +245,7 @@ int verb_bench(int argc, char **argv)
     double started = seconds_since_start();
     if (!engine_open(&e, &u, path, &code))
         return code;
-    ashlar_error err;
-    double pp_rate = 0, tg_rate = 0, first_s = 0;
-    int32_t *ids = malloc(longest * sizeof *ids);
-    int status = ids ? ASHLAR_OK : ASHLAR_ERROR_MEMORY;
-    if (!ids)
-        err = (ashlar_error){ ASHLAR_ERROR_MEMORY, "out of memory" };
-    if (status == ASHLAR_OK) {
-        fill_ids(ids, longest, e.info.vocab, 1);
-        status = ashlar_session_feed(e.session, ids, 1, 0, &err);
-        first_s = seconds_since_start() - started;
-    }
-    if (status == ASHLAR_OK)
-        status = measure(&e, ids, pp, tg, depth, repeats, &pp_rate, &tg_rate, &err);
-    free(ids);
-    double gb_s = 1e-9 * (double)e.info.weight_bytes_per_token * tg_rate;
-    if (status != ASHLAR_OK)
-        code = fail_public(&err);
-    else if (json)
-        printf("{\"load_to_first_logits_s\":%.4f,\"pp\":%u,\"pp_tok_s\":%.2f,\"tg\":%u,\"depth\":%u,\"tg_tok_s\":%.2f,"
-               "\"tg_gb_s\":%.3f,\"peak_rss_mib\":%ld}\n", first_s, pp, pp_rate, tg, depth, tg_rate, gb_s, peak_rss_mib());
-    else
-        printf("load to first logits  %8.3f s\nprefill %-6u        %8.1f tok/s\ndecode %-6u at %-5u %7.1f tok/s  %.1f GB/s of weights\n"
-               "resident at most      %8ld MiB\n", first_s, pp, pp_rate, tg, depth, tg_rate, gb_s, peak_rss_mib());
+    code = bench(&e, path, &s, longest, repeats, started, json, save_path);
     engine_close(&e);
     return code;
 }

@@ -78,6 +78,36 @@ ash bench "$model" --pp 32 --tg 4 --repeat 1 --json
 check "bench --json" python3 -c '
 import json,sys; d=json.loads(sys.argv[1])
 for k in ("load_to_first_logits_s","pp_tok_s","tg_tok_s","tg_gb_s","peak_rss_mib"): assert d[k]>0, k' "$out"
+# Rows of every size and depth; saved, and compared with itself and with one that was twice as fast.
+ash bench "$model" --pp 8,16 --tg 2 --depth 0,8 --repeat 3 --save "$TEST_TMP/bench.json"
+check "bench prints a row for each size and depth, with shares of the limits" python3 -c '
+import re, sys
+rows = [l for l in sys.argv[1].split("\n") if re.match(r"(prefill|decode) ", l)]
+assert len(rows) == 6 and all("%)" in l for l in rows), rows
+assert [[l.split()[1], l.split()[3]] for l in rows[:2]] == [["8", "0"], ["8", "8"]], rows' "$out"
+check "bench --save keeps every run" python3 -c '
+import json, sys
+r = json.load(open(sys.argv[1]))
+assert len(r["rows"]) == 6 and all(len(x["tok_s_all"]) == 3 and x["tok_s"] > 0 for x in r["rows"])
+assert r["limits"]["read_gb_s"] > 0 and r["limits"]["int8_tmac_s"] > 0
+for x in r["rows"]: x["tok_s_all"] = [2 * v for v in sorted(x["tok_s_all"])[1:2] * 3]
+json.dump(r, open(sys.argv[2], "w"))
+for x in r["rows"]: x["tok_s_all"] = [0.5 * v for v in x["tok_s_all"]]
+json.dump(r, open(sys.argv[3], "w"))' "$TEST_TMP/bench.json" "$TEST_TMP/fast.json" "$TEST_TMP/steady.json"
+ash bench --diff "$TEST_TMP/steady.json" "$TEST_TMP/steady.json"
+check "bench --diff: the same is no difference" test "$(grep -c "no difference" <<<"$out")" = 6
+ash bench --diff "$TEST_TMP/steady.json" "$TEST_TMP/fast.json"
+check "bench --diff: twice the rate is faster" test "$(grep -c "+100.0%.* faster" <<<"$out")" = 6
+ash bench --diff "$TEST_TMP/fast.json" "$TEST_TMP/steady.json"
+check "bench --diff: half of it is slower" test "$(grep -c -- "-50.0%.* slower" <<<"$out")" = 6
+ash bench --diff "$TEST_TMP/fast.json" "$0"
+check "bench --diff of another file: exit 1, one line" failed_with 1 "cli_smollm2.sh"
+ash bench --diff "$TEST_TMP/fast.json"
+check "bench --diff of one file: exit 2" failed_with 2 "two files"
+for bad in 8, ,8 0 8,x -1 "8 9" 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17 4294967297; do
+    ash bench "$model" --pp "$bad"
+    check "bench --pp '$bad': exit 2" failed_with 2 "--pp"
+done
 ash bench "$model" --tokenizer --text "$TEST_TMP/readme" --repeat 1 --json
 check "bench --tokenizer --json" python3 -c '
 import json,sys; d=json.loads(sys.argv[1]); assert d["bytes"]==3000 and 300<d["tokens"]<3000

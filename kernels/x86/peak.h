@@ -1,0 +1,27 @@
+/* The loops of kernels/peak.h in vectors. Every iteration the operands pass through an empty asm, so that nothing is
+ * computed ahead of time or dropped. */
+#ifndef ASHLAR_KERNELS_X86_PEAK_H
+#define ASHLAR_KERNELS_X86_PEAK_H
+
+#include <immintrin.h>
+
+#include "kernels/peak.h"
+
+/* sum[k] = step of (a, b, sum[k]), k < ASH_PEAK_SUMS, `rounds` times; `lanes` multiply-adds a step. */
+#define PEAK_LOOP(name, type, zero, lanes, step)                             \
+    uint64_t name(uint64_t rounds)                                           \
+    {                                                                        \
+        type a = zero, b = zero, sum[ASH_PEAK_SUMS];                         \
+        for (int k = 0; k < ASH_PEAK_SUMS; k++)                              \
+            sum[k] = zero;                                                   \
+        __asm__ volatile("" : "+v"(a), "+v"(b));                             \
+        for (uint64_t i = 0; i < rounds; i++)                                \
+            _Pragma("GCC unroll 12") for (int k = 0; k < ASH_PEAK_SUMS; k++) \
+            {                                                                \
+                sum[k] = step(a, b, sum[k]);                                 \
+                __asm__ volatile("" : "+v"(sum[k]));                         \
+            }                                                                \
+        return rounds * ASH_PEAK_SUMS * (lanes);                             \
+    }
+
+#endif

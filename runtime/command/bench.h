@@ -1,0 +1,46 @@
+/* ashlar bench: rows of measurements, the limits of the machine that they run against, and two results compared. */
+#ifndef ASHLAR_COMMAND_BENCH_H
+#define ASHLAR_COMMAND_BENCH_H
+
+#include "runtime/command/engine.h"
+
+enum { BENCH_REPEATS_MAX = 99, BENCH_SIZES_MAX = 16, BENCH_ROWS_MAX = BENCH_SIZES_MAX * (1 + BENCH_SIZES_MAX) };
+
+/* One measurement: a prompt of `tokens` after `depth` others, or so many tokens decoded one by one. */
+typedef struct bench_row {
+    bool decode;
+    uint32_t tokens, depth;
+    size_t count;
+    double rate[BENCH_REPEATS_MAX]; /* tokens a second, ascending */
+} bench_row;
+
+/* Median, and half the distance between the quartiles: what a single run is off by. */
+double bench_median(const bench_row *row);
+double bench_spread(const bench_row *row);
+
+/* Measured on the spot, on all threads of the session. */
+typedef struct bench_limits {
+    double bytes_s; /* a plain read loop over memory that no cache holds */
+    double int8_s;  /* multiply-adds in registers */
+    double f32_s;
+} bench_limits;
+bench_limits bench_measure_limits(uint32_t threads, int cpu_level);
+
+typedef struct bench_result {
+    char model[256];
+    double first_s;              /* load to first logits */
+    uint64_t weight_bytes, macs; /* a decoded token's */
+    long rss_mib;
+    bool int8; /* which multiply-adds count */
+    bench_limits limits;
+    bench_row *rows;
+    size_t row_count;
+} bench_result;
+
+/* JSON text, malloc'd; NULL when out of memory. */
+char *bench_json(const bench_result *r);
+/* Tables of two results that --save wrote: rows in both, their ratio, and whether it is more than the noise. Exit code.
+ */
+int bench_diff(const char *before, const char *after);
+
+#endif

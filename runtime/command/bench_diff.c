@@ -1,0 +1,159 @@
+/* Results as JSON, and two of them compared. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/json.h"
+#include "runtime/command/bench.h"
+
+#define FILE_MAX (16u << 20)
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Linear between neighbours; the rates ascend. */
+static double quantile(const bench_row *row, double q)
+{
+    double at = q * (double)(row->count - 1);
+    size_t i = (size_t)at;
+    double next = i + 1 < row->count ? row->rate[i + 1] : row->rate[i];
+    return row->rate[i] + (at - (double)i) * (next - row->rate[i]);
+}
+
+double bench_median(const bench_row *row) { return row->count ? quantile(row, 0.5) : 0; }
+double bench_spread(const bench_row *row) { return row->count ? 0.5 * (quantile(row, 0.75) - quantile(row, 0.25)) : 0; }
+
+static cJSON *row_json(const bench_result *r, const bench_row *row)
+{
+    cJSON *o = cJSON_CreateObject(), *rates = cJSON_AddArrayToObject(o, "tok_s_all");
+    double median = bench_median(row);
+    cJSON_AddStringToObject(o, "kind", row->decode ? "decode" : "prefill");
+    cJSON_AddNumberToObject(o, "tokens", row->tokens);
+    cJSON_AddNumberToObject(o, "depth", row->depth);
+    cJSON_AddNumberToObject(o, "tok_s", median);
+    cJSON_AddNumberToObject(o, "spread", bench_spread(row));
+    if (row->decode)
+        cJSON_AddNumberToObject(o, "gb_s", 1e-9 * median * (double)r->weight_bytes);
+    cJSON_AddNumberToObject(o, "tmac_s", 1e-12 * median * (double)r->macs);
+    for (size_t i = 0; i < row->count; i++)
+        cJSON_AddItemToArray(rates, cJSON_CreateNumber(row->rate[i]));
+    return o;
+}
+
+/* The first row of a kind under names of its own: what scripts ask for. */
+static void add_first(cJSON *root, const bench_result *r, bool decode)
+{
+    for (size_t i = 0; i < r->row_count; i++) {
+        const bench_row *row = &r->rows[i];
+        if (row->decode != decode)
+            continue;
+        cJSON_AddNumberToObject(root, decode ? "tg" : "pp", row->tokens);
+        cJSON_AddNumberToObject(root, decode ? "tg_tok_s" : "pp_tok_s", bench_median(row));
+        if (decode) {
+            cJSON_AddNumberToObject(root, "depth", row->depth);
+            cJSON_AddNumberToObject(root, "tg_gb_s", 1e-9 * bench_median(row) * (double)r->weight_bytes);
+        }
+        return;
+    }
+}
+
+char *bench_json(const bench_result *r)
+{
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddStringToObject(root, "model", r->model);
+    cJSON_AddNumberToObject(root, "load_to_first_logits_s", r->first_s);
+    add_first(root, r, false);
+    add_first(root, r, true);
+    cJSON_AddNumberToObject(root, "peak_rss_mib", (double)r->rss_mib);
+    cJSON *limits = cJSON_AddObjectToObject(root, "limits");
+    cJSON_AddNumberToObject(limits, "read_gb_s", 1e-9 * r->limits.bytes_s);
+    cJSON_AddNumberToObject(limits, "int8_tmac_s", 1e-12 * r->limits.int8_s);
+    cJSON_AddNumberToObject(limits, "f32_tmac_s", 1e-12 * r->limits.f32_s);
+    cJSON *rows = cJSON_AddArrayToObject(root, "rows");
+    for (size_t i = 0; i < r->row_count; i++)
+        cJSON_AddItemToArray(rows, row_json(r, &r->rows[i]));
+    char *text = cJSON_PrintUnformatted(root);
+    cJSON_Delete(root);
+    return text;
+}
+
+/* ---- two of them ---- */
+
+static bool read_row(const cJSON *o, bench_row *row)
+{
+    const cJSON *kind = cJSON_GetObjectItem(o, "kind"), *tokens = cJSON_GetObjectItem(o, "tokens");
+    const cJSON *depth = cJSON_GetObjectItem(o, "depth"), *rates = cJSON_GetObjectItem(o, "tok_s_all"), *rate;
+    *row = (bench_row){ 0 };
+    if (!cJSON_IsString(kind) || !cJSON_IsNumber(tokens) || !cJSON_IsNumber(depth) || !cJSON_IsArray(rates))
+        return false;
+    row->decode = strcmp(kind->valuestring, "decode") == 0;
+    row->tokens = (uint32_t)tokens->valuedouble;
+    row->depth = (uint32_t)depth->valuedouble;
+    cJSON_ArrayForEach(rate, rates) if (cJSON_IsNumber(rate) && rate->valuedouble > 0 && row->count < BENCH_REPEATS_MAX)
+        row->rate[row->count++] = rate->valuedouble;
+    qsort(row->rate, row->count, sizeof *row->rate, by_value);
+    return row->count != 0;
+}
+
+static cJSON *read_result(const char *path, const cJSON **rows)
+{
+    ash_error err;
+    cJSON *root = NULL;
+    if (ash_json_read_file(path, FILE_MAX, &root, &err) != ASH_OK) {
+        fail_with(&err);
+        return NULL;
+    }
+    *rows = cJSON_GetObjectItem(root, "rows");
+    if (cJSON_IsArray(*rows))
+        return root;
+    cJSON_Delete(root);
+    fail("%s is no result of 'ashlar bench --save'", path);
+    return NULL;
+}
+
+static void print_row(const bench_row *a, const bench_row *b)
+{
+    double before = bench_median(a), after = bench_median(b), change = after / before - 1;
+    /* For a normal distribution half the distance of the quartiles is 0.674 of the deviation, and a median of n runs
+     * has 1.25 of it over the root of n: so a median's own deviation is 1.86 spreads over that root. Twice that is no
+     * accident. */
+    double x = bench_spread(a) / before / sqrt((double)a->count), y = bench_spread(b) / after / sqrt((double)b->count);
+    double noise = 2 * 1.86 * sqrt(x * x + y * y);
+    bool enough = a->count >= 3 && b->count >= 3;
+    printf("%-8s %6u at %6u %10.1f %10.1f  %+6.1f%%  noise %4.1f%%  %s\n", a->decode ? "decode" : "prefill", a->tokens,
+           a->depth, before, after, 100 * change, 100 * noise,
+           !enough                 ? "too few runs to tell"
+           : fabs(change) <= noise ? "no difference"
+           : change > 0            ? "faster"
+                                   : "slower");
+}
+
+int bench_diff(const char *before, const char *after)
+{
+    const cJSON *rows_a, *rows_b, *a, *b;
+    cJSON *first = read_result(before, &rows_a);
+    if (!first)
+        return EXIT_FAILED;
+    cJSON *second = read_result(after, &rows_b);
+    if (!second) {
+        cJSON_Delete(first);
+        return EXIT_FAILED;
+    }
+    int shown = 0;
+    printf("%-8s %6s    %6s %10s %10s\n", "", "tokens", "depth", "before", "after");
+    cJSON_ArrayForEach(a, rows_a) cJSON_ArrayForEach(b, rows_b)
+    {
+        bench_row x, y;
+        if (read_row(a, &x) && read_row(b, &y) && x.decode == y.decode && x.tokens == y.tokens && x.depth == y.depth) {
+            print_row(&x, &y);
+            shown++;
+        }
+    }
+    cJSON_Delete(first);
+    cJSON_Delete(second);
+    return shown ? EXIT_OK : fail("%s and %s have no row in common", before, after);
+}

@@ -1,0 +1,87 @@
+/* The limits that bench compares with: memory read in one line, and multiply-adds in registers. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/peak.h"
+#include "runtime/command/bench.h"
+#include "runtime/threads.h"
+
+#define BUFFER_BYTES (UINT64_C(512) << 20) /* several times any last-level cache's share */
+#define PEAK_ROUNDS 2000000
+#define TRIES 3
+
+typedef struct limit_run {
+    ash_pool *pool;
+    const uint8_t *bytes;
+    uint64_t count;
+    ash_level level;
+    ash_peak_kind kind;
+    uint64_t done[ASH_THREADS_MAX]; /* and, so that no read can be left out, what they summed up to */
+    uint64_t sums[ASH_THREADS_MAX];
+} limit_run;
+
+static void read_part(void *context, uint32_t thread)
+{
+    limit_run *r = context;
+    uint32_t threads = ash_pool_threads(r->pool);
+    uint64_t each = r->count / threads / 64 * 64, sum[8] = { 0 };
+    const uint8_t *p = r->bytes + thread * each;
+    for (uint64_t i = 0; i < each; i += 64) {
+        uint64_t words[8];
+        memcpy(words, p + i, sizeof words);
+        __builtin_prefetch(p + i + 2048);
+        for (int k = 0; k < 8; k++)
+            sum[k] += words[k];
+    }
+    for (int k = 1; k < 8; k++)
+        sum[0] += sum[k];
+    r->sums[thread] = sum[0];
+    r->done[thread] = each;
+}
+
+static void multiply_part(void *context, uint32_t thread)
+{
+    limit_run *r = context;
+    r->done[thread] = ash_peak(r->level, r->kind, PEAK_ROUNDS);
+}
+
+/* The best of some tries. */
+static double best_rate(limit_run *r, ash_pool_fn *fn)
+{
+    double best = 0;
+    for (int i = 0; i < TRIES; i++) {
+        double started = seconds_now(), seconds;
+        uint64_t done = 0;
+        ash_pool_run(r->pool, fn, r);
+        seconds = seconds_now() - started;
+        for (uint32_t t = 0; t < ash_pool_threads(r->pool); t++)
+            done += r->done[t];
+        if ((double)done / seconds > best)
+            best = (double)done / seconds;
+    }
+    return best;
+}
+
+bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
+{
+    bench_limits out = { 0 };
+    ash_error ignored;
+    limit_run *r = calloc(1, sizeof *r);
+    uint8_t *bytes = malloc(BUFFER_BYTES);
+    ash_level best = ash_level_detect();
+    if (r && bytes && ash_pool_new(threads ? threads : ash_cpu_count(), &r->pool, &ignored) == ASH_OK) {
+        memset(bytes, 1, BUFFER_BYTES);
+        r->bytes = bytes, r->count = BUFFER_BYTES;
+        r->level = cpu_level == 0 || cpu_level - 1 > (int)best ? best : (ash_level)(cpu_level - 1);
+        out.bytes_s = best_rate(r, read_part);
+        r->kind = ASH_PEAK_INT8;
+        out.int8_s = best_rate(r, multiply_part);
+        r->kind = ASH_PEAK_F32;
+        out.f32_s = best_rate(r, multiply_part);
+        ash_pool_free(r->pool);
+    }
+    free(bytes);
+    free(r);
+    return out;
+}
