@@ -65,6 +65,11 @@ typedef struct ash_gfx_decode {
     uint32_t reserved;
 } ash_gfx_decode;
 
+#define ASH_GFX_PREFILL_THREADS 256
+#define ASH_GFX_PREFILL_TOKENS 256  /* of a workgroup */
+#define ASH_GFX_PREFILL_Q_PANELS 4  /* of a workgroup: Q types */
+#define ASH_GFX_PREFILL_F_PANELS 8  /* F8_E4M3, F16, BF16 */
+
 /* Prefill: `tokens` rows in the forms that ash_gfx_inputs makes, times the same parts. */
 typedef struct ash_gfx_prefill {
     ash_gfx_part part[ASH_GFX_PARTS];
@@ -77,6 +82,23 @@ typedef struct ash_gfx_prefill {
     uint32_t y_stride;
     uint32_t reserved;
 } ash_gfx_prefill;
+
+/* Workgroups of a prefill launch: x over tokens, so that those which share weights run side by side; y over the panels of
+ * all parts. The parts' types decide how many panels a workgroup has. */
+static inline uint32_t ash_gfx_prefill_grid_x(const ash_gfx_prefill *a)
+{
+    return (a->tokens + ASH_GFX_PREFILL_TOKENS - 1) / ASH_GFX_PREFILL_TOKENS;
+}
+static inline uint32_t ash_gfx_prefill_grid_y(const ash_gfx_prefill *a)
+{
+    bool q = a->part[0].dtype >= ASH_Q4_0 && a->part[0].dtype <= ASH_Q6_K;
+    uint32_t panels = q ? ASH_GFX_PREFILL_Q_PANELS : ASH_GFX_PREFILL_F_PANELS, blocks = 0;
+    if (a->kind == ASH_GFX_SWIGLU)
+        return (2 * a->part[0].panels + panels - 1) / panels;
+    for (uint32_t p = 0; p < a->part_count; p++)
+        blocks += (a->part[p].panels + panels - 1) / panels;
+    return blocks;
+}
 
 /* Makes prefill's inputs: the norm where there is one, then the rounding; tokens as the rows of 16-row tiles.
  *   INT8  tiles of 16 x 32 as format/tile.h's F8_E4M3, codes -127 .. 127; scale[panel][cols / 128, up][16 tokens]: of each

@@ -13,7 +13,6 @@ BINARY(max_h, H(gfx_maximum_number(HA, HB)))
 BINARY(minimum_h, H(gfx_minimum(HA, HB)))
 BINARY(maximum_h, H(gfx_maximum(HA, HB)))
 TERNARY(fma_h, gfx_half_fma(HA, HB, HC))
-TERNARY(fmamk_h, gfx_half_fma(HA, HC, HB)) /* the constant is written second */
 TERNARY(min3_h, H(gfx_minimum_number(gfx_minimum_number(HA, HB), HC)))
 TERNARY(max3_h, H(gfx_maximum_number(gfx_maximum_number(HA, HB), HC)))
 TERNARY(maxmin_h, H(gfx_minimum_number(gfx_maximum_number(HA, HB), HC)))
@@ -116,7 +115,7 @@ const gfx_op gfx_half_ops[] = {
     H2("add_f16", add_h), H2("sub_f16", sub_h), H2("subrev_f16", subrev_h), H2("mul_f16", mul_h),
     H2("min_num_f16", min_h), H2("max_num_f16", max_h), H2("minimum_f16", minimum_h), H2("maximum_f16", maximum_h),
     H3("fma_f16", fma_h), H3("div_fixup_f16", div_fixup_h),
-    H3("fmaak_f16", fma_h), H3("fmamk_f16", fmamk_h), H3("min3_num_f16", min3_h),
+    H3("fmaak_f16", fma_h), H3("fmamk_f16", fma_h), H3("min3_num_f16", min3_h),
     H3("max3_num_f16", max3_h), H3("maxmin_num_f16", maxmin_h), H3("minmax_num_f16", minmax_h),
     H3("med3_num_f16", med3_h), HT("rcp_f16", rcp_h), HT("rsq_f16", rsq_h), HT("sqrt_f16", root_h),
     HT("exp_f16", exp2_h), HT("log_f16", log2_h), HT("sin_f16", sine_h), HT("cos_f16", cosine_h),

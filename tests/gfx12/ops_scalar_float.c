@@ -30,8 +30,7 @@ PLAIN(max_f, R(gfx_maximum_number(X, Y)))
 PLAIN(minimum_f, R(gfx_minimum(X, Y)))
 PLAIN(maximum_f, R(gfx_maximum(X, Y)))
 PLAIN(fmac_f, R(fmaf(X, Y, gfx_float(DST))))
-PLAIN(fmaak_f, R(fmaf(X, Y, Z)))
-PLAIN(fmamk_f, R(fmaf(X, Z, Y))) /* the constant is written second */
+PLAIN(fma_f, R(fmaf(X, Y, Z)))
 PLAIN(floor_f, R(floorf(X)))
 PLAIN(ceil_f, R(ceilf(X)))
 PLAIN(trunc_f, R(truncf(X)))
@@ -100,7 +99,7 @@ COMPARE(nlt, !(a < b))
 const gfx_op gfx_scalar_float_ops[] = {
     S("s_add_f32", add_f), S("s_sub_f32", sub_f), S("s_mul_f32", mul_f), S("s_min_num_f32", min_f),
     S("s_max_num_f32", max_f), S("s_minimum_f32", minimum_f), S("s_maximum_f32", maximum_f), S("s_fmac_f32", fmac_f),
-    S("s_fmaak_f32", fmaak_f), S("s_fmamk_f32", fmamk_f), S("s_floor_f32", floor_f), S("s_ceil_f32", ceil_f),
+    S("s_fmaak_f32", fma_f), S("s_fmamk_f32", fma_f), S("s_floor_f32", floor_f), S("s_ceil_f32", ceil_f),
     S("s_trunc_f32", trunc_f), S("s_rndne_f32", rndne_f), S("s_cvt_f32_i32", f32_i32), S("s_cvt_f32_u32", f32_u32),
     S("s_cvt_i32_f32", i32_f32), S("s_cvt_u32_f32", u32_f32), S("s_cvt_f16_f32", f16_f32), S("s_cvt_f32_f16", f32_f16),
     S("s_cvt_hi_f32_f16", hi_f32_f16), S("s_cvt_pk_rtz_f16_f32", pk_rtz), S("s_add_f16", add_h), S("s_sub_f16", sub_h),

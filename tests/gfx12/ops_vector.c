@@ -237,7 +237,6 @@ BINARY(min_f, R(gfx_minimum_number(FA, FB)))
 BINARY(max_f, R(gfx_maximum_number(FA, FB)))
 BINARY(ldexp_f, R(gfx_scaled(FA, (int32_t)b)))
 TERNARY(fma_f, R(fmaf(FA, FB, FC)))
-TERNARY(fmamk, R(fmaf(FA, FC, FB))) /* the constant is written second */
 TERNARY(min3_f, R(gfx_minimum_number(gfx_minimum_number(FA, FB), FC)))
 TERNARY(max3_f, R(gfx_maximum_number(gfx_maximum_number(FA, FB), FC)))
 TERNARY(maxmin_f, R(gfx_minimum_number(gfx_maximum_number(FA, FB), FC)))
@@ -353,7 +352,7 @@ const gfx_op gfx_vector_ops[] = {
     VF("ceil_f32", ceil_f), VF("trunc_f32", trunc_f), VF("rndne_f32", rndne), VF("fract_f32", fract),
     VF("add_f32", add_f), VF("sub_f32", sub_f), VF("subrev_f32", subrev_f), VF("mul_f32", mul_f),
     VF("min_num_f32", min_f), VF("max_num_f32", max_f), VF("fma_f32", fma_f), VF("fmaak_f32", fma_f),
-    VF("fmamk_f32", fmamk), VF("min3_num_f32", min3_f), VF("max3_num_f32", max3_f),
+    VF("fmamk_f32", fma_f), VF("min3_num_f32", min3_f), VF("max3_num_f32", max3_f),
     VF("maxmin_num_f32", maxmin_f), VF("minmax_num_f32", minmax_f), VF("med3_num_f32", med3_f),
     { "v_div_scale_f32", NULL, div_scale, GFX_VECTOR, GFX_TWO_DST | GFX_CARRY_OUT, 0 },
     VF("div_fmas_f32", div_fmas), VF("div_fixup_f32", div_fixup), VF("ldexp_f32", ldexp_f),
