@@ -52,12 +52,6 @@ typedef struct inputs {
     const float *scale[2];
 } inputs;
 
-DEVICE v8f load_scales(const float *p)
-{
-    v4f a = load<v4f>(p), b = load<v4f>(p + 4);
-    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
-}
-
 /* One group: integer sums, then floats. */
 DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group, const inputs &in, v4u x[2], int last_unit,
                       v8f acc[2][PANELS])
@@ -78,7 +72,7 @@ DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group
             x[i] = load<v4u>(in.x[i] + next * UNIT_BYTES + 16 * lane);
         if (u == UNITS - 1)
             for (int i = 0; i < 2; i++)
-                token_scale[i] = load_scales(in.scale[i] + group * 16 + lane / 16 * 8);
+                token_scale[i] = load_eight(in.scale[i] + group * 16 + lane / 16 * 8);
         for (int p = 0; p < PANELS; p++)
             for (int i = 0; i < 2; i++)
                 sum[i][p] = mma_i8((v2i){ (int)now[i].x, (int)now[i].y }, (v2i){ (int)w[p].x, (int)w[p].y }, sum[i][p]);
