@@ -61,7 +61,7 @@ DEVICE scales find_scales(const ash_gfx_prefill &a, const panel_at &panel)
 }
 DEVICE float scale_of(const scales &s, int block)
 {
-    return s.p ? s.p[block * s.block + (lane_id() & 15) * s.row] : 1;
+    return s.p ? load_global(s.p + block * s.block + (lane_id() & 15) * s.row) : 1;
 }
 
 /* What a wave multiplies, and the panel that it brings. */
