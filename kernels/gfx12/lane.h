@@ -122,9 +122,22 @@ DEVICE float wave_max(float x)
 /* 16 bytes that are read once: weights. They should not push activations out of the caches. */
 DEVICE v4u load_once(const void *p) { return __builtin_nontemporal_load((const v4u *)p); }
 template <class T> DEVICE T load(const void *p) { return *(const T *)p; }
-/* For pointers of which the compiler loses sight: told that they are global, it needs no look at what else they could be. */
-DEVICE float load_global(const float *p) { return *(const __attribute__((address_space(1))) float *)p; }
 template <class T> DEVICE void store(void *p, T x) { *(T *)p = x; }
+
+/* The same with a base that all lanes share, which stays in scalar registers: else the compiler adds the lane's offset to it
+ * once, and whatever the base moves by to each lane. Also for pointers which it no longer knows to be global. */
+#define GLOBAL __attribute__((address_space(1)))
+DEVICE const GLOBAL char *shared_base(const void *base)
+{
+    const GLOBAL char *p = (const GLOBAL char *)base;
+    asm("" : "+s"(p));
+    return p;
+}
+template <class T> DEVICE T load_at(const void *base, unsigned offset) { return *(const GLOBAL T *)(shared_base(base) + offset); }
+DEVICE v4u load_once_at(const void *base, unsigned offset)
+{
+    return __builtin_nontemporal_load((const GLOBAL v4u *)(shared_base(base) + offset));
+}
 
 /* ---- products ---- */
 

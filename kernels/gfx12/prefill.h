@@ -56,9 +56,9 @@ DEVICE panel_at find_panel(const ash_gfx_prefill &a, const place &at, int p)
     return out;
 }
 
-DEVICE v8f load_eight(const float *p)
+DEVICE v8f load_eight(const float *base, unsigned offset)
 {
-    v4f a = load<v4f>(p), b = load<v4f>(p + 4);
+    v4f a = load_at<v4f>(base, offset), b = load_at<v4f>(base, offset + 16);
     return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
 }
 

@@ -61,7 +61,7 @@ DEVICE scales find_scales(const ash_gfx_prefill &a, const panel_at &panel)
 }
 DEVICE float scale_of(const scales &s, int block)
 {
-    return s.p ? load_global(s.p + block * s.block + (lane_id() & 15) * s.row) : 1;
+    return s.p ? load_at<float>(s.p + block * s.block, (lane_id() & 15) * 4 * s.row) : 1;
 }
 
 /* What a wave multiplies, and the panel that it brings. */
@@ -84,7 +84,7 @@ template <bool blocks> DEVICE void bring(const work &k, int turn, brought &out)
         int unit = turn * TURN + u;
         out.units[u] = (v4u){ 0, 0, 0, 0 };
         if (unit < k.units)
-            out.units[u] = load_once(k.w + unit * UNIT_BYTES + 16 * lane_id());
+            out.units[u] = load_once_at(k.w + unit * UNIT_BYTES, 16 * lane_id());
     }
     if constexpr (blocks)
         out.scale = scale_of(k.s, turn < k.turns ? turn : k.turns - 1);
@@ -98,7 +98,7 @@ template <bool blocks> DEVICE void put(buffers &b, int buffer, const brought &in
             b.scale[buffer][lane_id()][wave_id()] = in.scale;
 }
 
-DEVICE v4u load_x(const work &k, int i, int unit) { return load<v4u>(k.x[i] + unit * UNIT_BYTES + 16 * lane_id()); }
+DEVICE v4u load_x(const work &k, int i, int unit) { return load_at<v4u>(k.x[i] + unit * UNIT_BYTES, 16 * lane_id()); }
 
 /* A turn's units of all panels. x: of the first of them; then of the next turn's. */
 template <int dtype> DEVICE void add_turn(const buffers &b, int turn, const work &k, v4u x[2], v8f acc[2][PANELS])
@@ -161,7 +161,7 @@ template <int dtype, bool blocks> DEVICE void multiply(buffers &b, const work &k
 /* Sums times the scales of tokens, and those of tensors or rows where none are of blocks. */
 DEVICE void scale_sums(const ash_gfx_prefill &a, const place &at, int tile, bool blocks, v8f acc[PANELS])
 {
-    v8f token = load_eight(a.x_scale + tile * 16 + lane_id() / 16 * 8);
+    v8f token = load_eight(a.x_scale + tile * 16, lane_id() / 16 * 32);
 #pragma unroll
     for (int p = 0; p < PANELS; p++) {
         acc[p] *= blocks ? token : token * scale_of(find_scales(a, find_panel(a, at, p)), 0);

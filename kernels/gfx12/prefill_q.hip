@@ -69,10 +69,10 @@ DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group
         int next = group * UNITS + u + 1;
         next = next < last_unit ? next : last_unit;
         for (int i = 0; i < 2; i++)
-            x[i] = load<v4u>(in.x[i] + next * UNIT_BYTES + 16 * lane);
+            x[i] = load_at<v4u>(in.x[i] + next * UNIT_BYTES, 16 * lane);
         if (u == UNITS - 1)
             for (int i = 0; i < 2; i++)
-                token_scale[i] = load_eight(in.scale[i] + group * 16 + lane / 16 * 8);
+                token_scale[i] = load_eight(in.scale[i] + group * 16, lane / 16 * 32);
         for (int p = 0; p < PANELS; p++)
             for (int i = 0; i < 2; i++)
                 sum[i][p] = mma_i8((v2i){ (int)now[i].x, (int)now[i].y }, (v2i){ (int)w[p].x, (int)w[p].y }, sum[i][p]);
@@ -110,7 +110,7 @@ KERNEL(ASH_GFX_PREFILL_THREADS) __attribute__((amdgpu_waves_per_eu(6))) void ash
     requantize(dtype, raw, half, b.units[0][from][4 * half], &b.scale[0][half][0][from]);
     if (tiles > 1)
         load_raw(dtype, tile += step, half, (int)a.cols - TILE_COLS, raw);
-    v4u x[2] = { load<v4u>(in.x[0] + 16 * lane), load<v4u>(in.x[1] + 16 * lane) };
+    v4u x[2] = { load_at<v4u>(in.x[0], 16 * lane), load_at<v4u>(in.x[1], 16 * lane) };
     v8f acc[2][PANELS] = {};
     barrier();
     for (int t = 0; t < tiles; t++) {

@@ -62,19 +62,19 @@ template <int dtype> DEVICE void load_head(const uint8_t *tile, int half, raw_ha
     typedef q_type<dtype> type;
     int row = lane_id() & 15;
     if constexpr (type::k_scales) {
-        r.head = load<v4u>(tile + 16 * row);
+        r.head = load_at<v4u>(tile, 16 * row);
         return;
     }
-    v2u scales = load<v2u>(tile + 16 * row + 8 * half);
+    v2u scales = load_at<v2u>(tile + 8 * half, 16 * row);
     r.head.x = scales.x;
     r.head.y = scales.y;
     if constexpr (type::minimums) {
-        v2u minimums = load<v2u>(tile + 256 + 16 * row + 8 * half);
+        v2u minimums = load_at<v2u>(tile + 256 + 8 * half, 16 * row);
         r.head.z = minimums.x;
         r.head.w = minimums.y;
     }
     if constexpr (dtype == ASH_Q6_K)
-        r.head.z = load<unsigned short>(tile + 256 + 2 * row);
+        r.head.z = load_at<unsigned short>(tile + 256, 2 * row);
 }
 
 /* A chunk that the tile does not store stands for columns whose activations are zero: any codes will do, its first are
@@ -86,11 +86,11 @@ template <int dtype> DEVICE void load_half(const uint8_t *tile, int half, int co
     for (int c = 0; c < type::chunks; c++) {
         int number = half * type::chunks + c;
         const uint8_t *chunk = tile + type::header + (number * type::chunk_cols < cols ? number : 0) * type::chunk;
-        r.codes[c] = load_once(chunk + 16 * lane_id());
+        r.codes[c] = load_once_at(chunk, 16 * lane_id());
         if constexpr (type::high_bits == 1)
-            r.high[c] = load<unsigned>(chunk + 512 + 4 * lane_id());
+            r.high[c] = load_at<unsigned>(chunk + 512, 4 * lane_id());
         if constexpr (type::high_bits == 2) {
-            v2u high = load<v2u>(chunk + 512 + 8 * lane_id());
+            v2u high = load_at<v2u>(chunk + 512, 8 * lane_id());
             r.high[2 * c] = high.x;
             r.high[2 * c + 1] = high.y;
         }
