@@ -124,19 +124,22 @@ DEVICE v4u load_once(const void *p) { return __builtin_nontemporal_load((const v
 template <class T> DEVICE T load(const void *p) { return *(const T *)p; }
 template <class T> DEVICE void store(void *p, T x) { *(T *)p = x; }
 
-/* The same with a base that all lanes share, which stays in scalar registers: else the compiler adds the lane's offset to it
- * once, and whatever the base moves by to each lane. Also for pointers which it no longer knows to be global. */
+/* Loads from a base that all lanes share and that stays in scalar registers, at a lane's offset. Also for pointers which the
+ * compiler no longer knows to be global. In a loop, it would otherwise add the offset to the base once and whatever the base
+ * moves by to each lane: two instructions a load. So base and offset are made opaque where they are used: keep the offset in
+ * a variable of its own, else each use costs a copy. */
 #define GLOBAL __attribute__((address_space(1)))
-DEVICE const GLOBAL char *shared_base(const void *base)
+DEVICE const GLOBAL char *opaque(const void *base, unsigned &offset)
 {
     const GLOBAL char *p = (const GLOBAL char *)base;
     asm("" : "+s"(p));
-    return p;
+    asm("" : "+v"(offset)); /* apart: an output of both kinds counts as different in each lane */
+    return p + offset;
 }
-template <class T> DEVICE T load_at(const void *base, unsigned offset) { return *(const GLOBAL T *)(shared_base(base) + offset); }
-DEVICE v4u load_once_at(const void *base, unsigned offset)
+template <class T> DEVICE T load_at(const void *base, unsigned &offset) { return *(const GLOBAL T *)opaque(base, offset); }
+DEVICE v4u load_once_at(const void *base, unsigned &offset)
 {
-    return __builtin_nontemporal_load((const GLOBAL v4u *)(shared_base(base) + offset));
+    return __builtin_nontemporal_load((const GLOBAL v4u *)opaque(base, offset));
 }
 
 /* ---- products ---- */

@@ -56,9 +56,20 @@ DEVICE panel_at find_panel(const ash_gfx_prefill &a, const place &at, int p)
     return out;
 }
 
-DEVICE v8f load_eight(const float *base, unsigned offset)
+/* The byte offsets of a lane, kept in registers of their own (load_at). */
+typedef struct offsets {
+    unsigned lane16, row16, half32; /* 16 bytes a lane or row, 8 floats a half */
+} offsets;
+DEVICE offsets make_offsets(void)
 {
-    v4f a = load_at<v4f>(base, offset), b = load_at<v4f>(base, offset + 16);
+    unsigned lane = (unsigned)lane_id();
+    return (offsets){ 16 * lane, 16 * (lane & 15), 32 * (lane / 16) };
+}
+
+/* Of 16 tokens those of the lane's half. */
+DEVICE v8f load_eight(const float *base, offsets &o)
+{
+    v4f a = load_at<v4f>(base, o.half32), b = load_at<v4f>(base + 4, o.half32);
     return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
 }
 

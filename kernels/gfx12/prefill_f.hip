@@ -61,7 +61,8 @@ DEVICE scales find_scales(const ash_gfx_prefill &a, const panel_at &panel)
 }
 DEVICE float scale_of(const scales &s, int block)
 {
-    return s.p ? load_at<float>(s.p + block * s.block, (lane_id() & 15) * 4 * s.row) : 1;
+    unsigned offset = (lane_id() & 15) * 4 * s.row;
+    return s.p ? load_at<float>(s.p + block * s.block, offset) : 1;
 }
 
 /* What a wave multiplies, and the panel that it brings. */
@@ -78,13 +79,13 @@ typedef struct brought {
 } brought;
 
 /* Units beyond the last one are zero. */
-template <bool blocks> DEVICE void bring(const work &k, int turn, brought &out)
+template <bool blocks> DEVICE void bring(const work &k, offsets &o, int turn, brought &out)
 {
     for (int u = 0; u < TURN; u++) {
         int unit = turn * TURN + u;
         out.units[u] = (v4u){ 0, 0, 0, 0 };
         if (unit < k.units)
-            out.units[u] = load_once_at(k.w + unit * UNIT_BYTES, 16 * lane_id());
+            out.units[u] = load_once_at(k.w + unit * UNIT_BYTES, o.lane16);
     }
     if constexpr (blocks)
         out.scale = scale_of(k.s, turn < k.turns ? turn : k.turns - 1);
@@ -98,10 +99,10 @@ template <bool blocks> DEVICE void put(buffers &b, int buffer, const brought &in
             b.scale[buffer][lane_id()][wave_id()] = in.scale;
 }
 
-DEVICE v4u load_x(const work &k, int i, int unit) { return load_at<v4u>(k.x[i] + unit * UNIT_BYTES, 16 * lane_id()); }
+DEVICE v4u load_x(const work &k, offsets &o, int i, int unit) { return load_at<v4u>(k.x[i] + unit * UNIT_BYTES, o.lane16); }
 
 /* A turn's units of all panels. x: of the first of them; then of the next turn's. */
-template <int dtype> DEVICE void add_turn(const buffers &b, int turn, const work &k, v4u x[2], v8f acc[2][PANELS])
+template <int dtype> DEVICE void add_turn(const buffers &b, int turn, const work &k, offsets &o, v4u x[2], v8f acc[2][PANELS])
 {
 #pragma unroll
     for (int u = 0; u < TURN; u++) {
@@ -110,7 +111,7 @@ template <int dtype> DEVICE void add_turn(const buffers &b, int turn, const work
         if (u == TURN - 1 && turn + 1 == k.turns)
             next = 0; /* not used */
         for (int i = 0; i < 2; i++)
-            x[i] = load_x(k, i, next);
+            x[i] = load_x(k, o, i, next);
         add_unit<dtype, PANELS>(now, b.units[turn & 1][u][0], acc);
     }
 }
@@ -118,12 +119,12 @@ template <int dtype> DEVICE void add_turn(const buffers &b, int turn, const work
 /* The same of F8_E4M3, the sums of each 128 columns scaled on their own. Two panels at a time: more would not leave registers
  * for the inputs of all 128 columns. */
 #define PAIR 2
-DEVICE void add_scaled_turn(const buffers &b, int turn, const work &k, v8f acc[2][PANELS])
+DEVICE void add_scaled_turn(const buffers &b, int turn, const work &k, offsets &o, v8f acc[2][PANELS])
 {
     v4u x[TURN][2];
     for (int u = 0; u < TURN; u++)
         for (int i = 0; i < 2; i++)
-            x[u][i] = load_x(k, i, turn * TURN + u);
+            x[u][i] = load_x(k, o, i, turn * TURN + u);
 #pragma unroll
     for (int p = 0; p < PANELS; p += PAIR) {
         v8f sum[2][PAIR] = {};
@@ -137,31 +138,31 @@ DEVICE void add_scaled_turn(const buffers &b, int turn, const work &k, v8f acc[2
     }
 }
 
-template <int dtype, bool blocks> DEVICE void multiply(buffers &b, const work &k, v8f acc[2][PANELS])
+template <int dtype, bool blocks> DEVICE void multiply(buffers &b, const work &k, offsets &o, v8f acc[2][PANELS])
 {
-    v4u x[2] = { load_x(k, 0, 0), load_x(k, 1, 0) };
+    v4u x[2] = { load_x(k, o, 0, 0), load_x(k, o, 1, 0) };
     brought next;
-    bring<blocks>(k, 0, next);
+    bring<blocks>(k, o, 0, next);
     put<blocks>(b, 0, next);
-    bring<blocks>(k, 1, next);
+    bring<blocks>(k, o, 1, next);
     barrier();
     for (int turn = 0; turn < k.turns; turn++) {
         if (k.active) {
             if constexpr (blocks)
-                add_scaled_turn(b, turn, k, acc);
+                add_scaled_turn(b, turn, k, o, acc);
             else
-                add_turn<dtype>(b, turn, k, x, acc);
+                add_turn<dtype>(b, turn, k, o, x, acc);
         }
         put<blocks>(b, ~turn & 1, next);
-        bring<blocks>(k, turn + 2, next);
+        bring<blocks>(k, o, turn + 2, next);
         barrier();
     }
 }
 
 /* Sums times the scales of tokens, and those of tensors or rows where none are of blocks. */
-DEVICE void scale_sums(const ash_gfx_prefill &a, const place &at, int tile, bool blocks, v8f acc[PANELS])
+DEVICE void scale_sums(const ash_gfx_prefill &a, const place &at, offsets &o, int tile, bool blocks, v8f acc[PANELS])
 {
-    v8f token = load_eight(a.x_scale + tile * 16, lane_id() / 16 * 32);
+    v8f token = load_eight(a.x_scale + tile * 16, o);
 #pragma unroll
     for (int p = 0; p < PANELS; p++) {
         acc[p] *= blocks ? token : token * scale_of(find_scales(a, find_panel(a, at, p)), 0);
@@ -174,6 +175,7 @@ template <int dtype> DEVICE void prefill(const ash_gfx_prefill &a, buffers &b)
     panel_at panel = find_panel(a, at, wave_id());
     int first_tile = group_x() * 16 + 2 * wave_id(), token_tiles = ((int)a.tokens + 15) / 16;
     int unit_cols = dtype == ASH_F8_E4M3 ? 32 : 16;
+    offsets o = make_offsets();
     work k;
     k.units = ((int)a.cols + unit_cols - 1) / unit_cols;
     int units = (int)ASH_GFX_PADDED_COLS(a.cols) / unit_cols;
@@ -190,18 +192,18 @@ template <int dtype> DEVICE void prefill(const ash_gfx_prefill &a, buffers &b)
     if constexpr (dtype == ASH_F8_E4M3) {
         k.s = find_scales(a, panel);
         if (blocks)
-            multiply<dtype, true>(b, k, acc);
+            multiply<dtype, true>(b, k, o, acc);
         else
-            multiply<dtype, false>(b, k, acc);
+            multiply<dtype, false>(b, k, o, acc);
     } else {
-        multiply<dtype, false>(b, k, acc);
+        multiply<dtype, false>(b, k, o, acc);
     }
     if (!k.active)
         return;
 #pragma unroll
     for (int i = 0; i < 2; i++) {
         if constexpr (dtype == ASH_F8_E4M3)
-            scale_sums(a, at, first_tile + i < token_tiles ? first_tile + i : token_tiles - 1, blocks, acc[i]);
+            scale_sums(a, at, o, first_tile + i < token_tiles ? first_tile + i : token_tiles - 1, blocks, acc[i]);
         finish<PANELS>(a, at, 16 * (first_tile + i), acc[i]);
     }
 }
