@@ -97,6 +97,7 @@ DEVICE unsigned block_largest(unsigned x)
     return all;
 }
 
+DEVICE int padded_cols(const ash_gfx_inputs &a) { return (int)ASH_GFX_PADDED_COLS(a.cols); }
 DEVICE int turns(int cols) { return (cols + THREADS * COLS - 1) / (THREADS * COLS); }
 
 DEVICE float norm_factor(const ash_gfx_inputs &a, const float *row)
@@ -165,7 +166,7 @@ DEVICE void write_int8(const ash_gfx_inputs &a, int token, run r, int first, int
 /* 16 workgroups for each panel of tokens. */
 KERNEL(THREADS) void ash_inputs_int8(ash_gfx_inputs a)
 {
-    int token = group_x(), padded = ((int)a.cols + ASH_GFX_GROUP - 1) / ASH_GFX_GROUP * ASH_GFX_GROUP;
+    int token = group_x(), padded = padded_cols(a);
     bool there = token < (int)a.tokens;
     const float *row = a.x + (int64_t)token * a.x_stride;
     float factor = there && a.norm ? norm_factor(a, row) : 1;
@@ -196,7 +197,7 @@ DEVICE float token_scale(const ash_gfx_inputs &a, const float *row, float factor
 
 KERNEL(THREADS) void ash_inputs_fp8(ash_gfx_inputs a)
 {
-    int token = group_x(), padded = ((int)a.cols + 31) / 32 * 32;
+    int token = group_x(), padded = padded_cols(a);
     bool there = token < (int)a.tokens;
     const float *row = a.x + (int64_t)token * a.x_stride;
     float factor = there && a.norm ? norm_factor(a, row) : 1;
@@ -228,7 +229,7 @@ template <bool bf16> DEVICE unsigned two_halves(float a, float b)
 
 template <bool bf16> DEVICE void inputs_16(const ash_gfx_inputs &a)
 {
-    int token = group_x(), padded = ((int)a.cols + 15) / 16 * 16;
+    int token = group_x(), padded = padded_cols(a);
     bool there = token < (int)a.tokens;
     const float *row = a.x + (int64_t)token * a.x_stride;
     float factor = there && a.norm ? norm_factor(a, row) : 1;

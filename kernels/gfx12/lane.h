@@ -137,6 +137,24 @@ DEVICE v4u load_once(const void *p) { return __builtin_nontemporal_load((const v
 template <class T> DEVICE T load(const void *p) { return *(const T *)p; }
 template <class T> DEVICE void store(void *p, T x) { *(T *)p = x; }
 
+/* Loads from a base that all lanes share and that stays in scalar registers, at a lane's offset. Also for pointers which the
+ * compiler no longer knows to be global. In a loop, it would otherwise add the offset to the base once and whatever the base
+ * moves by to each lane: two instructions a load. So base and offset are made opaque where they are used: keep the offset in
+ * a variable of its own, else each use costs a copy. */
+#define GLOBAL __attribute__((address_space(1)))
+DEVICE const GLOBAL char *opaque(const void *base, unsigned &offset)
+{
+    const GLOBAL char *p = (const GLOBAL char *)base;
+    asm("" : "+s"(p));
+    asm("" : "+v"(offset)); /* apart: an output of both kinds counts as different in each lane */
+    return p + offset;
+}
+template <class T> DEVICE T load_at(const void *base, unsigned &offset) { return *(const GLOBAL T *)opaque(base, offset); }
+DEVICE v4u load_once_at(const void *base, unsigned &offset)
+{
+    return __builtin_nontemporal_load((const GLOBAL v4u *)opaque(base, offset));
+}
+
 /* ---- products ---- */
 
 /* sum of four products of bytes + c: signed or unsigned a, signed b. */

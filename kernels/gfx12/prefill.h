@@ -6,6 +6,7 @@
 #ifndef ASHLAR_KERNELS_GFX12_PREFILL_H
 #define ASHLAR_KERNELS_GFX12_PREFILL_H
 
+#include "format/container.h"
 #include "kernels/gfx12/args.h"
 #include "kernels/gfx12/lane.h"
 
@@ -55,6 +56,23 @@ DEVICE panel_at find_panel(const ash_gfx_prefill &a, const place &at, int p)
     return out;
 }
 
+/* The byte offsets of a lane, kept in registers of their own (load_at). */
+typedef struct offsets {
+    unsigned lane16, row16, half32; /* 16 bytes a lane or row, 8 floats a half */
+} offsets;
+DEVICE offsets make_offsets(void)
+{
+    unsigned lane = (unsigned)lane_id();
+    return (offsets){ 16 * lane, 16 * (lane & 15), 32 * (lane / 16) };
+}
+
+/* Of 16 tokens those of the lane's half. */
+DEVICE v8f load_eight(const float *base, offsets &o)
+{
+    v4f a = load_at<v4f>(base, o.half32), b = load_at<v4f>(base + 4, o.half32);
+    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
+}
+
 /* x / (1 + e^-x): e^-x overflows to infinity, and the quotient to 0. */
 DEVICE float silu(float x) { return x * reciprocal(1 + exp2_of(-1.44269504f * x)); }
 
@@ -77,6 +95,7 @@ template <int panels> DEVICE void finish(const ash_gfx_prefill &a, const place &
 {
     const ash_gfx_part &part = a.part[at.part];
     if (a.kind == ASH_GFX_SWIGLU)
+#pragma unroll
         for (int p = 0; p < panels / 2; p++) {
             v8f h;
             for (int e = 0; e < 8; e++)
@@ -84,6 +103,7 @@ template <int panels> DEVICE void finish(const ash_gfx_prefill &a, const place &
             put_panel(a, part, at.first + p, token, h);
         }
     else
+#pragma unroll
         for (int p = 0; p < panels; p++)
             put_panel(a, part, at.first + p, token, acc[p]);
 }

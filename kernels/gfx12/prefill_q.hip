@@ -18,17 +18,17 @@ typedef struct buffers {
     float scale[2][2][16][PANELS]; /* buffer, half, row, panel */
 } buffers;
 
-DEVICE void load_raw(int dtype, const uint8_t *tile, int half, int cols, raw_half &r)
+DEVICE void load_raw(int dtype, const uint8_t *tile, int half, int cols, offsets &o, raw_half &r)
 {
     switch (dtype) {
-    case ASH_Q4_0: load_half<ASH_Q4_0>(tile, half, cols, r); break;
-    case ASH_Q4_1: load_half<ASH_Q4_1>(tile, half, cols, r); break;
-    case ASH_Q5_0: load_half<ASH_Q5_0>(tile, half, cols, r); break;
-    case ASH_Q5_1: load_half<ASH_Q5_1>(tile, half, cols, r); break;
-    case ASH_Q8_0: load_half<ASH_Q8_0>(tile, half, cols, r); break;
-    case ASH_Q4_K: load_half<ASH_Q4_K>(tile, half, cols, r); break;
-    case ASH_Q5_K: load_half<ASH_Q5_K>(tile, half, cols, r); break;
-    default: load_half<ASH_Q6_K>(tile, half, cols, r); break;
+    case ASH_Q4_0: load_half<ASH_Q4_0>(tile, half, cols, o, r); break;
+    case ASH_Q4_1: load_half<ASH_Q4_1>(tile, half, cols, o, r); break;
+    case ASH_Q5_0: load_half<ASH_Q5_0>(tile, half, cols, o, r); break;
+    case ASH_Q5_1: load_half<ASH_Q5_1>(tile, half, cols, o, r); break;
+    case ASH_Q8_0: load_half<ASH_Q8_0>(tile, half, cols, o, r); break;
+    case ASH_Q4_K: load_half<ASH_Q4_K>(tile, half, cols, o, r); break;
+    case ASH_Q5_K: load_half<ASH_Q5_K>(tile, half, cols, o, r); break;
+    default: load_half<ASH_Q6_K>(tile, half, cols, o, r); break;
     }
 }
 
@@ -52,15 +52,9 @@ typedef struct inputs {
     const float *scale[2];
 } inputs;
 
-DEVICE v8f load_scales(const float *p)
-{
-    v4f a = load<v4f>(p), b = load<v4f>(p + 4);
-    return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
-}
-
 /* One group: integer sums, then floats. */
-DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group, const inputs &in, v4u x[2], int last_unit,
-                      v8f acc[2][PANELS])
+DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group, const inputs &in, offsets &o, v4u x[2],
+                      int last_unit, v8f acc[2][PANELS])
 {
     v8i sum[2][PANELS];
     v8f token_scale[2];
@@ -75,10 +69,10 @@ DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group
         int next = group * UNITS + u + 1;
         next = next < last_unit ? next : last_unit;
         for (int i = 0; i < 2; i++)
-            x[i] = load<v4u>(in.x[i] + next * UNIT_BYTES + 16 * lane);
+            x[i] = load_at<v4u>(in.x[i] + next * UNIT_BYTES, o.lane16);
         if (u == UNITS - 1)
             for (int i = 0; i < 2; i++)
-                token_scale[i] = load_scales(in.scale[i] + group * 16 + lane / 16 * 8);
+                token_scale[i] = load_eight(in.scale[i] + group * 16, o);
         for (int p = 0; p < PANELS; p++)
             for (int i = 0; i < 2; i++)
                 sum[i][p] = mma_i8((v2i){ (int)now[i].x, (int)now[i].y }, (v2i){ (int)w[p].x, (int)w[p].y }, sum[i][p]);
@@ -96,7 +90,8 @@ KERNEL(ASH_GFX_PREFILL_THREADS) __attribute__((amdgpu_waves_per_eu(6))) void ash
 {
     SHARED static buffers b;
     place at = find_place(a, PANELS);
-    int wave = wave_id(), lane = lane_id(), tiles = ((int)a.cols + TILE_COLS - 1) / TILE_COLS;
+    offsets o = make_offsets();
+    int wave = wave_id(), tiles = ((int)a.cols + TILE_COLS - 1) / TILE_COLS;
     int groups = ((int)a.cols + ASH_GFX_GROUP - 1) / ASH_GFX_GROUP;
     int token_tiles = ((int)a.tokens + 15) / 16, first_tile = group_x() * 16 + 2 * wave;
     bool active = first_tile < token_tiles;
@@ -112,21 +107,21 @@ KERNEL(ASH_GFX_PREFILL_THREADS) __attribute__((amdgpu_waves_per_eu(6))) void ash
     int dtype = (int)source.part->dtype, step = tile_bytes(dtype);
     const uint8_t *tile = source.data;
     raw_half raw;
-    load_raw(dtype, tile, half, (int)a.cols, raw);
+    load_raw(dtype, tile, half, (int)a.cols, o, raw);
     requantize(dtype, raw, half, b.units[0][from][4 * half], &b.scale[0][half][0][from]);
     if (tiles > 1)
-        load_raw(dtype, tile += step, half, (int)a.cols - TILE_COLS, raw);
-    v4u x[2] = { load<v4u>(in.x[0] + 16 * lane), load<v4u>(in.x[1] + 16 * lane) };
+        load_raw(dtype, tile += step, half, (int)a.cols - TILE_COLS, o, raw);
+    v4u x[2] = { load_at<v4u>(in.x[0], o.lane16), load_at<v4u>(in.x[1], o.lane16) };
     v8f acc[2][PANELS] = {};
     barrier();
     for (int t = 0; t < tiles; t++) {
         if (active)
             for (int g = 0; g < GROUPS && t * GROUPS + g < groups; g++)
-                add_group(b, t & 1, g, t * GROUPS + g, in, x, groups * UNITS - 1, acc);
+                add_group(b, t & 1, g, t * GROUPS + g, in, o, x, groups * UNITS - 1, acc);
         if (t + 1 < tiles)
             requantize(dtype, raw, half, b.units[(t + 1) & 1][from][4 * half], &b.scale[(t + 1) & 1][half][0][from]);
         if (t + 2 < tiles)
-            load_raw(dtype, tile += step, half, (int)a.cols - (t + 2) * TILE_COLS, raw);
+            load_raw(dtype, tile += step, half, (int)a.cols - (t + 2) * TILE_COLS, o, raw);
         barrier();
     }
     if (active)

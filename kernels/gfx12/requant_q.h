@@ -7,8 +7,7 @@
 #ifndef ASHLAR_KERNELS_GFX12_REQUANT_Q_H
 #define ASHLAR_KERNELS_GFX12_REQUANT_Q_H
 
-#include "kernels/gfx12/args.h"
-#include "kernels/gfx12/lane.h"
+#include "kernels/gfx12/prefill.h"
 
 #define HALF_TILE 128
 #define TILE_COLS 256
@@ -57,40 +56,41 @@ DEVICE int tile_bytes(int dtype)
 
 /* ---- loads: half `half` of the tile at `tile`, of whose columns `cols` exist ---- */
 
-template <int dtype> DEVICE void load_head(const uint8_t *tile, int half, raw_half &r)
+template <int dtype> DEVICE void load_head(const uint8_t *tile, int half, offsets &o, raw_half &r)
 {
     typedef q_type<dtype> type;
-    int row = lane_id() & 15;
     if constexpr (type::k_scales) {
-        r.head = load<v4u>(tile + 16 * row);
+        r.head = load_at<v4u>(tile, o.row16);
         return;
     }
-    v2u scales = load<v2u>(tile + 16 * row + 8 * half);
+    v2u scales = load_at<v2u>(tile + 8 * half, o.row16);
     r.head.x = scales.x;
     r.head.y = scales.y;
     if constexpr (type::minimums) {
-        v2u minimums = load<v2u>(tile + 256 + 16 * row + 8 * half);
+        v2u minimums = load_at<v2u>(tile + 256 + 8 * half, o.row16);
         r.head.z = minimums.x;
         r.head.w = minimums.y;
     }
+    unsigned row2 = o.row16 / 8;
     if constexpr (dtype == ASH_Q6_K)
-        r.head.z = load<unsigned short>(tile + 256 + 2 * row);
+        r.head.z = load_at<unsigned short>(tile + 256, row2);
 }
 
 /* A chunk that the tile does not store stands for columns whose activations are zero: any codes will do, its first are
  * there. */
-template <int dtype> DEVICE void load_half(const uint8_t *tile, int half, int cols, raw_half &r)
+template <int dtype> DEVICE void load_half(const uint8_t *tile, int half, int cols, offsets &o, raw_half &r)
 {
     typedef q_type<dtype> type;
-    load_head<dtype>(tile, half, r);
+    load_head<dtype>(tile, half, o, r);
+    unsigned lane4 = o.lane16 / 4, lane8 = o.lane16 / 2;
     for (int c = 0; c < type::chunks; c++) {
         int number = half * type::chunks + c;
         const uint8_t *chunk = tile + type::header + (number * type::chunk_cols < cols ? number : 0) * type::chunk;
-        r.codes[c] = load_once(chunk + 16 * lane_id());
+        r.codes[c] = load_once_at(chunk, o.lane16);
         if constexpr (type::high_bits == 1)
-            r.high[c] = load<unsigned>(chunk + 512 + 4 * lane_id());
+            r.high[c] = load_at<unsigned>(chunk + 512, lane4);
         if constexpr (type::high_bits == 2) {
-            v2u high = load<v2u>(chunk + 512 + 8 * lane_id());
+            v2u high = load_at<v2u>(chunk + 512, lane8);
             r.high[2 * c] = high.x;
             r.high[2 * c + 1] = high.y;
         }
