@@ -6,6 +6,7 @@
 #   make asan | ubsan | tsan    build and run the tests under a sanitizer
 #   make fuzz       run each fuzzer for FUZZ_SECONDS
 #   make bench      measure, beside llama.cpp where it is installed
+#   make roofline   project what the gfx12 kernels reach, MODEL=llama-8b TYPE=q4_k_m for one alone
 #   make install    DESTDIR and PREFIX are honoured
 #
 # Objects are keyed by their flags: each flavour has its own folder under build/.
@@ -107,7 +108,7 @@ GFX_OBJECTS := $(foreach t,$(GFX_TARGETS),$(GFX_NAMES:%=build/gfx12/$(t)/%.co))
 LLVM_LIB := $(shell llvm-config-19 --libdir 2>/dev/null)
 LLVM_INCLUDE := $(shell llvm-config-19 --includedir 2>/dev/null)
 # The interpreter of device code, and the tests that run in it; without LLVM each of them says so and is skipped (CI: fails).
-GFX12_SRC := $(if $(and $(GFX_NAMES),$(wildcard $(LLVM_INCLUDE)/llvm-c/Disassembler.h)),$(filter-out tests/gfx12/absent.c,$(wildcard tests/gfx12/*.c)))
+GFX12_SRC := $(if $(and $(GFX_NAMES),$(wildcard $(LLVM_INCLUDE)/llvm-c/Disassembler.h)),$(filter-out tests/gfx12/absent.c,$(wildcard tests/gfx12/*.c)) $(filter-out %/main.c,$(wildcard tests/gfx12/roofline/*.c)))
 
 comma := ,
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -256,11 +257,20 @@ fuzz: fuzz-programs
 	    || { tail -40 build/fuzz/$$name.log; exit 1; }; tail -1 build/fuzz/$$name.log; done
 
 # ---- benchmarks ----
-.PHONY: bench bench-quant bench-kernels
+.PHONY: bench bench-quant bench-kernels roofline
 bench: all
 	@ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/bench/bench.sh
 bench-quant: all
 	@ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) bash tests/bench/bench_quant.sh
+# What gfx12 kernels would reach, from what the interpreter counts.
+ROOFLINE := $(if $(GFX12_SRC),$(B)/tests/roofline)
+$(B)/tests/roofline: $(B)/obj/tests/gfx12/roofline/main.o $(GFX12) $(TOOLS) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(run)$(CC) $(ALL_LDFLAGS) $^ $(PKG_LIBS) -L$(LLVM_LIB) -lLLVM-19 -Wl,-rpath,$(LLVM_LIB) -lm -o $@
+roofline: $(ROOFLINE)
+	@[ -n "$(ROOFLINE)" ] || { echo "make roofline needs $(PACKAGES_GFX12)" >&2; exit 1; }
+	$(ROOFLINE) build/roofline.svg $(MODEL) $(TYPE)
 bench-kernels: $(B)/tests/test_kernels
 	$(B)/tests/test_kernels --bench
 

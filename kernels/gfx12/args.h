@@ -65,6 +65,11 @@ typedef struct ash_gfx_decode {
     uint32_t reserved;
 } ash_gfx_decode;
 
+#define ASH_GFX_PREFILL_THREADS 256
+#define ASH_GFX_PREFILL_TOKENS 256  /* of a workgroup */
+#define ASH_GFX_PREFILL_Q_PANELS 4  /* of a workgroup: Q types */
+#define ASH_GFX_PREFILL_F_PANELS 8  /* F8_E4M3, F16, BF16 */
+
 /* Prefill: `tokens` rows in the forms that ash_gfx_inputs makes, times the same parts. */
 typedef struct ash_gfx_prefill {
     ash_gfx_part part[ASH_GFX_PARTS];
@@ -78,13 +83,31 @@ typedef struct ash_gfx_prefill {
     uint32_t reserved;
 } ash_gfx_prefill;
 
+/* Workgroups of a prefill launch: x over tokens, so that those which share weights run side by side; y over the panels of
+ * all parts. The parts' types decide how many panels a workgroup has. */
+static inline uint32_t ash_gfx_prefill_grid_x(const ash_gfx_prefill *a)
+{
+    return (a->tokens + ASH_GFX_PREFILL_TOKENS - 1) / ASH_GFX_PREFILL_TOKENS;
+}
+static inline uint32_t ash_gfx_prefill_grid_y(const ash_gfx_prefill *a)
+{
+    bool q = a->part[0].dtype >= ASH_Q4_0 && a->part[0].dtype <= ASH_Q6_K;
+    uint32_t panels = q ? ASH_GFX_PREFILL_Q_PANELS : ASH_GFX_PREFILL_F_PANELS, blocks = 0;
+    if (a->kind == ASH_GFX_SWIGLU)
+        return (2 * a->part[0].panels + panels - 1) / panels;
+    for (uint32_t p = 0; p < a->part_count; p++)
+        blocks += (a->part[p].panels + panels - 1) / panels;
+    return blocks;
+}
+
 /* Makes prefill's inputs: the norm where there is one, then the rounding; tokens as the rows of 16-row tiles.
- *   INT8  tiles of 16 x 32 as format/tile.h's F8_E4M3, codes -127 .. 127; scale[panel][cols / 128, up][16 tokens]: of each
- *         128 columns
+ *   INT8  tiles of 16 x 32 as format/tile.h's F8_E4M3, codes -127 .. 127; scale[panel][cols / ASH_GFX_GROUP,
+ *         up][16 tokens]
  *   FP8   the same tiles of e4m3; scale[panel][16 tokens]; all of them input_scale where that is not 0
  *   F16, BF16  tiles of 16 x 16; no scales
- * Columns are padded to multiples of 128 (INT8), 32 (FP8), 16 with zeros, tokens to 16. */
+ * Columns are padded with zeros to multiples of ASH_GFX_GROUP, tokens to 16. One workgroup for each padded token. */
 typedef enum ash_gfx_form { ASH_GFX_INT8, ASH_GFX_FP8, ASH_GFX_F16, ASH_GFX_BF16 } ash_gfx_form;
+#define ASH_GFX_PADDED_COLS(cols) (((cols) + ASH_GFX_GROUP - 1) / ASH_GFX_GROUP * ASH_GFX_GROUP)
 typedef struct ash_gfx_inputs {
     const float *x, *norm;
     void *out;
@@ -93,6 +116,16 @@ typedef struct ash_gfx_inputs {
     uint32_t cols, tokens, x_stride;
     float eps, input_scale;
 } ash_gfx_inputs;
+/* Bytes of `out`, and floats of `scale`. */
+static inline uint64_t ash_gfx_inputs_bytes(ash_gfx_form form, uint32_t cols, uint32_t tokens)
+{
+    return (uint64_t)16 * ((tokens + 15) / 16) * ASH_GFX_PADDED_COLS(cols) * (form <= ASH_GFX_FP8 ? 1 : 2);
+}
+static inline uint64_t ash_gfx_inputs_scales(ash_gfx_form form, uint32_t cols, uint32_t tokens)
+{
+    uint64_t groups = form == ASH_GFX_INT8 ? ASH_GFX_PADDED_COLS(cols) / ASH_GFX_GROUP : form == ASH_GFX_FP8;
+    return 16 * ((tokens + 15) / 16) * groups;
+}
 
 /* KV cache of one layer: [kv_head][position][head_dim], rows `stride` elements apart, heads head_stride; the row of
  * position p is p % rows. F16, or e4m3 of value / scale. */

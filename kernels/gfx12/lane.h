@@ -32,6 +32,8 @@ typedef _Float16 v2h __attribute__((ext_vector_type(2)));
 typedef _Float16 v8h __attribute__((ext_vector_type(8)));
 typedef __bf16 v2b __attribute__((ext_vector_type(2)));
 typedef short v8s __attribute__((ext_vector_type(8)));
+typedef short v2s __attribute__((ext_vector_type(2)));
+typedef unsigned short v2us __attribute__((ext_vector_type(2)));
 
 /* ---- who ---- */
 
@@ -135,6 +137,24 @@ DEVICE v4u load_once(const void *p) { return __builtin_nontemporal_load((const v
 template <class T> DEVICE T load(const void *p) { return *(const T *)p; }
 template <class T> DEVICE void store(void *p, T x) { *(T *)p = x; }
 
+/* Loads from a base that all lanes share and that stays in scalar registers, at a lane's offset. Also for pointers which the
+ * compiler no longer knows to be global. In a loop, it would otherwise add the offset to the base once and whatever the base
+ * moves by to each lane: two instructions a load. So base and offset are made opaque where they are used: keep the offset in
+ * a variable of its own, else each use costs a copy. */
+#define GLOBAL __attribute__((address_space(1)))
+DEVICE const GLOBAL char *opaque(const void *base, unsigned &offset)
+{
+    const GLOBAL char *p = (const GLOBAL char *)base;
+    asm("" : "+s"(p));
+    asm("" : "+v"(offset)); /* apart: an output of both kinds counts as different in each lane */
+    return p + offset;
+}
+template <class T> DEVICE T load_at(const void *base, unsigned &offset) { return *(const GLOBAL T *)opaque(base, offset); }
+DEVICE v4u load_once_at(const void *base, unsigned &offset)
+{
+    return __builtin_nontemporal_load((const GLOBAL v4u *)opaque(base, offset));
+}
+
 /* ---- products ---- */
 
 /* sum of four products of bytes + c: signed or unsigned a, signed b. */
@@ -151,6 +171,23 @@ DEVICE v8i mma_u8(v2i a, v2i b, v8i c) /* a signed, b unsigned */
 DEVICE v8f mma_e4m3(v2i a, v2i b, v8f c) { return __builtin_amdgcn_wmma_f32_16x16x16_fp8_fp8_w32_gfx12(a, b, c); }
 DEVICE v8f mma_f16(v8h a, v8h b, v8f c) { return __builtin_amdgcn_wmma_f32_16x16x16_f16_w32_gfx12(a, b, c); }
 DEVICE v8f mma_bf16(v8s a, v8s b, v8f c) { return __builtin_amdgcn_wmma_f32_16x16x16_bf16_w32_gfx12(a, b, c); }
+
+/* ---- bytes ---- */
+
+/* Four bytes by their numbers: 0 to 3 of `low`, 4 to 7 of `high`, 12 is zero. */
+DEVICE unsigned choose_bytes(unsigned high, unsigned low, unsigned numbers) { return __builtin_amdgcn_perm(high, low, numbers); }
+/* a * b + c in both halves, modulo 2^16. */
+DEVICE unsigned mad_halves(unsigned a, v2us b, v2us c)
+{
+    return __builtin_bit_cast(unsigned, (v2us)(__builtin_bit_cast(v2us, a) * b + c));
+}
+DEVICE v2us both_halves(unsigned x) { return (v2us)(unsigned short)x; }
+DEVICE unsigned shift_halves_right(unsigned x, int bits)
+{
+    return __builtin_bit_cast(unsigned, (v2us)(__builtin_bit_cast(v2us, x) >> (unsigned short)bits));
+}
+template <int byte> DEVICE float byte_to_float(unsigned x) { return (float)(x >> 8 * byte & 255); }
+template <int byte> DEVICE float signed_byte_to_float(unsigned x) { return (float)((int)(x << (24 - 8 * byte)) >> 24); }
 
 /* ---- numbers ---- */
 

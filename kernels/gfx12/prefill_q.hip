@@ -1,0 +1,130 @@
+/* Prefill of the Q types: int8 activations times weights that are requantized on the way (requant_q.h), INT8 WMMA.
+ *
+ * A workgroup has 256 tokens and 4 panels (64 rows). Each of its 8 waves multiplies 2 tiles of 16 tokens of its own with all
+ * panels, and requantizes, for all of them, one half of a tile of one panel: the next tile's, into the other of two buffers
+ * in local memory, while its words for the tile after are on their way. Sums over a group of columns are integers; then
+ * sum * token scale * row scale is added to floats. Sums begin at INTEGER's bits, so that a subtraction makes floats of
+ * them: |sum| <= 256 * 127 * 127 < 2^22.
+ */
+#include "kernels/gfx12/prefill.h"
+#include "kernels/gfx12/requant_q.h"
+
+#define PANELS ASH_GFX_PREFILL_Q_PANELS
+#define GROUPS (TILE_COLS / ASH_GFX_GROUP) /* of a tile */
+#define UNITS (ASH_GFX_GROUP / 32)         /* of a group */
+
+typedef struct buffers {
+    uint8_t units[2][PANELS][TILE_COLS / 32][UNIT_BYTES];
+    float scale[2][2][16][PANELS]; /* buffer, half, row, panel */
+} buffers;
+
+DEVICE void load_raw(int dtype, const uint8_t *tile, int half, int cols, offsets &o, raw_half &r)
+{
+    switch (dtype) {
+    case ASH_Q4_0: load_half<ASH_Q4_0>(tile, half, cols, o, r); break;
+    case ASH_Q4_1: load_half<ASH_Q4_1>(tile, half, cols, o, r); break;
+    case ASH_Q5_0: load_half<ASH_Q5_0>(tile, half, cols, o, r); break;
+    case ASH_Q5_1: load_half<ASH_Q5_1>(tile, half, cols, o, r); break;
+    case ASH_Q8_0: load_half<ASH_Q8_0>(tile, half, cols, o, r); break;
+    case ASH_Q4_K: load_half<ASH_Q4_K>(tile, half, cols, o, r); break;
+    case ASH_Q5_K: load_half<ASH_Q5_K>(tile, half, cols, o, r); break;
+    default: load_half<ASH_Q6_K>(tile, half, cols, o, r); break;
+    }
+}
+
+DEVICE void requantize(int dtype, const raw_half &r, int half, uint8_t *units, float *scale)
+{
+    switch (dtype) {
+    case ASH_Q4_0: requantize_half<ASH_Q4_0>(r, half, units, scale); break;
+    case ASH_Q4_1: requantize_half<ASH_Q4_1>(r, half, units, scale); break;
+    case ASH_Q5_0: requantize_half<ASH_Q5_0>(r, half, units, scale); break;
+    case ASH_Q5_1: requantize_half<ASH_Q5_1>(r, half, units, scale); break;
+    case ASH_Q8_0: requantize_half<ASH_Q8_0>(r, half, units, scale); break;
+    case ASH_Q4_K: requantize_half<ASH_Q4_K>(r, half, units, scale); break;
+    case ASH_Q5_K: requantize_half<ASH_Q5_K>(r, half, units, scale); break;
+    default: requantize_half<ASH_Q6_K>(r, half, units, scale); break;
+    }
+}
+
+/* A wave's inputs: its two tiles of tokens. Columns go in units of 32. */
+typedef struct inputs {
+    const uint8_t *x[2];
+    const float *scale[2];
+} inputs;
+
+/* One group: integer sums, then floats. */
+DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group, const inputs &in, offsets &o, v4u x[2],
+                      int last_unit, v8f acc[2][PANELS])
+{
+    v8i sum[2][PANELS];
+    v8f token_scale[2];
+    int lane = lane_id();
+    for (int i = 0; i < 2; i++)
+        for (int p = 0; p < PANELS; p++)
+            sum[i][p] = (v8i)(0x4b400000); /* INTEGER */
+    for (int u = 0; u < UNITS; u++) {
+        v4u w[PANELS], now[2] = { x[0], x[1] };
+        for (int p = 0; p < PANELS; p++)
+            w[p] = load<v4u>(&b.units[buffer][p][group_of_tile * UNITS + u][16 * lane]);
+        int next = group * UNITS + u + 1;
+        next = next < last_unit ? next : last_unit;
+        for (int i = 0; i < 2; i++)
+            x[i] = load_at<v4u>(in.x[i] + next * UNIT_BYTES, o.lane16);
+        if (u == UNITS - 1)
+            for (int i = 0; i < 2; i++)
+                token_scale[i] = load_eight(in.scale[i] + group * 16, o);
+        for (int p = 0; p < PANELS; p++)
+            for (int i = 0; i < 2; i++)
+                sum[i][p] = mma_i8((v2i){ (int)now[i].x, (int)now[i].y }, (v2i){ (int)w[p].x, (int)w[p].y }, sum[i][p]);
+        for (int p = 0; p < PANELS; p++)
+            for (int i = 0; i < 2; i++)
+                sum[i][p] = mma_i8((v2i){ (int)now[i].z, (int)now[i].w }, (v2i){ (int)w[p].z, (int)w[p].w }, sum[i][p]);
+    }
+    v4f row_scale = load<v4f>(&b.scale[buffer][group_of_tile][lane & 15][0]);
+    for (int p = 0; p < PANELS; p++)
+        for (int i = 0; i < 2; i++)
+            acc[i][p] += (__builtin_bit_cast(v8f, sum[i][p]) - INTEGER) * token_scale[i] * row_scale[p];
+}
+
+KERNEL(ASH_GFX_PREFILL_THREADS) __attribute__((amdgpu_waves_per_eu(6))) void ash_prefill_q(ash_gfx_prefill a)
+{
+    SHARED static buffers b;
+    place at = find_place(a, PANELS);
+    offsets o = make_offsets();
+    int wave = wave_id(), tiles = ((int)a.cols + TILE_COLS - 1) / TILE_COLS;
+    int groups = ((int)a.cols + ASH_GFX_GROUP - 1) / ASH_GFX_GROUP;
+    int token_tiles = ((int)a.tokens + 15) / 16, first_tile = group_x() * 16 + 2 * wave;
+    bool active = first_tile < token_tiles;
+    inputs in;
+    for (int i = 0; i < 2; i++) {
+        int64_t tile = first_tile + i < token_tiles ? first_tile + i : token_tiles - 1;
+        in.x[i] = (const uint8_t *)a.x + tile * groups * (16 * ASH_GFX_GROUP);
+        in.scale[i] = a.x_scale + tile * groups * 16;
+    }
+    /* What this wave requantizes. */
+    int half = wave & 1, from = wave / 2;
+    panel_at source = find_panel(a, at, from);
+    int dtype = (int)source.part->dtype, step = tile_bytes(dtype);
+    const uint8_t *tile = source.data;
+    raw_half raw;
+    load_raw(dtype, tile, half, (int)a.cols, o, raw);
+    requantize(dtype, raw, half, b.units[0][from][4 * half], &b.scale[0][half][0][from]);
+    if (tiles > 1)
+        load_raw(dtype, tile += step, half, (int)a.cols - TILE_COLS, o, raw);
+    v4u x[2] = { load_at<v4u>(in.x[0], o.lane16), load_at<v4u>(in.x[1], o.lane16) };
+    v8f acc[2][PANELS] = {};
+    barrier();
+    for (int t = 0; t < tiles; t++) {
+        if (active)
+            for (int g = 0; g < GROUPS && t * GROUPS + g < groups; g++)
+                add_group(b, t & 1, g, t * GROUPS + g, in, o, x, groups * UNITS - 1, acc);
+        if (t + 1 < tiles)
+            requantize(dtype, raw, half, b.units[(t + 1) & 1][from][4 * half], &b.scale[(t + 1) & 1][half][0][from]);
+        if (t + 2 < tiles)
+            load_raw(dtype, tile += step, half, (int)a.cols - (t + 2) * TILE_COLS, o, raw);
+        barrier();
+    }
+    if (active)
+        for (int i = 0; i < 2; i++)
+            finish<PANELS>(a, at, 16 * (first_tile + i), acc[i]);
+}

@@ -1,0 +1,195 @@
+/* A launch of real shapes, of which some workgroups are executed in the interpreter and counted. Buffers have the real
+ * sizes, but only pages that are touched take memory. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "tests/gfx12/machine.h"
+#include "tests/gfx12/roofline/roofline.h"
+
+#define GROUPS_MAX 65536
+#define FILL_MAX (UINT64_C(64) << 20) /* bytes that are given values; a matrix is larger, and zero */
+
+/* ---- code, kept from launch to launch ---- */
+
+static const gfx_kernel *load(const ash_gfx_kernel *k, char why[512])
+{
+    static struct { const char *name; gfx_code code; } loaded[32];
+    static size_t count;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(loaded[i].name, k->object) == 0)
+            return gfx_kernel_find(&loaded[i].code, k->symbol);
+    const ash_gfx_object *o = ash_gfx_object_find(ASH_GFX1201, k->object);
+    gfx_error err;
+    if (!o || count == sizeof loaded / sizeof *loaded) {
+        snprintf(why, 512, "no code object %s in the library", k->object);
+        return NULL;
+    }
+    if (!gfx_code_load(o->data, (size_t)(o->end - o->data), &loaded[count].code, &err)) {
+        snprintf(why, 512, "%s", err.text);
+        return NULL;
+    }
+    loaded[count].name = o->name;
+    return gfx_kernel_find(&loaded[count++].code, k->symbol);
+}
+
+/* ---- buffers ---- */
+
+static uint32_t next_random(uint32_t *state)
+{
+    *state = *state * 1664525 + 1013904223;
+    return *state >> 8;
+}
+
+static void fill(const roof_buffer *b, uint8_t *to)
+{
+    uint32_t state = 1;
+    if (b->fill == ROOF_ZERO || b->bytes > FILL_MAX)
+        return;
+    if (b->fill == ROOF_STEP) {
+        ash_gfx_step *step = (ash_gfx_step *)to;
+        step->pos = b->number;
+        step->tokens = (uint32_t)((b->bytes - sizeof *step) / sizeof step->ids[0]);
+        for (uint32_t i = 0; i < step->tokens; i++)
+            step->ids[i] = (int32_t)(i * 37);
+        return;
+    }
+    for (uint64_t i = 0; i < b->bytes / 4; i++) { /* in [-1, 1); two halves of 0.25 to 1; bytes below 64 */
+        uint32_t r = next_random(&state), word = r & 0x3f3f3f3f;
+        float x = (float)(int32_t)r * 0x1p-23f - 1;
+        if (b->fill == ROOF_FLOATS)
+            memcpy(&word, &x, 4);
+        else if (b->fill == ROOF_HALVES)
+            word = (r & 0x0fff) | (uint32_t)0x34003400 | (r & 0x7ff) << 16;
+        memcpy(to + 4 * i, &word, 4);
+    }
+}
+
+typedef struct places {
+    gfx_buffer buffer[ROOF_BUFFERS];
+    uint32_t count;
+} places;
+
+static void set_pointer(roof_args *args, uint32_t at, const uint8_t *p) { memcpy((uint8_t *)args + at, &p, sizeof p); }
+
+static bool place(const roof_launch *l, places *p, roof_args *args, char why[512])
+{
+    *args = l->args;
+    for (p->count = 0; p->count < l->buffer_count; p->count++) {
+        const roof_buffer *b = &l->buffers[p->count];
+        void *at = mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (at == MAP_FAILED) {
+            snprintf(why, 512, "no room for %llu bytes of %s", (unsigned long long)b->bytes, b->name);
+            return false;
+        }
+        fill(b, at);
+        p->buffer[p->count] = (gfx_buffer){ b->name, at, b->bytes, true };
+        set_pointer(args, b->at, at);
+        if (b->also)
+            set_pointer(args, b->also, (uint8_t *)at + b->also_bytes);
+    }
+    return true;
+}
+
+static void unplace(places *p)
+{
+    for (uint32_t i = 0; i < p->count; i++)
+        munmap(p->buffer[i].base, p->buffer[i].size);
+}
+
+/* ---- counting ---- */
+
+typedef struct run {
+    const roof_launch *l;
+    const gfx_kernel *kernel;
+    const places *p;
+    const roof_args *args;
+    gfx_stats stats;
+    gfx_touch touch[ROOF_BUFFERS];
+} run;
+
+/* Executes `count` of all `total` workgroups, at equal distances. */
+static bool execute(run *r, uint64_t total, uint64_t count, char why[512])
+{
+    static uint32_t groups[GROUPS_MAX][3];
+    const ash_gfx_grid *g = &r->l->grid;
+    gfx_error err;
+    if (count > GROUPS_MAX) {
+        snprintf(why, 512, "%llu workgroups", (unsigned long long)count);
+        return false;
+    }
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t n = (2 * i + 1) * total / (2 * count);
+        groups[i][0] = (uint32_t)(n % g->x);
+        groups[i][1] = (uint32_t)(n / g->x % g->y);
+        groups[i][2] = (uint32_t)(n / g->x / g->y);
+    }
+    gfx_launch launch = { .kernel = r->kernel, .grid = { g->x, g->y, g->z }, .block = { r->l->kernel->threads, 1, 1 },
+                          .args = r->args, .buffers = r->p->buffer, .buffer_count = r->p->count,
+                          .groups = (const uint32_t (*)[3])groups, .group_count = count, .touch = r->touch };
+    if (gfx_run(&launch, &r->stats, &err))
+        return true;
+    snprintf(why, 512, "%s", err.text);
+    return false;
+}
+
+static double lines(const gfx_touch *t) { return (double)(t->read_lines + t->written_lines); }
+
+/* Lines grow with workgroups: a + b n, a from what they share; no more than the buffer has, read and written. */
+static double scaled_lines(const gfx_touch *one, const gfx_touch *some, double counted, double total, uint64_t bytes)
+{
+    double most = (double)((bytes + GFX_LINE - 1) / GFX_LINE) * (some->read_lines && some->written_lines ? 2 : 1);
+    double all = lines(some);
+    if (counted < total && counted > 1)
+        all = lines(one) + (lines(some) - lines(one)) / (counted - 1) * (total - 1);
+    return all < most ? all : most;
+}
+
+static void gather(const run *one, const run *some, double total, double counted, roof_counts *out)
+{
+    const gfx_stats *s = &some->stats;
+    double scale = total / counted, asked = 0, memory = 0;
+    for (uint32_t i = 0; i < some->p->count; i++) {
+        const gfx_touch *t = &some->touch[i];
+        asked += (double)(t->read_bytes + t->written_bytes) * scale;
+        memory += GFX_LINE * scaled_lines(&one->touch[i], t, counted, total, some->l->buffers[i].bytes);
+    }
+    const gfx_kernel *k = some->kernel;
+    uint32_t threads = some->l->kernel->threads;
+    uint64_t matrix = 0;
+    for (unsigned e = GFX_WMMA_IU8; e <= GFX_WMMA_BF16; e++)
+        matrix += s->insns[e] * gfx_event_cycles(e);
+    *out = (roof_counts){
+        .groups = total, .group_waves = (threads + GFX_LANES - 1) / GFX_LANES,
+        .cycles = (double)gfx_issue_cycles(s) * scale, .wave_cycles = (double)s->wave_cycles_max,
+        .vector = (double)gfx_total(s->insns, GFX_VALU, GFX_VALU_PRODUCT) * scale,
+        .matrix = (double)gfx_total(s->insns, GFX_WMMA_IU8, GFX_WMMA_BF16) * scale, .matrix_cycles = (double)matrix * scale,
+        .memory_bytes = memory, .asked_bytes = asked,
+        .lds_bytes = (double)gfx_total(s->bytes, GFX_LDS_LOAD_8, GFX_LDS_ATOMICS) * scale,
+        .flight_bytes = s->awaited ? 4.0 * GFX_LANES * (double)s->in_flight / (double)s->awaited : 0,
+        .vgprs = k->vgprs, .lds = k->lds_bytes, .occupancy = gfx_occupancy(k, threads),
+        .spills = k->vgpr_spills + k->sgpr_spills, .scratch = k->scratch_bytes,
+    };
+}
+
+bool roof_count(const roof_launch *l, roof_counts *out, char why[512])
+{
+    static roof_args args; /* the interpreter lets kernels read it */
+    places p = { 0 };
+    if (!l->kernel) {
+        snprintf(why, 512, "the library has no kernel for it");
+        return false;
+    }
+    const gfx_kernel *kernel = load(l->kernel, why);
+    uint64_t total = (uint64_t)l->grid.x * l->grid.y * l->grid.z;
+    uint64_t count = l->sample == 0 || l->sample > total ? total : l->sample;
+    if (!kernel)
+        return false;
+    bool fine = place(l, &p, &args, why);
+    run one = { .l = l, .kernel = kernel, .p = &p, .args = &args }, some = one;
+    fine = fine && (count == total || execute(&one, total, 1, why)) && execute(&some, total, count, why);
+    if (fine)
+        gather(&one, &some, (double)total, (double)count, out);
+    unplace(&p);
+    return fine;
+}

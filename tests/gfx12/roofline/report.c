@@ -1,0 +1,213 @@
+/* The tables, in text. */
+#include <string.h>
+
+#include "tests/gfx12/roofline/roofline.h"
+
+/* As published for gfx1201, by these: the best known of each kind. */
+const roof_peer roof_peers[] = {
+    { "qwen-7b", true, 115, "llama.cpp Vulkan, Qwen3-8B Q4_K_M: 114 to 116 (86 to 91% of 640 GB/s)" },
+    { "llama-8b", true, 95, "llama.cpp HIP, Llama-8B Q4_K_M" },
+    { "llama-8b", true, 111.6, "RDNA-gfx1201 Q4_RDNA, 4 bits pre-tiled: 96.5 to 111.6" },
+    { "llama-8b", true, 52, "ATOM/aiter, 8B FP8" },
+    { "llama-8b", false, 4158, "llama.cpp HIP, Llama-8B Q4_K_M, 2048 tokens (34% of the FP16 peak)" },
+    { "llama-8b", false, 4672, "llama.cpp HIP, 8B Q8_0 (19% of the INT8 peak)" },
+};
+const uint32_t roof_peer_count = sizeof roof_peers / sizeof *roof_peers;
+
+static double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
+
+/* Time at the peak of the type's matrix instructions. */
+static double products_least(const roof_launch *l)
+{
+    return l->products / (16 * 16 * 16) * roof_matrix_cycles(l->dtype) / ROOF_SIMDS / ROOF_CLOCK;
+}
+
+static double bound_least(const roof_time *t)
+{
+    return t->bound == ROOF_BY_LDS ? t->lds : t->bound == ROOF_BY_ISSUE || t->bound == ROOF_BY_TAIL ? t->issue_least
+                                                                                                    : t->memory_least;
+}
+
+static void report_line(FILE *to, const roof_result *r, const roof_line *line)
+{
+    const roof_launch *l = line->launch;
+    const roof_counts *c = &line->counts;
+    const roof_time *t = &line->time;
+    fprintf(to, "%-9s %-7s %4u ", l->what, l->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(l->dtype), l->times);
+    if (!line->counted) {
+        fprintf(to, "  %s\n", line->why);
+        return;
+    }
+    fprintf(to, "%6.0f x %2.0f %5u %4u %6.1f %9.2f %9.2f %8.3f %8.4f %8.3f %8.2f %8.2f %8.2f %5.1f  %-7s %5.1f\n", c->groups,
+            c->group_waves, c->vgprs, c->occupancy, c->lds / 1024.0, c->memory_bytes / 1e6,
+            (c->asked_bytes > c->memory_bytes ? c->asked_bytes - c->memory_bytes : 0) / 1e6, c->vector / 1e6, c->matrix / 1e6,
+            c->cycles / 1e6, t->inside * 1e6, (t->total - t->inside) * 1e6, t->total * l->times * 1e6,
+            percent(t->total * l->times, r->seconds), roof_bound_name(t->bound), percent(bound_least(t), t->total));
+}
+
+static void report_overheads(FILE *to, const roof_result *r)
+{
+    static const double overheads[] = { 0, 3e-6, 5e-6 };
+    for (int i = 0; i < 3; i++) {
+        double s = roof_seconds(r, overheads[i]);
+        fprintf(to, "  with %.0f us a launch: %8.3f ms, %9.1f tok/s", overheads[i] * 1e6, s * 1e3, (r->tokens ? r->tokens : 1) / s);
+        if (r->tokens)
+            fprintf(to, "\n");
+        else
+            fprintf(to, ", %5.1f GB/s, %4.1f%% of %.0f\n", r->bytes / s / 1e9, percent(r->bytes / s, ROOF_PEAK_BANDWIDTH),
+                    ROOF_PEAK_BANDWIDTH / 1e9);
+    }
+}
+
+/* The same work in fewer launches: each saves its overhead and its ramp. */
+static void report_fewer(FILE *to, const roof_result *r)
+{
+    uint32_t outside = 3; /* embedding, output, arg max */
+    fprintf(to, "  fewer, larger launches (3 us each):");
+    for (uint32_t a_layer = 5; a_layer <= 5; a_layer -= 2) { /* 5, 3, 1 */
+        uint32_t n = a_layer * r->layers + outside;
+        fprintf(to, " %u a layer %.1f tok/s;", a_layer, 1 / (r->inside + n * (3e-6 + ROOF_LATENCY)));
+    }
+    fprintf(to, " one for the token %.1f\n", 1 / (r->inside + 3e-6 + ROOF_LATENCY));
+}
+
+static void report_peers(FILE *to, const roof_result *r)
+{
+    for (uint32_t i = 0; i < roof_peer_count; i++)
+        if (strcmp(roof_peers[i].model, r->model) == 0 && roof_peers[i].decode == (r->tokens == 0))
+            fprintf(to, "  published: %7.1f tok/s, %s\n", roof_peers[i].tokens_s, roof_peers[i].who);
+}
+
+void roof_report(FILE *to, const roof_result *r)
+{
+    if (r->tokens)
+        fprintf(to, "\n== %s %s: prefill of %u tokens", r->model, r->type, r->tokens);
+    else
+        fprintf(to, "\n== %s %s: decoding at %u tokens of context", r->model, r->type, r->context);
+    fprintf(to, " (a projection; %.2f GB of weights)\n", r->weight_bytes / 1e9);
+    fprintf(to, "%-9s %-7s %4s %11s %5s %4s %6s %9s %9s %8s %8s %8s %8s %8s %8s %5s  %-7s %5s\n", "launch", "type", "x",
+            "groups", "VGPRs", "w/S", "LDS K", "MB", "MB again", "M VALU", "M WMMA", "M cycles", "us", "ramp us", "us in all",
+            "%", "bound", "% of");
+    for (uint32_t i = 0; i < r->list.count; i++)
+        report_line(to, r, &r->line[i]);
+    if (!r->whole)
+        fprintf(to, "  launches are missing: what follows is their lower bound\n");
+    fprintf(to, "  %u launches, %.1f a layer\n", r->launches, (r->launches - 3.0) / r->layers);
+    report_overheads(to, r);
+    if (!r->tokens)
+        report_fewer(to, r);
+    report_peers(to, r);
+}
+
+/* ---- targets ---- */
+
+static void verdict(FILE *to, const roof_result *r, const char *what, double got, double wanted)
+{
+    fprintf(to, "  %-6s %-9s %-7s %-52s %5.1f%% (target %.0f%%)\n", got >= wanted ? "met" : "MISSED", r->model, r->type, what,
+            got, wanted);
+}
+
+static bool is_matrix(const roof_line *l) { return l->counted && l->launch->weights > 0; }
+
+/* Why a decoding kernel is below its share of the bandwidth. */
+static void explain_decode(FILE *to, const roof_line *l, double share)
+{
+    const roof_launch *m = l->launch;
+    const roof_counts *c = &l->counts;
+    double waves = c->groups * c->group_waves, resident = (double)c->occupancy * ROOF_SIMDS;
+    fprintf(to, "           %s: %.2f issue cycles for each weight and lane, of %.2f that %.0f%% of %.0f GB/s leave; "
+            "%.0f KB in flight (%.0f waves of %.1f KB), of %.0f needed\n", m->what, c->cycles * 32 / m->weights,
+            roof_cycles_a_weight(c->memory_bytes / m->weights, share), 100 * share, ROOF_BANDWIDTH / 1e9,
+            (waves < resident ? waves : resident) * c->flight_bytes / 1024, waves < resident ? waves : resident,
+            c->flight_bytes / 1024, ROOF_BANDWIDTH * ROOF_LATENCY / 1024);
+}
+
+static void explain_prefill(FILE *to, const roof_line *l, double share)
+{
+    const roof_counts *c = &l->counts;
+    double cycles = roof_matrix_cycles(l->launch->dtype);
+    if (c->matrix == 0)
+        return;
+    fprintf(to, "           %s: %.1f vector cycles for each matrix instruction, of %.1f that %.0f%% of the peak leave; "
+            "workgroups fill the card to %.0f%%, %.1f%% of products are padding\n", l->launch->what,
+            (c->cycles - c->matrix_cycles) / c->matrix, roof_cycles_a_product(cycles, share), 100 * share,
+            percent(l->time.issue_least, l->time.issue), 100 - percent(l->launch->products, c->matrix * 4096));
+}
+
+static void decode_targets(FILE *to, const roof_result *r)
+{
+    for (uint32_t i = 0; i < r->list.count; i++) {
+        const roof_line *l = &r->line[i];
+        double got = l->counted ? percent(l->time.memory_least, l->time.inside) : 0;
+        char what[80];
+        if (!is_matrix(l))
+            continue;
+        snprintf(what, sizeof what, "%s %s: of %.0f GB/s inside the kernel", l->launch->what, ash_dtype_name(l->launch->dtype),
+                 ROOF_BANDWIDTH / 1e9);
+        verdict(to, r, what, got, 95);
+        if (got < 95)
+            explain_decode(to, l, 0.95);
+    }
+    bool wanted = strcmp(r->type, "q4_k_m") == 0 || strcmp(r->type, "fp8") == 0;
+    double got = percent(r->bytes / roof_seconds(r, 3e-6), ROOF_PEAK_BANDWIDTH);
+    if (!wanted || !r->whole)
+        return;
+    verdict(to, r, "decoding, whole token, launches of 3 us: of 640 GB/s", got, 88);
+    if (got < 88)
+        fprintf(to, "           %u launches take %.1f%% of the token, their ramps %.1f%%; without both it would be %.1f%%\n",
+                r->launches, percent(r->launches * 3e-6, roof_seconds(r, 3e-6)),
+                percent(r->seconds - r->inside, roof_seconds(r, 3e-6)), percent(r->bytes / r->inside, ROOF_PEAK_BANDWIDTH));
+}
+
+static void prefill_targets(FILE *to, const roof_result *r)
+{
+    bool fp8 = strcmp(r->type, "fp8") == 0;
+    double least = 0, matrices = 0, matrix_target = fp8 ? 85 : 70, all = 0;
+    if (!fp8 && strncmp(r->type, "q4_k", 4) != 0)
+        return;
+    for (uint32_t i = 0; i < r->list.count; i++) {
+        const roof_line *l = &r->line[i];
+        if (!is_matrix(l) || l->launch->op != ASH_GFX_OP_PREFILL)
+            continue;
+        least += l->launch->times * products_least(l->launch);
+        matrices += l->launch->times * l->time.inside;
+    }
+    all = roof_seconds(r, 3e-6);
+    if (matrices == 0)
+        return;
+    verdict(to, r, fp8 ? "prefill, matrices: of the FP8 peak" : "prefill, matrices: of the INT8 peak", percent(least, matrices),
+            matrix_target);
+    for (uint32_t i = 0; i < r->list.count && percent(least, matrices) < matrix_target; i++)
+        if (is_matrix(&r->line[i]) && r->line[i].launch->op == ASH_GFX_OP_PREFILL)
+            explain_prefill(to, &r->line[i], matrix_target / 100);
+    if (r->whole)
+        verdict(to, r, fp8 ? "prefill, whole prompt, 3 us launches: of the FP8 peak"
+                           : "prefill, whole prompt, 3 us launches: of the INT8 peak", percent(least, all), fp8 ? 70 : 60);
+}
+
+static void attention_target(FILE *to, const roof_result *r)
+{
+    for (uint32_t i = 0; i < r->list.count; i++) {
+        const roof_line *l = &r->line[i];
+        if (l->launch->op != ASH_GFX_OP_ATTEND_PREFILL || !l->counted)
+            continue;
+        double least = l->launch->products / 4096 * 16 / ROOF_SIMDS / ROOF_CLOCK; /* F16 */
+        verdict(to, r, "attention at 4,096 tokens: of the F16 peak", percent(least, l->time.total), 60);
+        if (percent(least, l->time.total) < 60)
+            explain_prefill(to, l, 0.6);
+    }
+}
+
+void roof_targets(FILE *to, const roof_result *results, uint32_t count)
+{
+    fprintf(to, "\n== targets (projections)\n");
+    for (uint32_t i = 0; i < count; i++) {
+        const roof_result *r = &results[i];
+        if (strcmp(r->type, "attention") == 0)
+            attention_target(to, r);
+        else if (r->tokens)
+            prefill_targets(to, r);
+        else
+            decode_targets(to, r);
+    }
+}

@@ -1,0 +1,170 @@
+/* What the card would reach, projected from what kernels count in the interpreter. No figure here is a measurement.
+ *
+ * A model is a list of launches, those of one decoded token or of one prompt, with the arguments that the runtime gives
+ * them (runtime/hip/), in its order. count.c executes some workgroups of each with the real shapes and scales; project.c turns
+ * counts into time; report.c and svg.c show it.
+ *
+ * A launch takes max(memory, issue, LDS) + ramp + overhead:
+ *   memory   lines of 128 bytes of every buffer, each counted once a launch: what a line is asked for again comes from a
+ *            cache. At ROOF_BANDWIDTH where enough is in flight, else at what the resident waves have in flight a latency.
+ *            Workgroups come in rounds of as many as are resident, the last round may not fill the card.
+ *   issue    cycles of the port that vector and matrix instructions share (count.c of the interpreter), workgroups dealt
+ *            to 32 work-group processors of 4 SIMDs; at least the longest wave.
+ *   LDS      bytes at ROOF_LDS_BYTES a cycle
+ *   ramp     ROOF_LATENCY: until the first bytes arrive
+ *   overhead of the launch itself: 0, 3 and 5 microseconds are shown
+ */
+#ifndef ASHLAR_TESTS_GFX12_ROOFLINE_H
+#define ASHLAR_TESTS_GFX12_ROOFLINE_H
+
+#include <stdio.h>
+
+#include "format/meta.h"
+#include "kernels/gfx12/gfx12.h"
+#include "quant/recipe.h"
+
+/* ---- the card: RX 9070 XT ---- */
+
+#define ROOF_CARD "RX 9070 XT"
+#define ROOF_CLOCK 2.97e9          /* boost */
+#define ROOF_PROCESSORS 32         /* of 2 compute units, 4 SIMDs, one LDS */
+#define ROOF_SIMDS (4 * ROOF_PROCESSORS)
+#define ROOF_BANDWIDTH 620e9       /* as users measured: 612 to 633 GB/s */
+#define ROOF_PEAK_BANDWIDTH 640e9  /* as sold */
+#define ROOF_LATENCY 800e-9        /* of memory under load: an assumption */
+#define ROOF_LDS_BYTES 256.0       /* a cycle and processor, 128 for each compute unit: as RDNA3; an assumption */
+#define ROOF_MEMORY (UINT64_C(15) << 30) /* for weights and cache: 16 GiB less what display and driver take */
+
+/* ---- a launch ---- */
+
+typedef enum roof_fill { ROOF_ZERO, ROOF_FLOATS, ROOF_HALVES, ROOF_CODES /* bytes of small e4m3 or int8 */, ROOF_STEP } roof_fill;
+
+typedef struct roof_buffer {
+    const char *name;
+    uint64_t bytes;
+    uint32_t at;     /* of its pointer in the arguments */
+    uint32_t also;   /* of a pointer also_bytes into it; 0: none */
+    uint64_t also_bytes;
+    roof_fill fill;
+    uint32_t number; /* STEP: the position */
+} roof_buffer;
+#define ROOF_BUFFERS 12
+
+typedef union roof_args {
+    ash_gfx_decode decode;
+    ash_gfx_prefill prefill;
+    ash_gfx_inputs inputs;
+    ash_gfx_attend attend;
+    ash_gfx_embed embed;
+    ash_gfx_sample sample;
+} roof_args;
+
+typedef struct roof_launch {
+    const char *what;             /* "gate up" */
+    const ash_gfx_kernel *kernel; /* NULL: the library has none */
+    ash_gfx_op op;
+    ash_dtype dtype;              /* of its first matrix; ASH_DTYPE_COUNT: it has none */
+    ash_gfx_grid grid;
+    roof_args args;               /* pointers are NULL until it is counted */
+    roof_buffer buffers[ROOF_BUFFERS];
+    uint32_t buffer_count;
+    uint32_t sample;              /* workgroups to count; 0: all of them */
+    uint32_t times;               /* a token, or a prompt */
+    double weights;               /* elements of its matrices */
+    double products;              /* multiplications with an addition that its result needs: of matrices, of attention */
+} roof_launch;
+
+#define ROOF_LAUNCHES 64
+typedef struct roof_list {
+    roof_launch launch[ROOF_LAUNCHES];
+    uint32_t count;
+    bool overflow;
+} roof_list;
+
+/* ---- models (models.c) ---- */
+
+typedef struct roof_model {
+    const char *name;
+    ash_hparams h;
+} roof_model;
+extern const roof_model roof_models[];
+extern const uint32_t roof_model_count;
+extern const char *const roof_types[]; /* recipes by name, "bf16" for what the recipe keeps */
+extern const uint32_t roof_type_count;
+
+/* The type of a role's matrix; those that the recipe keeps are BF16. */
+ash_dtype roof_type(const ash_hparams *h, const char *recipe, uint32_t role, uint32_t layer);
+/* All matrices as tiles. */
+uint64_t roof_weight_bytes(const ash_hparams *h, const char *recipe);
+/* A token at position context - 1, to the arg-max of its logits. */
+void roof_decode(const ash_hparams *h, const char *recipe, uint32_t context, roof_list *out);
+/* A prompt of `tokens` from position 0, to the logits of its last token. */
+void roof_prefill(const ash_hparams *h, const char *recipe, uint32_t tokens, roof_list *out);
+/* Prefill's attention alone, of one layer. */
+void roof_attention(const ash_hparams *h, uint32_t tokens, roof_list *out);
+
+/* ---- counts (count.c) ---- */
+
+typedef struct roof_counts { /* of the whole launch */
+    double groups, group_waves;
+    double cycles;         /* of the issue port, all waves */
+    double wave_cycles;    /* the longest wave's */
+    double vector, matrix, matrix_cycles; /* instructions; cycles of the latter */
+    double memory_bytes, asked_bytes; /* asked: by all lanes, loads and stores */
+    double lds_bytes;
+    double flight_bytes;   /* that a wave has under way where it waits for loads */
+    uint32_t vgprs, lds, occupancy /* waves a SIMD */, spills, scratch;
+} roof_counts;
+/* False: *why says what the interpreter objects to. */
+bool roof_count(const roof_launch *l, roof_counts *out, char why[512]);
+
+/* ---- time (project.c) ---- */
+
+typedef enum roof_bound { ROOF_BY_MEMORY, ROOF_BY_LATENCY, ROOF_BY_ISSUE, ROOF_BY_TAIL, ROOF_BY_LDS } roof_bound;
+typedef struct roof_time { /* seconds */
+    double memory_least;   /* at full bandwidth */
+    double issue_least;    /* all SIMDs busy */
+    double memory, issue, lds;
+    double inside;         /* the largest of those three */
+    double total;          /* and the ramp */
+    roof_bound bound;
+} roof_time;
+roof_time roof_project(const roof_counts *c);
+const char *roof_bound_name(roof_bound b);
+
+/* Issue cycles of one SIMD that there are for each weight and lane (32 weights a wave) if `share` of the bandwidth is to be
+ * reached with weights of so many bytes. */
+double roof_cycles_a_weight(double weight_bytes, double share);
+/* Vector cycles beside each matrix instruction of `cycles` that leave `share` of the peak. */
+double roof_cycles_a_product(double cycles, double share);
+/* Cycles of the type's matrix instruction, 16 x 16 x 16 products. */
+double roof_matrix_cycles(ash_dtype dtype);
+
+/* ---- what is shown ---- */
+
+typedef struct roof_line { const roof_launch *launch; roof_counts counts; roof_time time; bool counted; char why[512]; } roof_line;
+typedef struct roof_result {
+    const char *model, *type;
+    uint32_t tokens;  /* 0: decoding */
+    uint32_t context;
+    double weight_bytes;
+    roof_list list;
+    roof_line line[ROOF_LAUNCHES];
+    uint32_t launches;
+    bool whole;       /* every launch was counted */
+    double seconds, inside, bytes; /* without the launches' overhead; of it inside the launches */
+    uint32_t layers;
+} roof_result;
+void roof_run(roof_result *r); /* counts and projects r->list */
+double roof_seconds(const roof_result *r, double overhead); /* overhead a launch, seconds */
+
+/* A published figure, and who published it. */
+typedef struct roof_peer { const char *model; bool decode; double tokens_s; const char *who; } roof_peer;
+extern const roof_peer roof_peers[];
+extern const uint32_t roof_peer_count;
+
+void roof_report(FILE *to, const roof_result *r);
+void roof_targets(FILE *to, const roof_result *results, uint32_t count);
+void roof_svg(FILE *to, const roof_result *results, uint32_t count);
+
+#endif

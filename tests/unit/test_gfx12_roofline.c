@@ -1,0 +1,164 @@
+/* The arithmetic of make roofline: counts to time, launches of a model, and scaling from a few workgroups. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/support.h"
+
+#include "tests/gfx12/roofline/roofline.h"
+
+static void assert_near(double got, double want)
+{
+    if (!(fabs(got - want) <= 1e-9 * fabs(want)))
+        fail_msg("%.12g, not %.12g", got, want);
+}
+
+/* A kernel of 8 waves a workgroup, two workgroups a processor, that does nothing yet. */
+static const roof_counts idle = { .groups = 640, .group_waves = 8, .occupancy = 4, .cycles = 1, .flight_bytes = 4096 };
+
+static void test_memory(void **state)
+{
+    (void)state;
+    roof_counts c = idle; /* 512 waves of 4096 bytes: four times what 620 GB/s and 800 ns need */
+    c.memory_bytes = c.asked_bytes = 620e6;
+    roof_time t = roof_project(&c);
+    assert_near(t.memory, 1e-3);
+    assert_near(t.total, 1e-3 + ROOF_LATENCY);
+    assert_int_equal(t.bound, ROOF_BY_MEMORY);
+    c.flight_bytes = 512; /* 512 waves of 512 bytes: 262,144 bytes each 800 ns */
+    t = roof_project(&c);
+    assert_near(t.memory, 620e6 / 262144 * 800e-9);
+    assert_int_equal(t.bound, ROOF_BY_LATENCY);
+    c.asked_bytes = 155e6; /* a quarter of each line: that much less is in flight */
+    assert_near(roof_project(&c).memory, 1e-3);
+    c.flight_bytes = 4096;
+    c.asked_bytes = 620e6;
+    c.groups = 65; /* a round of 64, then one workgroup alone: 8 waves of 4096 bytes */
+    assert_near(roof_project(&c).memory, 64e-3 / 65 + 620e6 / 65 / (8 * 4096) * 800e-9);
+}
+
+static void test_issue(void **state)
+{
+    (void)state;
+    roof_counts c = idle;
+    c.cycles = 640 * 4e4; /* 20 workgroups a processor, four SIMDs */
+    roof_time t = roof_project(&c);
+    assert_near(t.issue, 20e4 / ROOF_CLOCK);
+    assert_near(t.issue_least, t.issue);
+    assert_int_equal(t.bound, ROOF_BY_ISSUE);
+    c.groups = 33; /* one processor has two, the others one */
+    c.cycles = 33 * 4e4;
+    t = roof_project(&c);
+    assert_near(t.issue, 2e4 / ROOF_CLOCK);
+    assert_int_equal(t.bound, ROOF_BY_TAIL);
+    c.wave_cycles = 5e4;
+    assert_near(roof_project(&c).issue, 5e4 / ROOF_CLOCK);
+    c.lds_bytes = 1e10;
+    t = roof_project(&c);
+    assert_near(t.inside, 1e10 / 32 / 256 / ROOF_CLOCK);
+    assert_int_equal(t.bound, ROOF_BY_LDS);
+}
+
+static void test_budgets(void **state)
+{
+    (void)state;
+    /* 620 GB/s of 4.5 bits are 1,102 G weights/s, 34.4 G for each lane of a wave; 380 G issue cycles a second. */
+    assert_near(roof_cycles_a_weight(0.5625, 1), 380.16e9 / (620e9 / 0.5625 / 32));
+    assert_near(roof_cycles_a_product(8, 0.8), 2);
+    assert_near(roof_matrix_cycles(ASH_Q4_K), 8);
+    assert_near(roof_matrix_cycles(ASH_BF16), 16);
+}
+
+static const ash_hparams *shape(const char *name)
+{
+    for (uint32_t i = 0; i < roof_model_count; i++)
+        if (strcmp(roof_models[i].name, name) == 0)
+            return &roof_models[i].h;
+    fail_msg("no model %s", name);
+    return NULL;
+}
+
+/* What the launches multiply is the model, in whatever launches. */
+static void test_models(void **state)
+{
+    (void)state;
+    static const struct { const char *name; double weights; } models[] = {
+        { "llama-8b", 32.0 * (4096 * (4096 + 1024 + 1024 + 4096 + 3 * 14336.0)) + 4096.0 * 128256 },
+        { "qwen-7b", 28.0 * (3584 * (3584 + 512 + 512 + 3584 + 3 * 18944.0)) + 3584.0 * 152064 },
+        { "llama-1b", 16.0 * (2048 * (2048 + 512 + 512 + 2048 + 3 * 8192.0)) + 2048.0 * 128256 },
+    };
+    roof_list *list = malloc(sizeof *list);
+    for (size_t m = 0; m < sizeof models / sizeof *models; m++)
+        for (uint32_t t = 0; t < roof_type_count; t++)
+            for (uint32_t tokens = 1; tokens <= 512; tokens += 511) {
+                const ash_hparams *h = shape(models[m].name);
+                double weights = 0, products = 0, bytes = 0;
+                if (tokens == 1)
+                    roof_decode(h, roof_types[t], 1000, list);
+                else
+                    roof_prefill(h, roof_types[t], tokens, list);
+                assert_false(list->overflow);
+                for (uint32_t i = 0; i < list->count; i++) {
+                    const roof_launch *l = &list->launch[i];
+                    weights += l->times * l->weights;
+                    products += l->weights > 0 ? l->times * l->products : 0;
+                    for (uint32_t b = 0; b < l->buffer_count; b++)
+                        if (strcmp(l->buffers[b].name, "weights") == 0)
+                            bytes += (double)l->times * (double)l->buffers[b].bytes;
+                }
+                assert_near(weights, models[m].weights);
+                double output = (double)h->hidden * h->vocab; /* of a prompt, the last token's */
+                assert_near(products, (models[m].weights - output) * tokens + output);
+                assert_near(bytes, (double)roof_weight_bytes(h, roof_types[t]));
+            }
+    free(list);
+}
+
+static void test_types(void **state)
+{
+    (void)state;
+    const ash_hparams *h = shape("llama-8b");
+    assert_int_equal(roof_type(h, "q4_k_m", 10 /* k */, 0), ASH_Q4_K);
+    assert_int_equal(roof_type(h, "q4_k_m", 11 /* v */, 0), ASH_Q6_K);
+    assert_int_equal(roof_type(h, "q4_k_m", 11, 4), ASH_Q4_K);
+    assert_int_equal(roof_type(h, "q4_k_m", 2 /* output */, 0), ASH_Q6_K);
+    assert_int_equal(roof_type(h, "fp8", 2, 0), ASH_BF16);
+    assert_int_equal(roof_type(h, "fp8", 9, 0), ASH_F8_E4M3);
+}
+
+/* The embedding of 8 tokens, every workgroup the same: two of them scaled are all of them. */
+static void test_scaling(void **state)
+{
+    (void)state;
+    roof_list *list = malloc(sizeof *list);
+    roof_counts all, some;
+    char why[512];
+    roof_prefill(shape("llama-1b"), "q4_k", 9, list);
+    roof_launch l = list->launch[0];
+    assert_int_equal(l.op, ASH_GFX_OP_EMBED);
+    l.sample = 0;
+    if (!roof_count(&l, &all, why))
+        fail_msg("%s", why);
+    l.sample = 3;
+    if (!roof_count(&l, &some, why))
+        fail_msg("%s", why);
+    assert_near(all.groups, 9);
+    assert_near(some.cycles, all.cycles);
+    assert_near(some.vector, all.vector);
+    assert_near(some.asked_bytes, all.asked_bytes);
+    assert_near(some.memory_bytes, all.memory_bytes);
+    assert_true(all.cycles > 0 && all.memory_bytes > 9 * 2048 * 4 && all.flight_bytes > 0);
+    assert_int_equal(all.spills + all.scratch, 0);
+    l.kernel = NULL;
+    assert_false(roof_count(&l, &some, why));
+    free(list);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_memory), cmocka_unit_test(test_issue), cmocka_unit_test(test_budgets),
+        cmocka_unit_test(test_models), cmocka_unit_test(test_types), cmocka_unit_test(test_scaling),
+    };
+    return cmocka_run_group_tests_name("gfx12_roofline", tests, NULL, NULL);
+}
