@@ -146,7 +146,7 @@ GFX12_CPU := $(if $(shell grep -m1 -w avx2 /proc/cpuinfo 2>/dev/null | grep -w f
 $(call obj,$(GFX12_SRC)): CFLAGS += -I$(LLVM_INCLUDE) -DASH_GFX12=1 -O3 -fno-trapping-math $(GFX12_CPU)
 GFX12_BIN := $(filter $(B)/tests/test_gfx12%,$(UNIT_BIN))
 $(GFX12_BIN): $(if $(GFX12_SRC),$(GFX12))
-$(GFX12_BIN): TEST_LIBS := $(if $(GFX12_SRC),-L$(LLVM_LIB) -lLLVM-19 -Wl$(comma)-rpath$(comma)$(LLVM_LIB))
+$(GFX12_BIN): TEST_LIBS := $(if $(GFX12_SRC),$(GFX12) $(SUPPORT) -L$(LLVM_LIB) -lLLVM-19 -Wl$(comma)-rpath$(comma)$(LLVM_LIB))
 $(GFX12_BIN:$(B)/tests/%=$(B)/obj/tests/unit/%.o): CFLAGS += $(if $(GFX12_SRC),-DASH_GFX12=1)
 # The shared library exports the public header's symbols and nothing else.
 $(SO): $(call obj,$(LIB_SRC))
