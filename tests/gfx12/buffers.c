@@ -1,4 +1,6 @@
 /* The buffers that a kernel may touch. */
+#include <stdio.h>
+
 #include "tests/gfx12/machine.h"
 
 static void note(const gfx_group *g, const gfx_buffer *b, uint64_t address, size_t bytes, bool write)
@@ -15,6 +17,9 @@ void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int la
 {
     const gfx_launch *l = w->group->launch;
     const gfx_buffer *near = NULL;
+    char who[16] = "the wave";
+    if (lane >= 0)
+        snprintf(who, sizeof who, "lane %d", lane);
     uint64_t args = (uint64_t)(uintptr_t)l->args;
     if (!write && address >= args && address - args <= l->kernel->kernarg_bytes &&
         bytes <= l->kernel->kernarg_bytes - (address - args))
@@ -24,12 +29,12 @@ void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int la
         uint64_t base = (uint64_t)(uintptr_t)b->base;
         if (address >= base && address - base <= b->size && bytes <= b->size - (address - base)) {
             if (write && !b->writable) {
-                gfx_fault(w, "lane %d writes to %s, which is read only, at byte %llu", lane, b->name,
+                gfx_fault(w, "%s writes to %s, which is read only, at byte %llu", who, b->name,
                           (unsigned long long)(address - base));
                 return NULL;
             }
             if (address % (bytes < 4 ? bytes : 4) != 0) {
-                gfx_fault(w, "lane %d: %zu bytes at byte %llu of %s are not aligned", lane, bytes,
+                gfx_fault(w, "%s: %zu bytes at byte %llu of %s are not aligned", who, bytes,
                           (unsigned long long)(address - base), b->name);
                 return NULL;
             }
@@ -41,10 +46,10 @@ void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int la
             near = b;
     }
     if (near)
-        gfx_fault(w, "lane %d %s %zu bytes at byte %llu of %s, which has %zu", lane, write ? "writes" : "reads", bytes,
+        gfx_fault(w, "%s %s %zu bytes at byte %llu of %s, which has %zu", who, write ? "writes" : "reads", bytes,
                   (unsigned long long)(address - (uint64_t)(uintptr_t)near->base), near->name, near->size);
     else
-        gfx_fault(w, "lane %d %s %zu bytes at 0x%llx, below every buffer", lane, write ? "writes" : "reads", bytes,
+        gfx_fault(w, "%s %s %zu bytes at 0x%llx, below every buffer", who, write ? "writes" : "reads", bytes,
                   (unsigned long long)address);
     return NULL;
 }

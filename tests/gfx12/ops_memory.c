@@ -139,6 +139,18 @@ static void global_store(gfx_wave *w, const gfx_insn *i)
     gfx_expect(w, GFX_STORECNT, false, 0, 0);
 }
 
+/* Addresses that might be LDS's too: of global memory here, and two counters say when they are done. */
+static void flat_load(gfx_wave *w, const gfx_insn *i)
+{
+    global_load(w, i);
+    gfx_expect(w, GFX_DSCNT, false, 0, 0);
+}
+static void flat_store(gfx_wave *w, const gfx_insn *i)
+{
+    global_store(w, i);
+    gfx_expect(w, GFX_DSCNT, false, 0, 0);
+}
+
 /* ---- scratch: memory of a lane's own ---- */
 
 static bool scratch_addresses(gfx_wave *w, const gfx_insn *i, int v, int s, unsigned bytes, uint64_t out[GFX_LANES])
@@ -185,9 +197,11 @@ static void scratch_store(gfx_wave *w, const gfx_insn *i)
 #define S_LOAD(name, flags, param) { "s_load_" name, s_load, NULL, GFX_SCALAR_LOAD, flags, param }
 #define LOADS(name, flags, param)                                                                        \
     { "global_load_" name, global_load, NULL, GFX_GLOBAL_LOAD, flags, param },                           \
+    { "flat_load_" name, flat_load, NULL, GFX_GLOBAL_LOAD, flags, param },                               \
     { "scratch_load_" name, scratch_load, NULL, GFX_SCRATCH, flags, param }
 #define STORES(name, flags, param)                                                                       \
     { "global_store_" name, global_store, NULL, GFX_GLOBAL_STORE, (flags) | GFX_NO_DST, param },          \
+    { "flat_store_" name, flat_store, NULL, GFX_GLOBAL_STORE, (flags) | GFX_NO_DST, param },              \
     { "scratch_store_" name, scratch_store, NULL, GFX_SCRATCH, (flags) | GFX_NO_DST, param }
 
 const gfx_op gfx_memory_ops[] = {

@@ -297,6 +297,17 @@ static void wait_store_ds(gfx_wave *w, const gfx_insn *i)
 }
 static void nothing(gfx_wave *w, const gfx_insn *i) { (void)w, (void)i; }
 static void end(gfx_wave *w, const gfx_insn *i) { (void)i; w->done = true; }
+/* The mode that floats are computed in here: to nearest, denormals kept. */
+static void round_mode(gfx_wave *w, const gfx_insn *i)
+{
+    if (i->simm & 15)
+        gfx_fault(w, "rounds another way than to nearest");
+}
+static void denormal_mode(gfx_wave *w, const gfx_insn *i)
+{
+    if ((i->simm & 15) != 15)
+        gfx_fault(w, "flushes denormals");
+}
 static void wait_idle(gfx_wave *w, const gfx_insn *i)
 {
     (void)i;
@@ -375,6 +386,8 @@ const gfx_op gfx_scalar_ops[] = {
     S_HINT("s_wait_samplecnt"), S_HINT("s_wait_bvhcnt"), S_HINT("s_wait_expcnt"), S_HINT("s_prefetch_inst"),
     S_HINT("s_prefetch_inst_pc_rel"), S_HINT("s_prefetch_data"), S_HINT("s_prefetch_data_pc_rel"), S_HINT("ds_nop"),
     S_HINT("global_inv"), S_HINT("global_wb"), S_HINT("global_wbinv"),
+    { "s_round_mode", round_mode, NULL, GFX_HINT, GFX_NO_DST, 0 },
+    { "s_denorm_mode", denormal_mode, NULL, GFX_HINT, GFX_NO_DST, 0 },
     { "s_wait_idle", wait_idle, NULL, GFX_WAIT, GFX_NO_DST, 0 },
     { "s_barrier_signal", barrier_signal, NULL, GFX_BARRIER, GFX_NO_DST, 0 },
     { "s_barrier_wait", barrier_wait, NULL, GFX_BARRIER, GFX_NO_DST, 0 },

@@ -1,0 +1,117 @@
+// Kernels that are wrong on purpose and that no compiler writes. See broken.hip. Arguments: x, y, n.
+.amdgcn_target "amdgcn-amd-amdhsa--gfx1201"
+
+.macro kernel name
+.text
+.globl \name
+.p2align 8
+.type \name,@function
+\name:
+    s_load_b128 s[4:7], s[0:1], 0x0
+    v_lshlrev_b32 v1, 2, v0
+    s_wait_kmcnt 0x0
+.endm
+
+.macro finish name
+    s_endpgm
+.size \name, .-\name
+.rodata
+.p2align 6
+.amdhsa_kernel \name
+    .amdhsa_next_free_vgpr 32
+    .amdhsa_next_free_sgpr 16
+    .amdhsa_user_sgpr_kernarg_segment_ptr 1
+    .amdhsa_kernarg_size 20
+    .amdhsa_group_segment_fixed_size 256
+    .amdhsa_float_denorm_mode_32 3
+    .amdhsa_float_denorm_mode_16_64 3
+.end_amdhsa_kernel
+.endm
+
+kernel vector_unwritten
+    v_add_f32 v2, v3, v1
+finish vector_unwritten
+
+// A register that nothing wrote may move about, as compilers do; it may not be used.
+kernel moved_unwritten
+    v_mov_b32 v2, v3
+    v_mov_b32 v4, s9
+    v_dual_mov_b32 v5, v4 :: v_dual_mov_b32 v6, v2
+    global_store_b32 v1, v6, s[6:7]
+finish moved_unwritten
+
+// Lanes below 16 alone have been written.
+kernel lanes_unwritten
+    s_mov_b32 exec_lo, 0xffff
+    v_mov_b32 v2, 0
+    s_mov_b32 exec_lo, -1
+    v_add_f32 v2, v2, v2
+finish lanes_unwritten
+
+kernel scalar_unwritten
+    s_add_co_u32 s8, s9, 1
+finish scalar_unwritten
+
+kernel condition_unwritten
+    s_cselect_b32 s8, 1, 2
+finish condition_unwritten
+
+kernel no_wait_for_load
+    global_load_b32 v2, v1, s[4:5]
+    v_add_f32 v3, v2, v2
+finish no_wait_for_load
+
+// The wait lets the last load be under way still.
+kernel wait_for_too_few
+    global_load_b32 v2, v1, s[4:5]
+    global_load_b32 v3, v1, s[4:5]
+    s_wait_loadcnt 0x1
+    v_add_f32 v3, v2, v3
+finish wait_for_too_few
+
+kernel no_wait_for_lds
+    ds_store_b32 v1, v1
+    ds_load_b32 v2, v1
+    v_add_f32 v3, v2, v2
+finish no_wait_for_lds
+
+kernel no_wait_for_scalar
+    s_load_b32 s8, s[4:5], 0x0
+    s_add_co_u32 s8, s8, 1
+finish no_wait_for_scalar
+
+kernel overwrites_a_load
+    global_load_b32 v2, v1, s[4:5]
+    v_mov_b32 v2, 0
+finish overwrites_a_load
+
+kernel overwrites_a_scalar_load
+    s_load_b32 s8, s[4:5], 0x0
+    s_mov_b32 s8, 0
+finish overwrites_a_scalar_load
+
+// Two loads into one register, from memory and from LDS, come back in any order.
+kernel two_loads_into_one
+    ds_store_b32 v1, v1
+    global_load_b32 v2, v1, s[4:5]
+    ds_load_b32 v2, v1
+finish two_loads_into_one
+
+kernel waits_without_signal
+    s_barrier_wait -1
+finish waits_without_signal
+
+kernel signals_twice
+    s_barrier_signal -1
+    s_barrier_signal -1
+    s_barrier_wait -1
+finish signals_twice
+
+// Between signal and wait a wave is ordered with nobody.
+kernel writes_before_the_wait
+    ds_store_b32 v1, v1
+    s_barrier_signal -1
+    v_xor_b32 v2, 0x80, v1
+    ds_store_b32 v2, v1
+    s_barrier_wait -1
+finish writes_before_the_wait

@@ -1,0 +1,129 @@
+/* Kernels that are wrong on purpose: the interpreter finds each and says where. */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/gfx12/testing.h"
+
+#if ASH_GFX12
+
+enum { N = 64 };
+
+static const struct { const char *kernel, *found; } compiled[] = {
+    { "reads_beyond", "wave 0: lane 0 reads 4 bytes at byte 256 of x, which has 256" },
+    { "writes_beyond", "wave 0: lane 0 writes 4 bytes at byte 256 of y, which has 256" },
+    { "writes_input", "wave 0: lane 0 writes to x, which is read only, at byte 0" },
+    { "misaligned", "wave 0: lane 0: 4 bytes at byte 2 of x are not aligned" },
+    { "scalar_beyond", "wave 0: the wave reads 4 bytes at byte 255488 of y, which has 256" },
+    { "lds_unwritten", "wave 1: lane 0 reads LDS at 128 before anything wrote it" },
+    { "lds_beyond", "wave 0: lane 0: 4 bytes of LDS at 256, of which the kernel has 256" },
+    { "no_barrier_before_read", "LDS at" },
+    { "no_barrier_before_write", "LDS at" },
+    { "two_writers", "wave 1: lane 0 writes LDS at 0, which wave 0 wrote with no barrier between" },
+    { "atomics_unordered", "LDS at 0, which wave" },
+    { "barrier_of_one_wave", "1 of 2 waves wait at a barrier that the others never reach" },
+    { "endless", "does not end" },
+    { "matrix_of_half_a_wave", "wave 0: WMMA under a partial EXEC 0x0000ffff" },
+}, assembled[] = {
+    { "vector_unwritten", "v3 is read in lane 0 before anything wrote it; at 0x" },
+    { "moved_unwritten", "v6 is read in lane 0 before anything wrote it" },
+    { "lanes_unwritten", "v2 is read in lane 16 before anything wrote it" },
+    { "scalar_unwritten", "s9 is read before anything wrote it" },
+    { "condition_unwritten", "SCC is read before anything wrote it" },
+    { "no_wait_for_load", "v2 is read before s_wait_loadcnt covers its load" },
+    { "wait_for_too_few", "v3 is read before s_wait_loadcnt covers its load" },
+    { "no_wait_for_lds", "v2 is read before s_wait_dscnt covers its load" },
+    { "no_wait_for_scalar", "s8 is read before s_wait_kmcnt covers its load" },
+    { "overwrites_a_load", "v2 is written while a load into it is under way" },
+    { "overwrites_a_scalar_load", "s8 is written while a load into it is under way" },
+    { "two_loads_into_one", "v2 is written while a load into it is under way" },
+    { "waits_without_signal", "waits at a barrier that it did not signal" },
+    { "signals_twice", "signals a barrier twice" },
+    { "writes_before_the_wait", "LDS at" },
+};
+
+static void expect(const gfx_code *code, const char *name, const char *found, uint64_t seed)
+{
+    static float room[4 * N]; /* what lies between the buffers is none's */
+    float *x = room, *y = room + 2 * N;
+    struct { const float *x; float *y; int n; } args = { x, y, N };
+    const gfx_buffer buffers[] = { { "x", x, 4 * N, false }, { "y", y, 4 * N, true } };
+    gfx_launch l = { .kernel = gfx_kernel_find(code, name), .grid = { 1, 1, 1 }, .block = { N, 1, 1 }, .args = &args,
+                     .buffers = buffers, .buffer_count = 2, .insns_max = 10000, .seed = seed };
+    gfx_error err = { "" };
+    if (!l.kernel)
+        fail_msg("no kernel %s", name);
+    x[0] = gfx_float(N); /* what "endless" waits to change */
+    if (gfx_run(&l, NULL, &err))
+        fail_msg("%s: nothing was found", name);
+    if (strncmp(err.text, name, strlen(name)) != 0 || !strstr(err.text, found))
+        fail_msg("%s: %s", name, err.text);
+}
+
+static void broken_kernels(void **state)
+{
+    (void)state;
+    gfx_code code = gfx_test_compile("gfx1201", "tests/gfx12/broken.hip", "");
+    assert_int_equal(code.count, sizeof compiled / sizeof *compiled);
+    for (size_t k = 0; k < code.count; k++)
+        expect(&code, compiled[k].kernel, compiled[k].found, 0);
+    /* A race is found whichever wave runs first. */
+    for (uint64_t seed = 1; seed < 6; seed++) {
+        expect(&code, "no_barrier_before_read", "with no barrier between", seed);
+        expect(&code, "no_barrier_before_write", "with no barrier between", seed);
+        expect(&code, "two_writers", "wrote with no barrier between", seed);
+        expect(&code, "atomics_unordered", "with no barrier between", seed);
+    }
+    gfx_code_free(&code);
+}
+
+static void broken_assembly(void **state)
+{
+    (void)state;
+    gfx_code code = gfx_test_assemble_file("tests/gfx12/broken.s");
+    assert_int_equal(code.count, sizeof assembled / sizeof *assembled);
+    for (size_t k = 0; k < code.count; k++)
+        for (uint64_t seed = 0; seed < 3; seed++)
+            expect(&code, assembled[k].kernel, assembled[k].found, seed);
+    gfx_code_free(&code);
+}
+
+/* What the hardware would do in another mode, or what is not interpreted, is refused when the code is loaded. */
+static void refused(void **state)
+{
+    (void)state;
+    static const char source[] = "extern \"C\" __attribute__((global)) void k(float *y) { y[0] *= 3; }\n"
+                                 "#ifdef MODE\nextern \"C\" __attribute__((global)) void t(float *y)\n"
+                                 "{ asm volatile(\"s_setreg_imm32_b32 hwreg(HW_REG_MODE, 0, 2), 1\"); y[0] *= 3; }\n"
+                                 "#endif\n";
+    static const struct { const char *flags, *why; } cases[] = {
+        { "-fgpu-flush-denormals-to-zero", "compiled to flush f32 denormals: k" },
+        { "-mwavefrontsize64", "not compiled for waves of 32 lanes: k" },
+        { "-DMODE", "an instruction that is not known in \"s_setreg" },
+    };
+    char *path = test_path("mode.hip"), *out = test_path("mode.co");
+    test_write_file(path, source, sizeof source - 1);
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        char flags[300];
+        snprintf(flags, sizeof flags, "-x hip --cuda-device-only --no-gpu-bundle-output -nogpuinc -nogpulib -O2 %s "
+                 "--offload-arch=gfx1201", cases[k].flags);
+        gfx_test_clang(flags, path, out);
+        size_t size;
+        uint8_t *elf = test_read_file(out, &size);
+        gfx_code code;
+        gfx_error err = { "" };
+        assert_false(gfx_code_load(elf, size, &code, &err));
+        if (!strstr(err.text, cases[k].why))
+            fail_msg("%s: %s", cases[k].flags, err.text);
+        free(elf);
+    }
+    free(path), free(out);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(broken_kernels), cmocka_unit_test(broken_assembly), cmocka_unit_test(refused),
+};
+GFX_TEST_MAIN("gfx12_broken", tests)
+
+#else
+GFX_TEST_ABSENT_MAIN("gfx12_broken")
+#endif
