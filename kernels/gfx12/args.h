@@ -38,8 +38,10 @@ typedef struct ash_gfx_part {
 typedef enum ash_gfx_kind {
     ASH_GFX_STORE,  /* y = W x + bias */
     ASH_GFX_ADD,    /* y += W x + bias */
-    ASH_GFX_SWIGLU, /* panels 2 i and 2 i + 1 are gate and up: y[16 i + r] = silu(gate) * up; y_panel_stride counts for
-                       pairs. One part, no bias. */
+    ASH_GFX_SWIGLU, /* two parts of equal panels, gate (part 0) and up (part 1), without biases: y[y_first + 16 i + r] =
+                       silu(gate) * up for row r of panel i of both. Part 0's y_first and y_panel_stride count; scales and
+                       types are each part's own. One fused tensor, panels of gate and up in turn, is given as two parts
+                       with twice its panel_bytes, the second one beginning a panel later: one stream in memory. */
 } ash_gfx_kind;
 
 /* Decoding: 1 to ASH_GFX_DECODE_TOKENS rows of floats times up to three matrices. The inputs go through an RMS norm
