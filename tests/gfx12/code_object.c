@@ -75,8 +75,8 @@ static bool read_kernel(const image *m, const char *name, uint64_t address, cons
     out->properties = properties;
     if (out->lds_bytes > GFX_LDS_MAX)
         return fail(err, "more LDS than there is", name);
-    if (out->scratch_bytes != 0)
-        return fail(err, "scratch memory is not interpreted; look for spills", name);
+    if (out->scratch_bytes > GFX_SCRATCH_MAX)
+        return fail(err, "more scratch memory than is interpreted", name);
     if (!gfx_decode(text, code->st_size, (uint32_t)code->st_value, &out->insns, &out->count, err)) {
         char why[sizeof err->text];
         snprintf(why, sizeof why, "%s", err->text);
@@ -152,6 +152,9 @@ bool gfx_code_load(const void *elf, size_t size, gfx_code *out, gfx_error *err)
             return false;
         }
     }
+    for (unsigned i = 0; i < m.header->e_shnum; i++)
+        if (m.sections[i].sh_type == SHT_NOTE && inside(&m, m.sections[i].sh_offset, m.sections[i].sh_size))
+            gfx_read_notes(m.bytes + m.sections[i].sh_offset, m.sections[i].sh_size, out);
     if (out->count == 0) {
         gfx_code_free(out);
         return fail(err, "has no kernels", NULL);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/halffloat.h"
 #include "tests/gfx12/machine.h"
 
 #define TEXT_MAX 256
@@ -224,20 +225,41 @@ static bool modifier(parser *p, gfx_insn *i)
 {
     long long n;
     bool found;
+    if (take(p, "offset:swizzle(")) { /* the encoding's own bits say the same (gfx_decode) */
+        while (*p->at && *p->at++ != ')')
+            ;
+        return true;
+    }
+    if (take(p, "offset0:") || take(p, "offset1:")) {
+        uint8_t *out = p->at[-2] == '0' ? &i->offset0 : &i->offset1;
+        if (!number(p, &n) || n < 0 || n > 255)
+            return refuse(p, "an offset");
+        *out = (uint8_t)n;
+        return true;
+    }
     if (take(p, "offset:")) {
         if (!number(p, &n) || n < -(1 << 23) || n >= 1 << 23)
             return refuse(p, "an offset");
         i->offset = (int32_t)n;
         return true;
     }
-    if (take(p, "neg_lo:"))
+    unsigned flags = i->op->flags;
+    bool signs = (flags & GFX_NEG_LISTS) || i->op->class == GFX_MATRIX;
+    bool halves = (flags & (GFX_PACKED | GFX_OP_SEL)) || (i->op->lanes && i->op->param != 0);
+    if (signs && take(p, "neg_lo:"))
         return bit_list(p, &i->neg_lo);
-    if (take(p, "neg_hi:"))
+    if (signs && take(p, "neg_hi:"))
         return bit_list(p, &i->neg_hi);
-    if (take(p, "op_sel_hi:"))
+    if ((flags & GFX_PACKED) && take(p, "op_sel_hi:"))
         return bit_list(p, &i->op_sel_hi);
-    if (take(p, "op_sel:"))
+    if (halves && take(p, "op_sel:"))
         return bit_list(p, &i->op_sel);
+    if ((flags & GFX_BYTE_SEL) && take(p, "byte_sel:")) {
+        if (!number(p, &n) || n < 0 || n > 3)
+            return refuse(p, "a byte's number");
+        i->byte_sel = (uint8_t)n;
+        return true;
+    }
     if (take(p, "clamp"))
         return (i->clamp = true);
     if (take(p, "mul:2")) {
@@ -261,6 +283,7 @@ static bool modifier(parser *p, gfx_insn *i)
     if (take(p, "fi:1"))
         return (i->dpp.inactive = true);
     if (take(p, "th:") || take(p, "scope:")) { /* of caches: no effect on what a single program reads */
+        i->cached |= strncmp(p->at, "TH_ATOMIC_RETURN", 16) != 0; /* which only says that there is a result */
         while (*p->at && *p->at != ' ')
             p->at++;
         return true;
@@ -284,16 +307,31 @@ static size_t base_name(const char *name, size_t size)
     return size;
 }
 
-static bool place(parser *p, gfx_insn *i, const gfx_operand *list, int count)
+/* A float's constant is one of the source's type: f16 where the source is a half. */
+static bool fit_constant(parser *p, const gfx_insn *i, gfx_operand *o)
+{
+    const gfx_op *op = i->op;
+    if (o->kind != GFX_FLOAT || !op->lanes)
+        return true;
+    if (op->param >> i->src_count & 1)
+        o->bits = ash_f32_to_f16(gfx_float(o->bits));
+    else if ((op->flags & GFX_PACKED) && !(op->flags & GFX_MIXED) && i->src_count < 2)
+        return refuse(p, "a float's constant for a source of another type");
+    return true;
+}
+
+static bool place(parser *p, gfx_insn *i, gfx_operand *list, int count)
 {
     int at = 0;
     unsigned flags = i->op->flags;
-    bool branch = i->op->class == GFX_SCALAR_BRANCH || i->op->class == GFX_WAIT || i->op->class == GFX_HINT;
+    bool branch = i->op->class == GFX_SCALAR_BRANCH || i->op->class == GFX_WAIT || i->op->class == GFX_HINT ||
+                  i->op->class == GFX_BARRIER;
     if (branch) {
         i->simm = count ? list[0].bits : 0;
         return true;
     }
-    if (!(flags & GFX_NO_DST) && i->op->class != GFX_END) {
+    bool none = (flags & GFX_NO_DST) || ((flags & GFX_MAY_RETURN) && count == 3) || i->op->class == GFX_END;
+    if (!none) {
         if (count == 0 || (list[0].kind != GFX_VGPR && list[0].kind != GFX_SGPR))
             return refuse(p, "no destination");
         i->dst = list[at++];
@@ -305,10 +343,17 @@ static bool place(parser *p, gfx_insn *i, const gfx_operand *list, int count)
     for (; at < count; at++) {
         if ((list[at].neg || list[at].abs) && !(flags & GFX_FLOATS))
             return refuse(p, "the sign or magnitude of an operand that is no float");
-        i->src[i->src_count++] = list[at];
+        if (!fit_constant(p, i, &list[at]))
+            return false;
+        gfx_operand *o = &i->src[i->src_count];
+        *o = list[at];
+        bool half = i->op->lanes && !(flags & GFX_PACKED) && i->op->param >> i->src_count & 1;
+        o->plain = o->kind == GFX_VGPR && !o->neg && !o->abs && !half && !(i->src_count == 0 && i->dpp.on);
+        i->src_count++;
     }
-    bool integer = i->op->class == GFX_MATRIX || (flags & GFX_CLAMPS);
-    if ((i->omod || (i->clamp && !integer)) && (!(flags & GFX_FLOATS) || (flags & GFX_PLAIN_RESULT)))
+    bool clamps = i->op->class == GFX_MATRIX || (flags & GFX_CLAMPS), real = (flags & GFX_FLOATS) &&
+        !(flags & (GFX_PLAIN_RESULT | GFX_PACKED));
+    if ((i->omod && !real) || (i->clamp && !clamps && !real))
         return refuse(p, "clamp or a factor on what is no float");
     return true;
 }
@@ -325,7 +370,7 @@ static bool parse(parser *p, gfx_insn *i)
     if (!i->op)
         return refuse(p, "an instruction that is not known");
     i->dpp.write = UINT32_MAX;
-    i->op_sel_hi = 0xff;
+    i->op_sel_hi = i->op->flags & GFX_MIXED ? 0 : 0xff;
     p->at += size;
     if (i->op->class == GFX_HINT && !isdigit((unsigned char)p->at[strspn(p->at, " \t")]))
         return true; /* delays and messages: the rest is a description */
@@ -341,6 +386,8 @@ static bool parse(parser *p, gfx_insn *i)
             break;
         blanks(p);
     }
+    if (dual && strcmp(plain, "v_cndmask_b32") == 0 && count == 3) /* the mask goes without saying */
+        list[count++] = (gfx_operand){ .kind = GFX_SGPR, .count = 1, .index = GFX_VCC };
     for (blanks(p); *p->at; blanks(p))
         if (!modifier(p, i))
             return false;
@@ -435,6 +482,10 @@ bool gfx_decode(const uint8_t *bytes, size_t size, uint32_t address, gfx_insn **
         insns[n].address = address + (uint32_t)at;
         insns[n].text = strdup(line);
         fine = insns[n].text && parse_line(line, &insns[n], err);
+        if (fine)
+            gfx_classify(&insns[n]);
+        if (fine && strcmp(insns[n].op->name, "ds_swizzle_b32") == 0)
+            insns[n].offset = copy[at] | copy[at + 1] << 8;
         at += used;
     }
     if (context)

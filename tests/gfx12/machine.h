@@ -25,6 +25,7 @@
 #define GFX_SGPRS 128
 enum { GFX_VCC = 106, GFX_TTMP = 108, GFX_NULL = 124, GFX_M0 = 125, GFX_EXEC = 126 };
 #define GFX_LDS_MAX 65536u
+#define GFX_SCRATCH_MAX 65536u /* of a lane */
 
 /* ---- memory ---- */
 
@@ -36,13 +37,39 @@ typedef struct gfx_buffer {
     bool writable;
 } gfx_buffer;
 
+/* How a buffer was used: bytes as lanes asked for them, and the lines of 128 bytes that they lie in, each counted once: what
+ * must come from memory, where the rest may come from a cache. */
+typedef struct gfx_touch { uint64_t read_bytes, written_bytes, read_lines, written_lines; } gfx_touch;
+#define GFX_LINE 128u
+
+/* ---- what is counted ---- */
+
+typedef enum gfx_event {
+    GFX_VALU, GFX_VALU_DUAL /* a VOPD pair, once */, GFX_VALU_TRANSCENDENTAL, GFX_VALU_PRODUCT,
+    GFX_WMMA_IU8, GFX_WMMA_FP8, GFX_WMMA_F16, GFX_WMMA_BF16, GFX_SALU, GFX_SMEM, GFX_BRANCH, GFX_WAITS, GFX_BARRIERS,
+    GFX_HINTS, GFX_PREFETCH,
+    GFX_LOAD_8, GFX_LOAD_16, GFX_LOAD_32, GFX_LOAD_64, GFX_LOAD_96, GFX_LOAD_128, /* a lane */
+    GFX_STORE_8, GFX_STORE_16, GFX_STORE_32, GFX_STORE_64, GFX_STORE_96, GFX_STORE_128, GFX_ATOMIC,
+    GFX_LDS_LOAD_8, GFX_LDS_LOAD_16, GFX_LDS_LOAD_32, GFX_LDS_LOAD_64, GFX_LDS_LOAD_96, GFX_LDS_LOAD_128,
+    GFX_LDS_STORE_8, GFX_LDS_STORE_16, GFX_LDS_STORE_32, GFX_LDS_STORE_64, GFX_LDS_STORE_96, GFX_LDS_STORE_128,
+    GFX_LDS_ATOMICS, GFX_LDS_LANES, GFX_SCRATCH_LOAD, GFX_SCRATCH_STORE, GFX_EVENTS
+} gfx_event;
+typedef struct gfx_stats gfx_stats;
+const char *gfx_event_name(gfx_event e);
+/* On the port of a SIMD that vector and matrix instructions share; count.c says where the figures come from. */
+unsigned gfx_event_cycles(gfx_event e);
+uint64_t gfx_issue_cycles(const gfx_stats *s);
+/* Of insns or bytes: first to last, both counted. */
+uint64_t gfx_total(const uint64_t *counts, gfx_event first, gfx_event last);
+void gfx_stats_add(gfx_stats *to, const gfx_stats *wave);
+
 /* ---- instructions ---- */
 
 typedef struct gfx_wave gfx_wave;
 typedef struct gfx_insn gfx_insn;
 typedef void gfx_op_fn(gfx_wave *w, const gfx_insn *i);
-/* What a vector operation gives in each lane, whether active or not: r[lane], and r[GFX_LANES + lane] for the upper halves
- * of 64 bits or for carries (0 or 1). Reads registers, writes none: so both halves of a VOPD read first. */
+/* What a vector operation gives in each lane, whether active or not: r[lane], then the upper halves of 64 bits, then carries
+ * (0 or 1): GFX_LANES of each that there is. Reads registers, writes none: so both halves of a VOPD read first. */
 typedef void gfx_lanes_fn(gfx_wave *w, const gfx_insn *i, uint32_t *r);
 
 typedef enum gfx_kind { GFX_OFF, GFX_VGPR, GFX_SGPR, GFX_INT, GFX_FLOAT, GFX_SCC } gfx_kind;
@@ -52,7 +79,8 @@ typedef struct gfx_operand {
     uint8_t count;   /* registers, as written: v[4:7] has 4 */
     uint16_t index;  /* of the first */
     bool neg, abs;
-    uint32_t bits;   /* INT: the value. FLOAT: as f32 */
+    bool plain;      /* a source that is a vector register as it is: no sign, no half, no DPP */
+    uint32_t bits;   /* INT: the value. FLOAT: as the source's type has it */
 } gfx_operand;
 
 /* DPP: where a lane's first source comes from. */
@@ -70,8 +98,13 @@ struct gfx_insn {
     bool clamp;
     uint8_t omod;            /* result times 2, 4 (1, 2) or / 2 (3) */
     uint8_t neg_lo, neg_hi, op_sel, op_sel_hi; /* a bit an operand, as VOP3P writes them */
+    uint8_t byte_sel;
     int32_t offset;          /* of memory instructions */
+    uint8_t offset0, offset1; /* of LDS instructions with two */
     uint32_t simm;           /* of branches (the target's index), waits, nops */
+    uint8_t event;           /* gfx_event */
+    uint8_t bytes;           /* that a lane moves; of scalar loads the wave */
+    bool cached;             /* th: or scope: */
     gfx_dpp dpp;
     const gfx_insn *dual;    /* the second half of a VOPD: both read before either writes */
     uint32_t address;        /* in the code object */
@@ -81,7 +114,8 @@ struct gfx_insn {
 /* How an operation's registers are read and checked (ops.c has the table). Widths in registers; 0: as written. */
 typedef enum gfx_class {
     GFX_SCALAR, GFX_SCALAR_BRANCH, GFX_SCALAR_LOAD, GFX_WAIT, GFX_HINT, GFX_END,
-    GFX_VECTOR, GFX_VECTOR_COMPARE, GFX_GLOBAL_LOAD, GFX_GLOBAL_STORE, GFX_DS_LOAD, GFX_DS_STORE, GFX_MATRIX,
+    GFX_VECTOR, GFX_VECTOR_COMPARE, GFX_GLOBAL_LOAD, GFX_GLOBAL_STORE, GFX_GLOBAL_ATOMIC, GFX_SCRATCH, GFX_DS_LOAD,
+    GFX_DS_STORE, GFX_DS_ATOMIC, GFX_DS_LANES, GFX_MATRIX, GFX_BARRIER,
 } gfx_class;
 enum { /* gfx_op.flags */
     GFX_READS_DST = 1,  /* fmac: the destination is a source too */
@@ -91,17 +125,30 @@ enum { /* gfx_op.flags */
     GFX_CARRY_OUT = 16, /* the second destination is a lane mask */
     GFX_CLAMPS = 64,    /* an integer operation that does clamp itself */
     GFX_PLAIN_RESULT = 32, /* FLOATS, but the result is none: no omod, no clamp */
+    GFX_TRANSCENDENTAL = 128, /* a quarter of the rate */
+    GFX_PACKED = 256,   /* the operation itself reads op_sel, op_sel_hi */
+    GFX_MIXED = 512,    /* op_sel_hi says which sources are halves, none where it is not written */
+    GFX_NEG_LISTS = 1024, /* neg_lo, neg_hi */
+    GFX_BYTE_SEL = 2048,
+    GFX_OP_SEL = 4096,  /* the operation itself reads op_sel */
+    GFX_WIDE_ACCESS = 8192, /* param is a number of bytes, whole registers */
+    GFX_STRIDE_64 = 16384,  /* offsets count 64 elements */
+    GFX_MAY_RETURN = 32768, /* a fourth operand is the destination, in front */
+    GFX_MOVES = 65536,  /* what is not written stays so where it moves to: compilers move such registers about */
 };
+enum { GFX_HALF_A = 1, GFX_HALF_B = 2, GFX_HALF_C = 4, GFX_HALF_D = 8 }; /* gfx_op.param of vector operations */
 typedef struct gfx_op {
     const char *name;
     gfx_op_fn *run;      /* or */
     gfx_lanes_fn *lanes; /* VECTOR, VECTOR_COMPARE */
     gfx_class class;
     unsigned flags;
-    uint8_t param; /* bytes of a memory access; the counter of a wait */
+    uint8_t param; /* bytes of a memory access; the counter of a wait; the sources and the result that are 16 bits: half a
+                    * register, which op_sel picks */
 } gfx_op;
 /* The tables, each ended by an entry without a name. */
-extern const gfx_op gfx_scalar_ops[], gfx_vector_ops[], gfx_memory_ops[], gfx_matrix_ops[];
+extern const gfx_op gfx_scalar_ops[], gfx_scalar_float_ops[], gfx_vector_ops[], gfx_convert_ops[], gfx_half_ops[], gfx_packed_ops[],
+                    gfx_compare_ops[], gfx_lane_ops[], gfx_memory_ops[], gfx_lds_ops[], gfx_atomic_ops[], gfx_matrix_ops[];
 const gfx_op *gfx_op_find(const char *name);
 
 /* ---- code ---- */
@@ -110,9 +157,13 @@ typedef struct gfx_kernel {
     char name[64];
     gfx_insn *insns;
     uint32_t count;
-    uint32_t lds_bytes, scratch_bytes, kernarg_bytes, vgprs;
+    uint32_t lds_bytes, scratch_bytes, kernarg_bytes, vgprs; /* vgprs: without metadata rounded up */
+    uint32_t sgprs, vgpr_spills, sgpr_spills;                 /* from the metadata */
+    bool has_metadata;
     uint16_t properties; /* kernel_code_properties of the descriptor: which user SGPRs there are */
 } gfx_kernel;
+/* Waves that a SIMD can hold at once, 16 at most, of workgroups of so many work-items. */
+unsigned gfx_occupancy(const gfx_kernel *k, unsigned work_items);
 
 typedef struct gfx_code { gfx_kernel *kernels; uint32_t count; } gfx_code;
 
@@ -127,6 +178,9 @@ const gfx_kernel *gfx_kernel_find(const gfx_code *c, const char *name);
 /* One instruction per 4-byte-aligned place: decodes `size` bytes into *out (malloc'd), *count of them. */
 bool gfx_decode(const uint8_t *bytes, size_t size, uint32_t address, gfx_insn **out, uint32_t *count, gfx_error *err);
 void gfx_insns_free(gfx_insn *insns, uint32_t count);
+void gfx_classify(gfx_insn *i); /* event and bytes from the operation */
+/* What the notes of a code object say of the kernels in *code. */
+void gfx_read_notes(const uint8_t *notes, size_t size, gfx_code *code);
 
 /* ---- running ---- */
 
@@ -136,11 +190,15 @@ typedef enum gfx_counter { GFX_LOADCNT, GFX_DSCNT, GFX_KMCNT, GFX_STORECNT, GFX_
 
 typedef struct gfx_pending { uint8_t scalar; uint16_t first, count; } gfx_pending;
 
-typedef struct gfx_stats {
-    uint64_t insns, vector, matrix, global_bytes, lds_bytes;
-} gfx_stats;
+/* Of one wave, or summed over waves. Every instruction counts as one event; bytes are those of all active lanes. */
+struct gfx_stats {
+    uint64_t insns[GFX_EVENTS], bytes[GFX_EVENTS];
+    uint64_t cached;          /* memory instructions that say more than "keep it": th:, scope: */
+    uint64_t waves;
+    uint64_t wave_cycles_max; /* gfx_issue_cycles of the longest wave */
+};
 
-typedef struct gfx_group gfx_group; /* run.c */
+typedef struct gfx_group gfx_group;
 
 struct gfx_wave {
     _Alignas(64) uint32_t v[GFX_VGPRS][GFX_LANES];
@@ -152,10 +210,13 @@ struct gfx_wave {
     uint8_t v_pending[GFX_VGPRS], s_pending[GFX_SGPRS]; /* 1 + counter, 0: none */
     gfx_pending queue[GFX_COUNTERS][GFX_PENDING_MAX];
     uint32_t queued[GFX_COUNTERS];
-    bool done, at_barrier;
+    bool done, signalled, at_barrier;
     uint32_t exec_of_mask;   /* EXEC for which `mask` was made */
     _Alignas(64) uint32_t mask[GFX_LANES]; /* all ones in active lanes */
     gfx_group *group;
+    uint32_t index;          /* in the workgroup */
+    uint32_t time;           /* barriers passed: + 1 at a signal, + 1 at its wait; from 2 */
+    uint8_t *scratch;        /* a lane's scratch_bytes after the other's */
     gfx_stats stats;
     char fault[256];         /* not empty: what went wrong */
 };
@@ -168,7 +229,32 @@ typedef struct gfx_launch {
     size_t buffer_count;
     uint64_t seed;                 /* of the order in which waves run between barriers; 0: in turn */
     uint64_t insns_max;            /* of one workgroup; 0: 2^32 */
+    const uint32_t (*groups)[3];   /* the workgroups to run, of the grid; NULL: all */
+    size_t group_count;
+    gfx_touch *touch;              /* an entry a buffer, set by gfx_run; NULL: not counted, which is faster */
 } gfx_launch;
+
+/* Who touched a dword of LDS, and at which time (ops_lds.c). Bytes as bits. */
+typedef struct gfx_lds_readers { uint32_t time, waves; uint8_t bytes; } gfx_lds_readers;
+typedef struct gfx_lds_word {
+    gfx_lds_readers readers[2]; /* at the last even and odd times */
+    uint32_t write_time;
+    uint8_t writer, fresh; /* fresh: bytes written at that time */
+    uint8_t written;       /* bytes ever */
+    bool atomic;
+} gfx_lds_word;
+
+struct gfx_group {
+    const gfx_launch *launch;
+    gfx_wave *waves;
+    uint32_t wave_count;
+    uint8_t *lds, *scratch;
+    gfx_lds_word *lds_words;
+    uint32_t lds_bytes;
+    const gfx_buffer *recent; /* touched last */
+    uint8_t **lines;          /* of each buffer: bit 0 of a line's byte: read, bit 1: written; NULL: not counted */
+    const gfx_insn *now;
+};
 
 /* Runs every workgroup. False: *err has kernel, address, instruction and lane. */
 bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err);
@@ -184,7 +270,16 @@ void gfx_step(gfx_wave *w, const gfx_insn *i); /* a fault is in w->fault */
 void gfx_fault(gfx_wave *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The host address of `bytes` bytes, or NULL after a fault. */
 void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int lane);
-uint8_t *gfx_lds(gfx_wave *w, uint32_t address, size_t bytes, int lane);
+/* The same of one address in each active lane; false after a fault. */
+bool gfx_access_lanes(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes, bool write);
+/* Addresses of a global instruction, checked: sources v and s are v[2] as 64 bits and off, or an offset and a scalar base. */
+bool gfx_addresses(gfx_wave *w, const gfx_insn *i, int v, int s, unsigned bytes, bool write, uint64_t out[GFX_LANES]);
+typedef enum gfx_lds_use { GFX_LDS_READ, GFX_LDS_WRITE, GFX_LDS_ATOMIC } gfx_lds_use;
+uint8_t *gfx_lds(gfx_wave *w, uint32_t address, uint32_t bytes, gfx_lds_use use, int lane);
+/* What an atomic leaves in memory. */
+enum { GFX_ADD, GFX_SUB, GFX_MIN_I, GFX_MAX_I, GFX_MIN_U, GFX_MAX_U, GFX_AND, GFX_OR, GFX_XOR, GFX_SWAP, GFX_CMPSWAP, GFX_INC,
+       GFX_DEC, GFX_ADD_F, GFX_MIN_F, GFX_MAX_F, GFX_PK_ADD_F16, GFX_ATOMIC_WIDE = 0x80 };
+uint64_t gfx_atomic(uint8_t kind, uint64_t old, uint64_t data, uint64_t compare);
 void gfx_expect(gfx_wave *w, gfx_counter counter, bool scalar, uint16_t first, uint16_t count);
 void gfx_wait(gfx_wave *w, gfx_counter counter, uint32_t left);
 
@@ -201,7 +296,16 @@ void gfx_set_s64(gfx_wave *w, const gfx_operand *o, uint64_t value);
 
 /* Register `part` of vector source k in all lanes, its modifiers applied, in `room` or where it lies. Lanes that are not
  * active hold whatever is there. */
-const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES]);
+const uint32_t *gfx_lanes_checked(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES]);
+static inline const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES])
+{
+    unsigned reg = i->src[k].index + (unsigned)part;
+    if (i->src[k].plain && !w->v_pending[reg] && !(w->s[GFX_EXEC] & ~w->v_written[reg]))
+        return w->v[reg];
+    return gfx_lanes_checked(w, i, k, part, room);
+}
+/* Both registers of a 64-bit source. */
+void gfx_wide_source(gfx_wave *w, const gfx_insn *i, int k, uint64_t out[GFX_LANES]);
 /* Checks that v[first .. first + count) may be read in the lanes of `lanes`. */
 bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes);
 /* Writes active lanes of a register. */

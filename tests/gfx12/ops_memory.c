@@ -1,7 +1,25 @@
-/* Loads and stores: scalar, global, LDS. A load's registers are pending until the wait that covers it. */
+/* Loads and stores outside LDS: scalar, global, scratch. A load's registers are pending until the wait that covers it. */
 #include <string.h>
 
-#include "tests/gfx12/machine.h"
+#include "tests/gfx12/lanes.h"
+
+/* How a narrow value fills its register: gfx_op.param of loads below 4 bytes. D16: one half of it, the other stays. */
+enum { SIGNED = 0x80, D16 = 0x40, HIGH = 0x20, BYTES = 0x1f };
+
+static unsigned bytes_of(const gfx_op *op) { return op->flags & GFX_WIDE_ACCESS ? op->param : op->param & BYTES; }
+static unsigned registers_of(unsigned bytes) { return bytes < 4 ? 1 : bytes / 4; }
+
+static uint32_t narrow(uint8_t param, const uint8_t *from, uint32_t old)
+{
+    uint16_t half = 0;
+    memcpy(&half, from, param & BYTES);
+    uint32_t x = half;
+    if (param & SIGNED)
+        x = (uint32_t)(int32_t)((param & BYTES) == 1 ? (int8_t)half : (int16_t)half);
+    if (!(param & D16))
+        return x;
+    return param & HIGH ? (old & 0xffff) | x << 16 : (old & 0xffff0000) | (x & 0xffff);
+}
 
 /* ---- scalar loads ---- */
 
@@ -9,26 +27,28 @@ static void s_load(gfx_wave *w, const gfx_insn *i)
 {
     uint64_t address = gfx_s64(w, &i->src[0]);
     int64_t offset = i->offset;
+    unsigned bytes = bytes_of(i->op), count = registers_of(bytes);
     if (i->src_count > 1) /* a register's or an immediate offset */
         offset += i->src[1].kind == GFX_INT ? (int32_t)i->src[1].bits : (int64_t)gfx_s32(w, &i->src[1]);
-    unsigned count = i->op->param / 4u;
-    const void *from = gfx_access(w, address + (uint64_t)offset, i->op->param, false, -1);
+    const uint8_t *from = gfx_access(w, address + (uint64_t)offset, bytes, false, -1);
     if (!from || i->dst.index == GFX_NULL)
         return;
     if (i->dst.count != count) {
         gfx_fault(w, "%u registers are written for %u", i->dst.count, count);
         return;
     }
-    memcpy(&w->s[i->dst.index], from, i->op->param);
+    gfx_expect(w, GFX_KMCNT, true, i->dst.index, (uint16_t)count);
+    if (bytes < 4)
+        w->s[i->dst.index] = narrow(i->op->param, from, 0);
+    else
+        memcpy(&w->s[i->dst.index], from, bytes);
     for (unsigned k = 0; k < count; k++)
         w->s_written[i->dst.index + k] = true;
-    gfx_expect(w, GFX_KMCNT, true, i->dst.index, (uint16_t)count);
 }
 
 /* ---- global memory ---- */
 
-/* Address in a lane: v[2] as 64 bits, or a scalar pair and v as an unsigned offset. */
-static bool addresses(gfx_wave *w, const gfx_insn *i, int v, int s, uint64_t out[GFX_LANES])
+bool gfx_addresses(gfx_wave *w, const gfx_insn *i, int v, int s, unsigned bytes, bool write, uint64_t out[GFX_LANES])
 {
     const gfx_operand *a = &i->src[v], *base = &i->src[s];
     uint32_t exec = w->s[GFX_EXEC];
@@ -40,160 +60,146 @@ static bool addresses(gfx_wave *w, const gfx_insn *i, int v, int s, uint64_t out
     uint64_t scalar = wide ? 0 : gfx_s64(w, base);
     if (a->kind == GFX_VGPR && !gfx_check_v(w, a->index, wide ? 2 : 1, exec))
         return false;
-    for (int l = 0; l < GFX_LANES; l++) {
-        uint64_t low = a->kind == GFX_VGPR ? w->v[a->index][l] : 0;
-        uint64_t high = wide ? w->v[a->index + 1][l] : 0;
-        out[l] = scalar + (high << 32 | low) + (uint64_t)(int64_t)i->offset;
-    }
-    return true;
+    scalar += (uint64_t)(int64_t)i->offset;
+    const uint32_t *low = a->kind == GFX_VGPR ? w->v[a->index] : NULL;
+    if (wide)
+        LANES { out[l] = scalar + ((uint64_t)low[GFX_LANES + l] << 32 | low[l]); } /* the next register follows */
+    else
+        LANES { out[l] = scalar + (low ? low[l] : 0); }
+    return gfx_access_lanes(w, out, bytes, write);
 }
 
-/* How a narrow value fills its register. */
-enum { UNSIGNED_8 = 1, UNSIGNED_16 = 2, SIGNED_8 = 0x81, SIGNED_16 = 0x82 };
-
-static uint32_t widened(uint8_t param, const uint8_t *from)
+static void fill(gfx_wave *w, const gfx_insn *i, unsigned bytes, const uint64_t at[GFX_LANES])
 {
-    uint16_t half = 0;
-    if (param == UNSIGNED_16 || param == SIGNED_16)
-        memcpy(&half, from, 2);
-    switch (param) {
-    case UNSIGNED_8: return from[0];
-    case SIGNED_8: return (uint32_t)(int32_t)(int8_t)from[0];
-    case UNSIGNED_16: return half;
-    default: return (uint32_t)(int32_t)(int16_t)half;
-    }
-}
-
-static void fill(gfx_wave *w, const gfx_insn *i, int lane, const uint8_t *from)
-{
-    unsigned bytes = i->op->param & 0x7f;
+    uint32_t exec = w->s[GFX_EXEC];
     if (bytes < 4) {
-        w->v[i->dst.index][lane] = widened(i->op->param, from);
+        uint32_t *v = w->v[i->dst.index];
+        for (uint32_t left = exec; left; left &= left - 1) {
+            int l = __builtin_ctz(left);
+            v[l] = narrow(i->op->param, (const uint8_t *)(uintptr_t)at[l], v[l]);
+        }
         return;
     }
-    for (unsigned k = 0; k < bytes / 4; k++)
-        memcpy(&w->v[i->dst.index + k][lane], from + 4 * k, 4);
+    for (unsigned k = 0; k < bytes / 4; k++) {
+        uint32_t *v = w->v[i->dst.index + k];
+        if (exec == UINT32_MAX)
+            LANES { memcpy(&v[l], (const uint8_t *)(uintptr_t)at[l] + 4 * k, 4); }
+        else
+            for (uint32_t left = exec; left; left &= left - 1)
+                memcpy(&v[__builtin_ctz(left)], (const uint8_t *)(uintptr_t)at[__builtin_ctz(left)] + 4 * k, 4);
+    }
 }
 
-static void loaded(gfx_wave *w, const gfx_insn *i, gfx_counter counter)
+/* The registers may be written, and are pending from now on. */
+static bool start_load(gfx_wave *w, const gfx_insn *i, unsigned count, gfx_counter counter)
 {
-    unsigned bytes = i->op->param & 0x7f, count = bytes < 4 ? 1 : bytes / 4;
+    if (i->dst.kind != GFX_VGPR || i->dst.index + count > GFX_VGPRS || i->dst.count != count) {
+        gfx_fault(w, "a load of %u registers into another number of them", count);
+        return false;
+    }
+    if ((i->op->param & D16) && !(i->op->flags & GFX_WIDE_ACCESS) && w->v_pending[i->dst.index] &&
+        w->v_pending[i->dst.index] != counter + 1) /* the other half's load may be under way; another counter's not */
+        gfx_fault(w, "v%u is written while a load into it is under way", i->dst.index);
+    gfx_expect(w, counter, false, i->dst.index, (uint16_t)count);
     for (unsigned k = 0; k < count; k++)
         w->v_written[i->dst.index + k] |= w->s[GFX_EXEC];
-    gfx_expect(w, counter, false, i->dst.index, (uint16_t)count);
+    return !w->fault[0];
 }
 
 static void global_load(gfx_wave *w, const gfx_insn *i)
 {
     uint64_t at[GFX_LANES];
-    unsigned bytes = i->op->param & 0x7f;
-    if (!addresses(w, i, 0, 1, at))
+    unsigned bytes = bytes_of(i->op);
+    if (!gfx_addresses(w, i, 0, 1, bytes, false, at) || !start_load(w, i, registers_of(bytes), GFX_LOADCNT))
         return;
-    for (int l = 0; l < GFX_LANES; l++) {
-        if (!(w->s[GFX_EXEC] >> l & 1))
-            continue;
-        const uint8_t *from = gfx_access(w, at[l], bytes, false, l);
-        if (!from)
-            return;
-        fill(w, i, l, from);
-        w->stats.global_bytes += bytes;
+    fill(w, i, bytes, at);
+}
+
+static void spread(gfx_wave *w, const gfx_insn *i, const gfx_operand *data, unsigned bytes, const uint64_t at[GFX_LANES])
+{
+    int skip = !(i->op->flags & GFX_WIDE_ACCESS) && (i->op->param & HIGH) ? 2 : 0; /* bytes of the register */
+    for (uint32_t left = w->s[GFX_EXEC]; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        uint8_t *to = (uint8_t *)(uintptr_t)at[l];
+        if (bytes < 4)
+            memcpy(to, (const uint8_t *)&w->v[data->index][l] + skip, bytes);
+        for (unsigned k = 0; k < bytes / 4; k++)
+            memcpy(to + 4 * k, &w->v[data->index + k][l], 4);
     }
-    loaded(w, i, GFX_LOADCNT);
 }
 
 static void global_store(gfx_wave *w, const gfx_insn *i)
 {
     uint64_t at[GFX_LANES];
-    unsigned bytes = i->op->param, count = bytes < 4 ? 1 : bytes / 4;
+    unsigned bytes = bytes_of(i->op);
     const gfx_operand *data = &i->src[1];
-    if (!addresses(w, i, 0, 2, at) || !gfx_check_v(w, data->index, count, w->s[GFX_EXEC]))
+    if (!gfx_check_v(w, data->index, registers_of(bytes), w->s[GFX_EXEC]) || !gfx_addresses(w, i, 0, 2, bytes, true, at))
         return;
-    for (int l = 0; l < GFX_LANES; l++) {
-        if (!(w->s[GFX_EXEC] >> l & 1))
-            continue;
-        uint8_t *to = gfx_access(w, at[l], bytes, true, l);
-        if (!to)
-            return;
-        for (unsigned k = 0; k < count; k++)
-            memcpy(to + 4 * k, &w->v[data->index + k][l], bytes < 4 ? bytes : 4);
-        w->stats.global_bytes += bytes;
-    }
+    spread(w, i, data, bytes, at);
     gfx_expect(w, GFX_STORECNT, false, 0, 0);
 }
 
-/* ---- LDS ---- */
+/* ---- scratch: memory of a lane's own ---- */
 
-static void ds_load(gfx_wave *w, const gfx_insn *i)
+static bool scratch_addresses(gfx_wave *w, const gfx_insn *i, int v, int s, unsigned bytes, uint64_t out[GFX_LANES])
 {
-    const gfx_operand *a = &i->src[0];
-    unsigned bytes = i->op->param & 0x7f;
-    if (!gfx_check_v(w, a->index, 1, w->s[GFX_EXEC]))
-        return;
-    for (int l = 0; l < GFX_LANES; l++) {
-        if (!(w->s[GFX_EXEC] >> l & 1))
-            continue;
-        const uint8_t *from = gfx_lds(w, w->v[a->index][l] + (uint32_t)i->offset, bytes, l);
-        if (!from)
-            return;
-        fill(w, i, l, from);
-        w->stats.lds_bytes += bytes;
+    const gfx_operand *a = &i->src[v], *base = &i->src[s];
+    uint32_t size = w->group->launch->kernel->scratch_bytes, exec = w->s[GFX_EXEC];
+    if (a->kind == GFX_VGPR && !gfx_check_v(w, a->index, 1, exec))
+        return false;
+    int64_t scalar = (base->kind == GFX_OFF ? 0 : (int64_t)gfx_s32(w, base)) + i->offset;
+    for (uint32_t left = exec; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        int64_t address = scalar + (a->kind == GFX_VGPR ? w->v[a->index][l] : 0);
+        if (address < 0 || address > size || bytes > size - address) {
+            gfx_fault(w, "lane %d: %u bytes of scratch at %lld, of which the kernel has %u", l, bytes, (long long)address,
+                      size);
+            return false;
+        }
+        out[l] = (uint64_t)(uintptr_t)(w->scratch + (size_t)size * (size_t)l + address);
     }
-    loaded(w, i, GFX_DSCNT);
+    return true;
 }
 
-static void ds_store(gfx_wave *w, const gfx_insn *i)
+/* Scratch is not poisoned: it is the compiler's, which writes before it reads. */
+static void scratch_load(gfx_wave *w, const gfx_insn *i)
 {
-    const gfx_operand *a = &i->src[0], *data = &i->src[1];
-    unsigned bytes = i->op->param, count = bytes < 4 ? 1 : bytes / 4;
-    if (!gfx_check_v(w, a->index, 1, w->s[GFX_EXEC]) || !gfx_check_v(w, data->index, count, w->s[GFX_EXEC]))
+    uint64_t at[GFX_LANES];
+    unsigned bytes = bytes_of(i->op);
+    if (!scratch_addresses(w, i, 0, 1, bytes, at) || !start_load(w, i, registers_of(bytes), GFX_LOADCNT))
         return;
-    for (int l = 0; l < GFX_LANES; l++) {
-        if (!(w->s[GFX_EXEC] >> l & 1))
-            continue;
-        uint8_t *to = gfx_lds(w, w->v[a->index][l] + (uint32_t)i->offset, bytes, l);
-        if (!to)
-            return;
-        for (unsigned k = 0; k < count; k++)
-            memcpy(to + 4 * k, &w->v[data->index + k][l], bytes < 4 ? bytes : 4);
-        w->stats.lds_bytes += bytes;
-    }
-    gfx_expect(w, GFX_DSCNT, false, 0, 0);
+    fill(w, i, bytes, at);
+}
+static void scratch_store(gfx_wave *w, const gfx_insn *i)
+{
+    uint64_t at[GFX_LANES];
+    unsigned bytes = bytes_of(i->op);
+    const gfx_operand *data = &i->src[1];
+    if (!scratch_addresses(w, i, 0, 2, bytes, at) || !gfx_check_v(w, data->index, registers_of(bytes), w->s[GFX_EXEC]))
+        return;
+    spread(w, i, data, bytes, at);
+    gfx_expect(w, GFX_STORECNT, false, 0, 0);
 }
 
-/* Lane l takes the value of lane (address / 4) mod 32; of an inactive one 0. */
-static void ds_bpermute(gfx_wave *w, const gfx_insn *i)
-{
-    const gfx_operand *a = &i->src[0], *data = &i->src[1];
-    uint32_t exec = w->s[GFX_EXEC], r[GFX_LANES], read = 0;
-    if (!gfx_check_v(w, a->index, 1, exec))
-        return;
-    for (int l = 0; l < GFX_LANES; l++) {
-        uint32_t from = (w->v[a->index][l] + (uint32_t)i->offset) / 4 % GFX_LANES;
-        r[l] = exec >> from & 1 ? w->v[data->index][from] : 0;
-        if (exec >> l & 1)
-            read |= exec & UINT32_C(1) << from;
-    }
-    if (!gfx_check_v(w, data->index, 1, read))
-        return;
-    gfx_set_lanes(w, i->dst.index, r, exec);
-    gfx_expect(w, GFX_DSCNT, false, i->dst.index, 1);
-}
-
-#define S_LOAD(name, bytes) { "s_load_" name, s_load, NULL, GFX_SCALAR_LOAD, 0, bytes }
-#define LOAD(name, param) { "global_load_" name, global_load, NULL, GFX_GLOBAL_LOAD, 0, param }
-#define STORE(name, bytes) { "global_store_" name, global_store, NULL, GFX_GLOBAL_STORE, GFX_NO_DST, bytes }
-#define DS_LOAD(name, param) { "ds_load_" name, ds_load, NULL, GFX_DS_LOAD, 0, param }
-#define DS_STORE(name, bytes) { "ds_store_" name, ds_store, NULL, GFX_DS_STORE, GFX_NO_DST, bytes }
+#define WIDE GFX_WIDE_ACCESS
+#define S_LOAD(name, flags, param) { "s_load_" name, s_load, NULL, GFX_SCALAR_LOAD, flags, param }
+#define LOADS(name, flags, param)                                                                        \
+    { "global_load_" name, global_load, NULL, GFX_GLOBAL_LOAD, flags, param },                           \
+    { "scratch_load_" name, scratch_load, NULL, GFX_SCRATCH, flags, param }
+#define STORES(name, flags, param)                                                                       \
+    { "global_store_" name, global_store, NULL, GFX_GLOBAL_STORE, (flags) | GFX_NO_DST, param },          \
+    { "scratch_store_" name, scratch_store, NULL, GFX_SCRATCH, (flags) | GFX_NO_DST, param }
 
 const gfx_op gfx_memory_ops[] = {
-    S_LOAD("b32", 4), S_LOAD("b64", 8), S_LOAD("b96", 12), S_LOAD("b128", 16), S_LOAD("b256", 32), S_LOAD("b512", 64),
-    LOAD("u8", UNSIGNED_8), LOAD("i8", SIGNED_8), LOAD("u16", UNSIGNED_16), LOAD("i16", SIGNED_16), LOAD("b32", 4),
-    LOAD("b64", 8), LOAD("b96", 12), LOAD("b128", 16),
-    STORE("b8", 1), STORE("b16", 2), STORE("b32", 4), STORE("b64", 8), STORE("b96", 12), STORE("b128", 16),
-    DS_LOAD("u8", UNSIGNED_8), DS_LOAD("i8", SIGNED_8), DS_LOAD("u16", UNSIGNED_16), DS_LOAD("i16", SIGNED_16),
-    DS_LOAD("b32", 4), DS_LOAD("b64", 8), DS_LOAD("b96", 12), DS_LOAD("b128", 16),
-    DS_STORE("b8", 1), DS_STORE("b16", 2), DS_STORE("b32", 4), DS_STORE("b64", 8), DS_STORE("b96", 12),
-    DS_STORE("b128", 16),
-    { "ds_bpermute_b32", ds_bpermute, NULL, GFX_DS_LOAD, 0, 4 },
+    S_LOAD("u8", 0, 1), S_LOAD("i8", 0, SIGNED | 1), S_LOAD("u16", 0, 2), S_LOAD("i16", 0, SIGNED | 2),
+    S_LOAD("b32", WIDE, 4), S_LOAD("b64", WIDE, 8), S_LOAD("b96", WIDE, 12), S_LOAD("b128", WIDE, 16),
+    S_LOAD("b256", WIDE, 32), S_LOAD("b512", WIDE, 64),
+    LOADS("u8", 0, 1), LOADS("i8", 0, SIGNED | 1), LOADS("u16", 0, 2), LOADS("i16", 0, SIGNED | 2),
+    LOADS("d16_u8", 0, D16 | 1), LOADS("d16_i8", 0, D16 | SIGNED | 1), LOADS("d16_b16", 0, D16 | 2),
+    LOADS("d16_hi_u8", 0, D16 | HIGH | 1), LOADS("d16_hi_i8", 0, D16 | HIGH | SIGNED | 1),
+    LOADS("d16_hi_b16", 0, D16 | HIGH | 2), LOADS("b32", WIDE, 4), LOADS("b64", WIDE, 8), LOADS("b96", WIDE, 12),
+    LOADS("b128", WIDE, 16),
+    STORES("b8", 0, 1), STORES("b16", 0, 2), STORES("d16_hi_b8", 0, HIGH | 1), STORES("d16_hi_b16", 0, HIGH | 2),
+    STORES("b32", WIDE, 4), STORES("b64", WIDE, 8), STORES("b96", WIDE, 12), STORES("b128", WIDE, 16),
     { NULL, NULL, NULL, GFX_HINT, 0, 0 },
 };

@@ -1,6 +1,4 @@
 /* Scalar instructions: integers, masks, comparisons, branches, waits. */
-#include <math.h>
-
 #include "tests/gfx12/machine.h"
 
 #define A gfx_s32(w, &i->src[0])
@@ -42,8 +40,29 @@ static bool scc(gfx_wave *w)
     static void name(gfx_wave *w, const gfx_insn *i) { set_scc(w, (type)A sign (type)B); }
 #define COMPARE64(name, sign) static void name(gfx_wave *w, const gfx_insn *i) { set_scc(w, A64 sign B64); }
 
-PLAIN(mov, A)
-PLAIN64(mov64, A64)
+/* What is not written stays so where it moves to: compilers move such registers about. */
+static bool moved_unwritten(gfx_wave *w, const gfx_insn *i, unsigned count)
+{
+    const gfx_operand *from = &i->src[0], *to = &i->dst;
+    if (from->kind != GFX_SGPR || from->index == GFX_NULL || to->index == GFX_NULL)
+        return false;
+    bool whole = true;
+    for (unsigned k = 0; k < count; k++)
+        whole &= w->s_written[from->index + k] || w->s_pending[from->index + k];
+    for (unsigned k = 0; !whole && k < count; k++)
+        w->s_written[to->index + k] = false;
+    return !whole;
+}
+static void mov(gfx_wave *w, const gfx_insn *i)
+{
+    if (!moved_unwritten(w, i, 1))
+        gfx_set_s32(w, &i->dst, A);
+}
+static void mov64(gfx_wave *w, const gfx_insn *i)
+{
+    if (!moved_unwritten(w, i, 2))
+        gfx_set_s64(w, &i->dst, A64);
+}
 PLAIN(movk, (uint32_t)(int32_t)(int16_t)A)
 PLAIN(mul, A * B)
 PLAIN(mul_hi_u, (uint32_t)((uint64_t)A * B >> 32))
@@ -83,6 +102,51 @@ LOGIC(ashr32, (uint32_t)((int32_t)A >> (B & 31)))
 LOGIC64(lshl64, A64 << (B & 63))
 LOGIC64(lshr64, A64 >> (B & 63))
 LOGIC64(ashr64, (uint64_t)((int64_t)A64 >> (B & 63)))
+
+PLAIN(pack_hl, A >> 16 | B << 16)
+PLAIN(cls, A == 0 || A == UINT32_MAX ? UINT32_MAX : (uint32_t)__builtin_clz((int32_t)A < 0 ? ~A : A))
+PLAIN(ctz64, A64 ? (uint32_t)__builtin_ctzll(A64) : UINT32_MAX)
+PLAIN(clz64, A64 ? (uint32_t)__builtin_clzll(A64) : UINT32_MAX)
+PLAIN(bitset0, gfx_s32(w, &i->dst) & ~(UINT32_C(1) << (A & 31)))
+PLAIN(bitset1, gfx_s32(w, &i->dst) | UINT32_C(1) << (A & 31))
+PLAIN64(brev64, (uint64_t)gfx_reversed((uint32_t)A64) << 32 | gfx_reversed((uint32_t)(A64 >> 32)))
+PLAIN64(bfm64, ((UINT64_C(1) << (A & 63)) - 1) << (B & 63))
+LOGIC64(not_and64, ~(A64 & B64))
+LOGIC64(nor64, ~(A64 | B64))
+LOGIC64(xnor64, ~(A64 ^ B64))
+LOGIC64(or_not64, A64 | ~B64)
+LOGIC(bcnt64, (uint32_t)__builtin_popcountll(A64))
+LOGIC(bcnt0, (uint32_t)__builtin_popcount(~A))
+LOGIC(absdiff, (uint32_t)((int32_t)A > (int32_t)B ? A - B : B - A))
+
+static void cmov(gfx_wave *w, const gfx_insn *i)
+{
+    if (scc(w))
+        gfx_set_s32(w, &i->dst, A);
+}
+static void cmov64(gfx_wave *w, const gfx_insn *i)
+{
+    if (scc(w))
+        gfx_set_s64(w, &i->dst, A64);
+}
+static void cmovk(gfx_wave *w, const gfx_insn *i)
+{
+    if (scc(w))
+        gfx_set_s32(w, &i->dst, (uint32_t)(int32_t)(int16_t)A);
+}
+
+static uint64_t field64(uint64_t x, uint32_t where, bool is_signed)
+{
+    uint32_t at = where & 63, width = where >> 16 & 127;
+    if (width == 0)
+        return 0;
+    if (at + width >= 64)
+        return is_signed ? (uint64_t)((int64_t)x >> at) : x >> at;
+    uint64_t left = x << (64 - at - width);
+    return is_signed ? (uint64_t)((int64_t)left >> (64 - width)) : left >> (64 - width);
+}
+LOGIC64(bfe_u64, field64(A64, B, false))
+LOGIC64(bfe_i64, field64(A64, B, true))
 
 static uint32_t field(uint32_t x, uint32_t where, bool is_signed)
 {
@@ -191,19 +255,20 @@ SAVE_EXEC(xor_saveexec, a ^ exec)
 SAVE_EXEC(and_not0_saveexec, ~a & exec)
 SAVE_EXEC(and_not1_saveexec, a & ~exec)
 SAVE_EXEC(or_not1_saveexec, a | ~exec)
+SAVE_EXEC(or_not0_saveexec, ~a | exec)
+SAVE_EXEC(nand_saveexec, ~(a & exec))
+SAVE_EXEC(nor_saveexec, ~(a | exec))
+SAVE_EXEC(xnor_saveexec, ~(a ^ exec))
 
-#define FLOAT(name, expr)                                                  \
-    static void name(gfx_wave *w, const gfx_insn *i)                       \
-    {                                                                      \
-        float a = gfx_float(A), b = i->src_count > 1 ? gfx_float(B) : 0;   \
-        (void)b;                                                           \
-        gfx_set_s32(w, &i->dst, gfx_bits(expr));                           \
-    }
-FLOAT(add_f, a + b)
-FLOAT(sub_f, a - b)
-FLOAT(mul_f, a * b)
-PLAIN(f32_i32, gfx_bits((float)(int32_t)A))
-PLAIN(f32_u32, gfx_bits((float)A))
+/* EXEC and dst alike = f(source, EXEC). */
+static void write_exec(gfx_wave *w, const gfx_insn *i, uint32_t exec)
+{
+    w->s[GFX_EXEC] = exec;
+    gfx_set_s32(w, &i->dst, exec);
+    set_scc(w, exec != 0);
+}
+static void and_not0_wrexec(gfx_wave *w, const gfx_insn *i) { write_exec(w, i, ~A & w->s[GFX_EXEC]); }
+static void and_not1_wrexec(gfx_wave *w, const gfx_insn *i) { write_exec(w, i, A & ~w->s[GFX_EXEC]); }
 
 #define BRANCH(name, condition)                                            \
     static void name(gfx_wave *w, const gfx_insn *i)                       \
@@ -232,7 +297,30 @@ static void wait_store_ds(gfx_wave *w, const gfx_insn *i)
 }
 static void nothing(gfx_wave *w, const gfx_insn *i) { (void)w, (void)i; }
 static void end(gfx_wave *w, const gfx_insn *i) { (void)i; w->done = true; }
-static void barrier_wait(gfx_wave *w, const gfx_insn *i) { (void)i; w->at_barrier = true; }
+static void wait_idle(gfx_wave *w, const gfx_insn *i)
+{
+    (void)i;
+    for (int c = 0; c < GFX_COUNTERS; c++)
+        gfx_wait(w, (gfx_counter)c, 0);
+}
+static void barrier_signal(gfx_wave *w, const gfx_insn *i)
+{
+    if (i->simm != UINT32_MAX || w->signalled) {
+        gfx_fault(w, w->signalled ? "signals a barrier twice" : "a barrier other than the workgroup's");
+        return;
+    }
+    w->signalled = true;
+    w->time++;
+}
+static void barrier_wait(gfx_wave *w, const gfx_insn *i)
+{
+    if ((i->simm & 0xffff) != 0xffff || !w->signalled) {
+        gfx_fault(w, w->signalled ? "a barrier other than the workgroup's" : "waits at a barrier that it did not signal");
+        return;
+    }
+    w->signalled = false;
+    w->at_barrier = true;
+}
 
 #define S(name, fn) { name, fn, NULL, GFX_SCALAR, 0, 0 }
 #define S_CMP(name, fn) { name, fn, NULL, GFX_SCALAR, GFX_NO_DST, 0 }
@@ -258,8 +346,15 @@ const gfx_op gfx_scalar_ops[] = {
     S("s_addk_co_i32", addk), S("s_mulk_i32", mulk),
     S("s_lshl1_add_u32", lshl1_add), S("s_lshl2_add_u32", lshl2_add), S("s_lshl3_add_u32", lshl3_add),
     S("s_lshl4_add_u32", lshl4_add), S("s_min_i32", min_i), S("s_min_u32", min_u), S("s_max_i32", max_i),
-    S("s_max_u32", max_u), S("s_add_f32", add_f), S("s_sub_f32", sub_f), S("s_mul_f32", mul_f),
-    S("s_cvt_f32_i32", f32_i32), S("s_cvt_f32_u32", f32_u32),
+    S("s_max_u32", max_u), S("s_pack_hl_b32_b16", pack_hl), S("s_cls_i32", cls), S("s_ctz_i32_b64", ctz64),
+    S("s_clz_i32_u64", clz64), S("s_bitset0_b32", bitset0), S("s_bitset1_b32", bitset1), S("s_brev_b64", brev64),
+    S("s_bfm_b64", bfm64), S("s_nand_b64", not_and64), S("s_nor_b64", nor64), S("s_xnor_b64", xnor64),
+    S("s_or_not1_b64", or_not64), S("s_bcnt1_i32_b64", bcnt64), S("s_bcnt0_i32_b32", bcnt0),
+    S("s_absdiff_i32", absdiff), S("s_cmov_b32", cmov), S("s_cmov_b64", cmov64), S("s_cmovk_i32", cmovk),
+    S("s_bfe_u64", bfe_u64), S("s_bfe_i64", bfe_i64), S("s_or_not0_saveexec_b32", or_not0_saveexec),
+    S("s_nand_saveexec_b32", nand_saveexec), S("s_nor_saveexec_b32", nor_saveexec),
+    S("s_xnor_saveexec_b32", xnor_saveexec), S("s_and_not0_wrexec_b32", and_not0_wrexec),
+    S("s_and_not1_wrexec_b32", and_not1_wrexec),
     S_CMP("s_cmp_eq_i32", eq_i), S_CMP("s_cmp_lg_i32", lg_i), S_CMP("s_cmp_gt_i32", gt_i),
     S_CMP("s_cmp_ge_i32", ge_i), S_CMP("s_cmp_lt_i32", lt_i), S_CMP("s_cmp_le_i32", le_i),
     S_CMP("s_cmp_eq_u32", eq_i), S_CMP("s_cmp_lg_u32", lg_i), S_CMP("s_cmp_gt_u32", gt_u),
@@ -277,8 +372,12 @@ const gfx_op gfx_scalar_ops[] = {
     S_WAIT("s_wait_loadcnt_dscnt", wait_load_ds, 0), S_WAIT("s_wait_storecnt_dscnt", wait_store_ds, 0),
     S_HINT("s_nop"), S_HINT("s_clause"), S_HINT("s_delay_alu"), S_HINT("s_wait_alu"), S_HINT("s_sendmsg"),
     S_HINT("s_setprio"), S_HINT("s_sleep"), S_HINT("s_set_inst_prefetch_distance"), S_HINT("s_code_end"),
-    S_HINT("s_barrier_signal"),
-    { "s_barrier_wait", barrier_wait, NULL, GFX_HINT, GFX_NO_DST, 0 },
+    S_HINT("s_wait_samplecnt"), S_HINT("s_wait_bvhcnt"), S_HINT("s_wait_expcnt"), S_HINT("s_prefetch_inst"),
+    S_HINT("s_prefetch_inst_pc_rel"), S_HINT("s_prefetch_data"), S_HINT("s_prefetch_data_pc_rel"), S_HINT("ds_nop"),
+    S_HINT("global_inv"), S_HINT("global_wb"), S_HINT("global_wbinv"),
+    { "s_wait_idle", wait_idle, NULL, GFX_WAIT, GFX_NO_DST, 0 },
+    { "s_barrier_signal", barrier_signal, NULL, GFX_BARRIER, GFX_NO_DST, 0 },
+    { "s_barrier_wait", barrier_wait, NULL, GFX_BARRIER, GFX_NO_DST, 0 },
     { "s_endpgm", end, NULL, GFX_END, GFX_NO_DST, 0 },
     { NULL, NULL, NULL, GFX_HINT, 0, 0 },
 };

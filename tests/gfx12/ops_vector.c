@@ -1,41 +1,5 @@
-/* Vector instructions on 32 lanes: arithmetic, conversions, comparisons, movement between lanes. */
-#include <math.h>
-#include <string.h>
-
-#include "format/halffloat.h"
-#include "tests/gfx12/machine.h"
-
-#define LANES for (int l = 0; l < GFX_LANES; l++)
-#define SOURCE(k, name)         \
-    uint32_t name##_room[GFX_LANES]; \
-    const uint32_t *name = gfx_lanes_of(w, i, k, 0, name##_room)
-
-/* An operation on each lane by itself. a, b, c: the sources' bits in lane l. */
-#define UNARY(name, expr)                                                   \
-    static void name(gfx_wave *w, const gfx_insn *i, uint32_t *r)           \
-    {                                                                       \
-        SOURCE(0, pa);                                                      \
-        LANES { uint32_t a = pa[l]; r[l] = (expr); }                        \
-    }
-#define BINARY(name, expr)                                                  \
-    static void name(gfx_wave *w, const gfx_insn *i, uint32_t *r)           \
-    {                                                                       \
-        SOURCE(0, pa);                                                      \
-        SOURCE(1, pb);                                                      \
-        LANES { uint32_t a = pa[l], b = pb[l]; r[l] = (expr); }             \
-    }
-#define TERNARY(name, expr)                                                 \
-    static void name(gfx_wave *w, const gfx_insn *i, uint32_t *r)           \
-    {                                                                       \
-        SOURCE(0, pa);                                                      \
-        SOURCE(1, pb);                                                      \
-        SOURCE(2, pc);                                                      \
-        LANES { uint32_t a = pa[l], b = pb[l], c = pc[l]; r[l] = (expr); }  \
-    }
-#define FA gfx_float(a)
-#define FB gfx_float(b)
-#define FC gfx_float(c)
-#define R(value) gfx_bits(value)
+/* Vector instructions on 32 lanes: integers of 32 and 64 bits, f32. */
+#include "tests/gfx12/lanes.h"
 
 /* ---- integers ---- */
 
@@ -51,8 +15,6 @@ BINARY(and32, a & b)
 BINARY(or32, a | b)
 BINARY(xor32, a ^ b)
 BINARY(xnor32, ~(a ^ b))
-BINARY(add, a + b)
-BINARY(sub, a - b)
 BINARY(subrev, b - a)
 BINARY(mul_u24, (a & 0xffffff) * (b & 0xffffff))
 static int32_t s24(uint32_t x) { return (int32_t)(x << 8) >> 8; }
@@ -104,6 +66,53 @@ static uint32_t median_i(uint32_t a, uint32_t b, uint32_t c)
 }
 TERNARY(med3_u, median_u(a, b, c))
 TERNARY(med3_i, median_i(a, b, c))
+static uint32_t smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
+static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
+static uint32_t smaller_i(uint32_t a, uint32_t b) { return (int32_t)a < (int32_t)b ? a : b; }
+static uint32_t larger_i(uint32_t a, uint32_t b) { return (int32_t)a > (int32_t)b ? a : b; }
+TERNARY(min3_u, smaller(smaller(a, b), c))
+TERNARY(max3_u, larger(larger(a, b), c))
+TERNARY(min3_i, smaller_i(smaller_i(a, b), c))
+TERNARY(max3_i, larger_i(larger_i(a, b), c))
+TERNARY(minmax_u, larger(smaller(a, b), c))
+TERNARY(maxmin_u, smaller(larger(a, b), c))
+TERNARY(minmax_i, larger_i(smaller_i(a, b), c))
+TERNARY(maxmin_i, smaller_i(larger_i(a, b), c))
+static uint32_t sad(uint32_t a, uint32_t b, int bits)
+{
+    uint32_t sum = 0, mask = bits == 16 ? 0xffff : 0xff;
+    for (int k = 0; k < 32; k += bits) {
+        uint32_t x = a >> k & mask, y = b >> k & mask;
+        sum += x > y ? x - y : y - x;
+    }
+    return sum;
+}
+TERNARY(sad_u8, sad(a, b, 8) + c)
+TERNARY(sad_hi_u8, (sad(a, b, 8) << 16) + c)
+TERNARY(sad_u16, sad(a, b, 16) + c)
+TERNARY(sad_u32, (a > b ? a - b : b - a) + c)
+BINARY(bfm, ((UINT32_C(1) << (a & 31)) - 1) << (b & 31))
+UNARY(cls, a == 0 || a == UINT32_MAX ? UINT32_MAX : (uint32_t)__builtin_clz((int32_t)a < 0 ? ~a : a))
+
+/* With clamp a sum saturates. */
+static uint32_t saturated(int64_t x, int64_t low, int64_t high)
+{
+    return (uint32_t)(x < low ? low : x > high ? high : x);
+}
+#define SATURATING(name, type, sign, low, high)                                                   \
+    static void name(gfx_wave *w, const gfx_insn *i, uint32_t *r)                               \
+    {                                                                                           \
+        SOURCE(0, pa);                                                                          \
+        SOURCE(1, pb);                                                                          \
+        if (!i->clamp)                                                                          \
+            LANES { r[l] = pa[l] sign pb[l]; }                                                  \
+        else                                                                                    \
+            LANES { r[l] = saturated((int64_t)(type)pa[l] sign (type)pb[l], low, high); }       \
+    }
+SATURATING(add, uint32_t, +, 0, UINT32_MAX)
+SATURATING(sub, uint32_t, -, 0, UINT32_MAX)
+SATURATING(add_i, int32_t, +, INT32_MIN, INT32_MAX)
+SATURATING(sub_i, int32_t, -, INT32_MIN, INT32_MAX)
 /* Bytes of the eight that a (upper) and b hold, by a selector each: 0 to 7 a byte, 8 to 11 the sign of an upper half of
  * a word (1, 3, 5, 7), 12 zero, 13 and up ones. */
 static uint32_t permuted(uint32_t a, uint32_t b, uint32_t select)
@@ -111,13 +120,8 @@ static uint32_t permuted(uint32_t a, uint32_t b, uint32_t select)
     uint64_t all = (uint64_t)a << 32 | b;
     uint32_t r = 0;
     for (int k = 0; k < 4; k++) {
-        uint32_t s = select >> 8 * k & 255, byte;
-        if (s < 8)
-            byte = (uint32_t)(all >> 8 * s) & 255;
-        else if (s < 12)
-            byte = all >> (16 * (s - 8) + 15) & 1 ? 255 : 0;
-        else
-            byte = s == 12 ? 0 : 255;
+        uint32_t s = select >> 8 * k & 255, up = s < 8 ? 8 * s : s < 12 ? 16 * (s - 8) + 15 : 0;
+        uint32_t x = (uint32_t)(all >> up), sign = 0 - (x & 1), byte = (s < 8 ? x : s < 12 ? sign : s == 12 ? 0 : 255) & 255;
         r |= byte << 8 * k;
     }
     return r;
@@ -174,19 +178,14 @@ static void add_ci(gfx_wave *w, const gfx_insn *i, uint32_t *r) { carry_op(w, i,
 static void sub_ci(gfx_wave *w, const gfx_insn *i, uint32_t *r) { carry_op(w, i, r, true, 1); }
 static void subrev_ci(gfx_wave *w, const gfx_insn *i, uint32_t *r) { carry_op(w, i, r, true, 2); }
 
-/* 64 bits: source k, both halves. */
-static void wide_source(gfx_wave *w, const gfx_insn *i, int k, uint64_t out[GFX_LANES])
-{
-    uint32_t low_room[GFX_LANES], high_room[GFX_LANES];
-    const uint32_t *low = gfx_lanes_of(w, i, k, 0, low_room), *high = gfx_lanes_of(w, i, k, 1, high_room);
-    LANES { out[l] = (uint64_t)high[l] << 32 | low[l]; }
-}
+/* ---- 64 bits ---- */
+
 #define WIDE_SHIFT(name, expr)                                              \
     static void name(gfx_wave *w, const gfx_insn *i, uint32_t *r)           \
     {                                                                       \
         uint64_t x[GFX_LANES];                                              \
         SOURCE(0, pa);                                                      \
-        wide_source(w, i, 1, x);                                            \
+        gfx_wide_source(w, i, 1, x);                                            \
         LANES {                                                             \
             uint32_t n = pa[l] & 63;                                        \
             uint64_t b = x[l], t = (expr);                                  \
@@ -198,26 +197,31 @@ WIDE_SHIFT(lshlrev64, b << n)
 WIDE_SHIFT(lshrrev64, b >> n)
 WIDE_SHIFT(ashrrev64, (uint64_t)((int64_t)b >> n))
 
+/* Products of 32 bits and a sum of 64; the upper third of the result is the carry. */
+static void mad_wide(gfx_wave *w, const gfx_insn *i, uint32_t *r, bool is_signed)
+{
+    uint64_t c[GFX_LANES];
+    SOURCE(0, pa);
+    SOURCE(1, pb);
+    gfx_wide_source(w, i, 2, c);
+    LANES {
+        uint64_t product = is_signed ? (uint64_t)((int64_t)(int32_t)pa[l] * (int32_t)pb[l]) : (uint64_t)pa[l] * pb[l];
+        uint64_t t = product + c[l];
+        r[l] = (uint32_t)t;
+        r[GFX_LANES + l] = (uint32_t)(t >> 32);
+        r[2 * GFX_LANES + l] = is_signed ? (~(product ^ c[l]) & (product ^ t)) >> 63 : t < product;
+    }
+}
+static void mad_u64(gfx_wave *w, const gfx_insn *i, uint32_t *r) { mad_wide(w, i, r, false); }
+static void mad_i64(gfx_wave *w, const gfx_insn *i, uint32_t *r) { mad_wide(w, i, r, true); }
+
 /* ---- floats ---- */
 
-/* minimumNumber and maximumNumber of IEEE 754-2019: a number rather than a NaN, -0 below 0. */
-static float minimum(float a, float b)
-{
-    if (isnan(a) || isnan(b))
-        return isnan(a) ? (isnan(b) ? a + b : b) : a;
-    return a < b || (a == b && signbit(a)) ? a : b;
-}
-static float maximum(float a, float b)
-{
-    if (isnan(a) || isnan(b))
-        return isnan(a) ? (isnan(b) ? a + b : b) : a;
-    return a > b || (a == b && !signbit(a)) ? a : b;
-}
 UNARY(rcp, R(1.0f / FA))
 UNARY(rsq, R((float)(1.0 / sqrt((double)FA))))
 UNARY(root, R(sqrtf(FA)))
-UNARY(exp2_f, R((float)exp2((double)FA)))
-UNARY(log2_f, R((float)log2((double)FA)))
+UNARY(exp2_f, R(gfx_exp2(FA)))
+UNARY(log2_f, R(gfx_log2(FA)))
 UNARY(sine, R((float)sin((double)FA * 6.283185307179586))) /* of turns */
 UNARY(cosine, R((float)cos((double)FA * 6.283185307179586)))
 UNARY(floor_f, R(floorf(FA)))
@@ -229,16 +233,24 @@ BINARY(add_f, R(FA + FB))
 BINARY(sub_f, R(FA - FB))
 BINARY(subrev_f, R(FB - FA))
 BINARY(mul_f, R(FA * FB))
-BINARY(min_f, R(minimum(FA, FB)))
-BINARY(max_f, R(maximum(FA, FB)))
-BINARY(ldexp_f, R((float)ldexp((double)FA, (int32_t)b < -400 ? -400 : (int32_t)b > 400 ? 400 : (int32_t)b)))
+BINARY(min_f, R(gfx_minimum_number(FA, FB)))
+BINARY(max_f, R(gfx_maximum_number(FA, FB)))
+BINARY(ldexp_f, R(gfx_scaled(FA, (int32_t)b)))
 TERNARY(fma_f, R(fmaf(FA, FB, FC)))
 TERNARY(fmamk, R(fmaf(FA, FC, FB))) /* the constant is written second */
-TERNARY(min3_f, R(minimum(minimum(FA, FB), FC)))
-TERNARY(max3_f, R(maximum(maximum(FA, FB), FC)))
-TERNARY(maxmin_f, R(minimum(maximum(FA, FB), FC)))
-TERNARY(minmax_f, R(maximum(minimum(FA, FB), FC)))
-TERNARY(med3_f, R(maximum(minimum(FA, FB), minimum(maximum(FA, FB), FC))))
+TERNARY(min3_f, R(gfx_minimum_number(gfx_minimum_number(FA, FB), FC)))
+TERNARY(max3_f, R(gfx_maximum_number(gfx_maximum_number(FA, FB), FC)))
+TERNARY(maxmin_f, R(gfx_minimum_number(gfx_maximum_number(FA, FB), FC)))
+TERNARY(minmax_f, R(gfx_maximum_number(gfx_minimum_number(FA, FB), FC)))
+TERNARY(med3_f, R(gfx_median(FA, FB, FC)))
+BINARY(minimum_f, R(gfx_minimum(FA, FB)))
+BINARY(maximum_f, R(gfx_maximum(FA, FB)))
+TERNARY(minimum3_f, R(gfx_minimum(gfx_minimum(FA, FB), FC)))
+TERNARY(maximum3_f, R(gfx_maximum(gfx_maximum(FA, FB), FC)))
+TERNARY(minimummaximum_f, R(gfx_maximum(gfx_minimum(FA, FB), FC)))
+TERNARY(maximumminimum_f, R(gfx_minimum(gfx_maximum(FA, FB), FC)))
+BINARY(mul_zero, R(FA == 0 || FB == 0 ? 0.0f : FA * FB)) /* nothing times zero is zero, even infinity and NaN */
+TERNARY(fma_zero, R(FA == 0 || FB == 0 ? 0.0f + FC : fmaf(FA, FB, FC)))
 
 static void fmac(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 {
@@ -314,195 +326,17 @@ static uint32_t fixed_up(float q, float b, float c)
 }
 TERNARY(div_fixup, fixed_up(FA, FB, FC))
 
-/* ---- conversions ---- */
-
-/* Toward zero, saturating; NaN gives 0. */
-static uint32_t to_i32(float x)
-{
-    return isnan(x) ? 0 : x >= 0x1p31f ? INT32_MAX : x < -0x1p31f ? (uint32_t)INT32_MIN : (uint32_t)(int32_t)x;
-}
-static uint32_t to_u32(float x) { return !(x > 0) ? 0 : x >= 0x1p32f ? UINT32_MAX : (uint32_t)x; }
-UNARY(f32_i32, R((float)(int32_t)a))
-UNARY(f32_u32, R((float)a))
-UNARY(i32_f32, to_i32(FA))
-UNARY(u32_f32, to_u32(FA))
-UNARY(nearest_i32, to_i32(floorf(FA + 0.5f)))
-UNARY(floor_i32, to_i32(floorf(FA)))
-UNARY(ubyte0, R((float)(a & 255)))
-UNARY(ubyte1, R((float)(a >> 8 & 255)))
-UNARY(ubyte2, R((float)(a >> 16 & 255)))
-UNARY(ubyte3, R((float)(a >> 24)))
-UNARY(f32_f16, R(ash_f16_to_f32((uint16_t)a)))
-UNARY(f16_f32, ash_f32_to_f16(FA))
-UNARY(i32_i16, (uint32_t)(int32_t)(int16_t)a)
-UNARY(u32_u16, a & 0xffff)
-
-/* Half of the magnitude's next smaller value: toward zero. */
-static uint16_t half_toward_zero(float x)
-{
-    uint16_t h = ash_f32_to_f16(x);
-    if (isfinite(x) && fabsf(ash_f16_to_f32(h)) > fabsf(x))
-        h--; /* codes of one sign ascend with the magnitude; infinity becomes the largest finite one */
-    return h;
-}
-BINARY(pk_rtz_f16, half_toward_zero(FA) | (uint32_t)half_toward_zero(FB) << 16)
-
-static void cvt_f32_fp8(gfx_wave *w, const gfx_insn *i, uint32_t *r)
-{
-    SOURCE(0, pa);
-    LANES { r[l] = R(ash_e4m3_to_f32((uint8_t)pa[l])); }
-}
-static void cvt_pk_f32_fp8(gfx_wave *w, const gfx_insn *i, uint32_t *r)
-{
-    SOURCE(0, pa);
-    LANES {
-        r[l] = R(ash_e4m3_to_f32((uint8_t)pa[l]));
-        r[GFX_LANES + l] = R(ash_e4m3_to_f32((uint8_t)(pa[l] >> 8)));
-    }
-}
-/* Out of range gives NaN, where the format's own conversion saturates. */
-static uint32_t to_fp8(float x)
-{
-    uint8_t code = ash_f32_to_e4m3(x);
-    return fabsf(x) > 464 || isnan(x) ? 0x7f | (signbit(x) ? 0x80 : 0) : code;
-}
-static void cvt_pk_fp8(gfx_wave *w, const gfx_insn *i, uint32_t *r)
-{
-    SOURCE(0, pa);
-    SOURCE(1, pb);
-    bool upper = i->op_sel >> 2 & 1; /* which half of the destination; the other one stays */
-    const uint32_t *d = w->v[i->dst.index];
-    LANES {
-        uint32_t both = to_fp8(gfx_float(pa[l])) | to_fp8(gfx_float(pb[l])) << 8;
-        r[l] = upper ? (d[l] & 0xffff) | both << 16 : (d[l] & 0xffff0000) | both;
-    }
-}
-
-/* ---- dot products ---- */
-
-static void dot4_iu8(gfx_wave *w, const gfx_insn *i, uint32_t *r)
-{
-    SOURCE(0, pa);
-    SOURCE(1, pb);
-    SOURCE(2, pc);
-    bool sa = i->neg_lo & 1, sb = i->neg_lo & 2;
-    LANES {
-        int64_t sum = (int32_t)pc[l];
-        for (int k = 0; k < 32; k += 8) {
-            int32_t x = sa ? (int8_t)(pa[l] >> k) : (uint8_t)(pa[l] >> k);
-            int32_t y = sb ? (int8_t)(pb[l] >> k) : (uint8_t)(pb[l] >> k);
-            sum += x * y;
-        }
-        if (i->clamp)
-            sum = sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : sum;
-        r[l] = (uint32_t)sum;
-    }
-}
-/* Products are exact; how the hardware rounds their sum is not documented: here it is rounded once. */
-static void dot4_fp8(gfx_wave *w, const gfx_insn *i, uint32_t *r)
-{
-    SOURCE(0, pa);
-    SOURCE(1, pb);
-    SOURCE(2, pc);
-    LANES {
-        double sum = (double)gfx_float(pc[l]);
-        for (int k = 0; k < 32; k += 8)
-            sum += (double)ash_e4m3_to_f32((uint8_t)(pa[l] >> k)) * (double)ash_e4m3_to_f32((uint8_t)(pb[l] >> k));
-        r[l] = R((float)sum);
-    }
-}
-
-/* ---- comparisons ---- */
-
-#define CMP(name, expr) BINARY(cmp_##name, (expr) ? 1 : 0)
-CMP(lt_f, FA < FB)
-CMP(eq_f, FA == FB)
-CMP(le_f, FA <= FB)
-CMP(gt_f, FA > FB)
-CMP(lg_f, FA < FB || FA > FB)
-CMP(ge_f, FA >= FB)
-CMP(o_f, !isnan(FA) && !isnan(FB))
-CMP(u_f, isnan(FA) || isnan(FB))
-CMP(nge_f, !(FA >= FB))
-CMP(nlg_f, !(FA < FB || FA > FB))
-CMP(ngt_f, !(FA > FB))
-CMP(nle_f, !(FA <= FB))
-CMP(neq_f, !(FA == FB))
-CMP(nlt_f, !(FA < FB))
-CMP(lt_i, (int32_t)a < (int32_t)b)
-CMP(eq_i, a == b)
-CMP(le_i, (int32_t)a <= (int32_t)b)
-CMP(gt_i, (int32_t)a > (int32_t)b)
-CMP(ne_i, a != b)
-CMP(ge_i, (int32_t)a >= (int32_t)b)
-CMP(lt_u, a < b)
-CMP(le_u, a <= b)
-CMP(gt_u, a > b)
-CMP(ge_u, a >= b)
-
-/* ---- between lanes ---- */
-
-static void readfirstlane(gfx_wave *w, const gfx_insn *i)
-{
-    uint32_t exec = w->s[GFX_EXEC];
-    int lane = exec ? __builtin_ctz(exec) : 0;
-    if (gfx_check_v(w, i->src[0].index, 1, UINT32_C(1) << lane))
-        gfx_set_s32(w, &i->dst, w->v[i->src[0].index][lane]);
-}
-static void readlane(gfx_wave *w, const gfx_insn *i)
-{
-    uint32_t lane = gfx_s32(w, &i->src[1]) & 31;
-    if (gfx_check_v(w, i->src[0].index, 1, UINT32_C(1) << lane))
-        gfx_set_s32(w, &i->dst, w->v[i->src[0].index][lane]);
-}
-static void writelane(gfx_wave *w, const gfx_insn *i)
-{
-    uint32_t lane = gfx_s32(w, &i->src[1]) & 31, value = gfx_s32(w, &i->src[0]);
-    w->v[i->dst.index][lane] = value;
-    w->v_written[i->dst.index] |= UINT32_C(1) << lane;
-}
-
-/* Lane l takes the lane that its four bits of the selectors name: of its own row of 16, or of the other one. op_sel bit 0:
- * inactive lanes are read too; bit 1: what has no source is 0. */
-static void permlane(gfx_wave *w, const gfx_insn *i, int other)
-{
-    if (i->src[0].kind != GFX_VGPR) {
-        gfx_fault(w, "the source of a lane permutation is no vector register");
-        return;
-    }
-    uint64_t select = (uint64_t)gfx_s32(w, &i->src[2]) << 32 | gfx_s32(w, &i->src[1]);
-    uint32_t exec = w->s[GFX_EXEC], r[GFX_LANES], write = 0, read = 0;
-    LANES {
-        int from = ((l & 16) ^ other) + (int)(select >> 4 * (l & 15) & 15);
-        bool there = exec >> from & 1 || (i->op_sel & 1);
-        r[l] = there ? w->v[i->src[0].index][from] : 0;
-        if (there || (i->op_sel & 2))
-            write |= UINT32_C(1) << l;
-        if (there && exec >> l & 1)
-            read |= UINT32_C(1) << from;
-    }
-    if (gfx_check_v(w, i->src[0].index, 1, read))
-        gfx_set_lanes(w, i->dst.index, r, exec & write);
-}
-static void permlane16(gfx_wave *w, const gfx_insn *i) { permlane(w, i, 0); }
-static void permlanex16(gfx_wave *w, const gfx_insn *i) { permlane(w, i, 16); }
-
 /* ---- the table ---- */
 
-#define V(name, fn) { "v_" name, NULL, fn, GFX_VECTOR, 0, 0 }
-#define VF(name, fn) { "v_" name, NULL, fn, GFX_VECTOR, GFX_FLOATS, 0 }
-#define VI(name, fn) { "v_" name, NULL, fn, GFX_VECTOR, GFX_FLOATS | GFX_PLAIN_RESULT, 0 }
 #define V_READS_DST(name, fn, flags) { "v_" name, NULL, fn, GFX_VECTOR, (flags) | GFX_READS_DST, 0 }
 #define V_CARRY(name, fn) { "v_" name, NULL, fn, GFX_VECTOR, GFX_TWO_DST | GFX_CARRY_OUT, 0 }
-#define V_LANE(name, fn) { "v_" name, fn, NULL, GFX_VECTOR, 0, 0 }
-#define V_CMP(name, fn, flags)                                              \
-    { "v_cmp_" name, NULL, cmp_##fn, GFX_VECTOR_COMPARE, flags, 0 },        \
-    { "v_cmpx_" name, NULL, cmp_##fn, GFX_VECTOR_COMPARE, (flags) | GFX_NO_DST, 0 }
 
 const gfx_op gfx_vector_ops[] = {
-    V("mov_b32", mov), V("not_b32", not32), V("bfrev_b32", bfrev), V("ctz_i32_b32", ctz), V("clz_i32_u32", clz),
+    VX("mov_b32", mov, GFX_MOVES, 0), V("not_b32", not32), V("bfrev_b32", bfrev), V("ctz_i32_b32", ctz), V("clz_i32_u32", clz),
     V("lshlrev_b32", lshlrev), V("lshrrev_b32", lshrrev), V("ashrrev_i32", ashrrev), V("and_b32", and32),
-    V("or_b32", or32), V("xor_b32", xor32), V("xnor_b32", xnor32), V("add_nc_u32", add), V("sub_nc_u32", sub),
+    V("or_b32", or32), V("xor_b32", xor32), V("xnor_b32", xnor32), VX("add_nc_u32", add, GFX_CLAMPS, 0),
+    VX("sub_nc_u32", sub, GFX_CLAMPS, 0), VX("add_nc_i32", add_i, GFX_CLAMPS, 0), VX("sub_nc_i32", sub_i, GFX_CLAMPS, 0),
+   
     V("subrev_nc_u32", subrev), V("mul_u32_u24", mul_u24), V("mul_i32_i24", mul_i24), V("mul_lo_u32", mul_lo),
     V("mul_hi_u32", mul_hi_u), V("mul_hi_i32", mul_hi_i), V("min_u32", min_u), V("max_u32", max_u),
     V("min_i32", min_i), V("max_i32", max_i), V("mad_u32_u24", mad_u24), V("mad_i32_i24", mad_i24),
@@ -510,35 +344,26 @@ const gfx_op gfx_vector_ops[] = {
     V("and_or_b32", and_or), V("or3_b32", or3), V("xor3_b32", xor3), V("xad_u32", xad), V("bfi_b32", bfi),
     V("bfe_u32", bfe_u), V("bfe_i32", bfe_i), V("alignbit_b32", alignbit), V("alignbyte_b32", alignbyte),
     V("perm_b32", perm), V("med3_u32", med3_u), V("med3_i32", med3_i), V("bcnt_u32_b32", bcnt),
-    V("mbcnt_lo_u32_b32", mbcnt_lo), V("mbcnt_hi_u32_b32", mbcnt_hi), V("cndmask_b32", cndmask),
+    V("mbcnt_lo_u32_b32", mbcnt_lo), V("mbcnt_hi_u32_b32", mbcnt_hi), VI("cndmask_b32", cndmask),
     V("lshlrev_b64", lshlrev64), V("lshrrev_b64", lshrrev64), V("ashrrev_i64", ashrrev64),
     V_CARRY("add_co_u32", add_co), V_CARRY("sub_co_u32", sub_co), V_CARRY("subrev_co_u32", subrev_co),
     V_CARRY("add_co_ci_u32", add_ci), V_CARRY("sub_co_ci_u32", sub_ci), V_CARRY("subrev_co_ci_u32", subrev_ci),
-    VF("rcp_f32", rcp), VF("rcp_iflag_f32", rcp), VF("rsq_f32", rsq), VF("sqrt_f32", root), VF("exp_f32", exp2_f),
-    VF("log_f32", log2_f), VF("sin_f32", sine), VF("cos_f32", cosine), VF("floor_f32", floor_f),
+    VT("rcp_f32", rcp), VT("rcp_iflag_f32", rcp), VT("rsq_f32", rsq), VT("sqrt_f32", root), VT("exp_f32", exp2_f),
+    VT("log_f32", log2_f), VT("sin_f32", sine), VT("cos_f32", cosine), VF("floor_f32", floor_f),
     VF("ceil_f32", ceil_f), VF("trunc_f32", trunc_f), VF("rndne_f32", rndne), VF("fract_f32", fract),
     VF("add_f32", add_f), VF("sub_f32", sub_f), VF("subrev_f32", subrev_f), VF("mul_f32", mul_f),
     VF("min_num_f32", min_f), VF("max_num_f32", max_f), VF("fma_f32", fma_f), VF("fmaak_f32", fma_f),
     VF("fmamk_f32", fmamk), VF("min3_num_f32", min3_f), VF("max3_num_f32", max3_f),
     VF("maxmin_num_f32", maxmin_f), VF("minmax_num_f32", minmax_f), VF("med3_num_f32", med3_f),
     { "v_div_scale_f32", NULL, div_scale, GFX_VECTOR, GFX_TWO_DST | GFX_CARRY_OUT, 0 },
-    VF("div_fmas_f32", div_fmas), VF("div_fixup_f32", div_fixup), V("ldexp_f32", ldexp_f), V_READS_DST("fmac_f32", fmac, GFX_FLOATS),
-    VF("cvt_f32_i32", f32_i32), VF("cvt_f32_u32", f32_u32), VI("cvt_i32_f32", i32_f32), VI("cvt_u32_f32", u32_f32),
-    VI("cvt_nearest_i32_f32", nearest_i32), VI("cvt_floor_i32_f32", floor_i32),
-    V("cvt_f32_ubyte0", ubyte0), V("cvt_f32_ubyte1", ubyte1), V("cvt_f32_ubyte2", ubyte2),
-    V("cvt_f32_ubyte3", ubyte3), V("cvt_f32_f16", f32_f16), VI("cvt_f16_f32", f16_f32), V("cvt_i32_i16", i32_i16),
-    V("cvt_u32_u16", u32_u16), VI("cvt_pk_rtz_f16_f32", pk_rtz_f16), V("cvt_f32_fp8", cvt_f32_fp8),
-    V("cvt_pk_f32_fp8", cvt_pk_f32_fp8), V_READS_DST("cvt_pk_fp8_f32", cvt_pk_fp8, GFX_FLOATS | GFX_PLAIN_RESULT),
-    { "v_dot4_i32_iu8", NULL, dot4_iu8, GFX_VECTOR, GFX_CLAMPS, 0 }, V("dot4_f32_fp8_fp8", dot4_fp8),
-    V_CMP("lt_f32", lt_f, GFX_FLOATS), V_CMP("eq_f32", eq_f, GFX_FLOATS), V_CMP("le_f32", le_f, GFX_FLOATS),
-    V_CMP("gt_f32", gt_f, GFX_FLOATS), V_CMP("lg_f32", lg_f, GFX_FLOATS), V_CMP("ge_f32", ge_f, GFX_FLOATS),
-    V_CMP("o_f32", o_f, GFX_FLOATS), V_CMP("u_f32", u_f, GFX_FLOATS), V_CMP("nge_f32", nge_f, GFX_FLOATS),
-    V_CMP("nlg_f32", nlg_f, GFX_FLOATS), V_CMP("ngt_f32", ngt_f, GFX_FLOATS), V_CMP("nle_f32", nle_f, GFX_FLOATS),
-    V_CMP("neq_f32", neq_f, GFX_FLOATS), V_CMP("nlt_f32", nlt_f, GFX_FLOATS),
-    V_CMP("lt_i32", lt_i, 0), V_CMP("eq_i32", eq_i, 0), V_CMP("le_i32", le_i, 0), V_CMP("gt_i32", gt_i, 0),
-    V_CMP("ne_i32", ne_i, 0), V_CMP("ge_i32", ge_i, 0), V_CMP("lt_u32", lt_u, 0), V_CMP("eq_u32", eq_i, 0),
-    V_CMP("le_u32", le_u, 0), V_CMP("gt_u32", gt_u, 0), V_CMP("ne_u32", ne_i, 0), V_CMP("ge_u32", ge_u, 0),
-    V_LANE("readfirstlane_b32", readfirstlane), V_LANE("readlane_b32", readlane), V_LANE("writelane_b32", writelane),
-    V_LANE("permlane16_b32", permlane16), V_LANE("permlanex16_b32", permlanex16),
-    { NULL, NULL, NULL, GFX_VECTOR, 0, 0 },
+    VF("div_fmas_f32", div_fmas), VF("div_fixup_f32", div_fixup), VF("ldexp_f32", ldexp_f),
+    V_READS_DST("fmac_f32", fmac, GFX_FLOATS),
+    VF("minimum_f32", minimum_f), VF("maximum_f32", maximum_f), VF("minimum3_f32", minimum3_f),
+    VF("maximum3_f32", maximum3_f), VF("minimummaximum_f32", minimummaximum_f),
+    VF("maximumminimum_f32", maximumminimum_f), VF("mul_dx9_zero_f32", mul_zero), VF("fma_dx9_zero_f32", fma_zero),
+    V("min3_u32", min3_u), V("max3_u32", max3_u), V("min3_i32", min3_i), V("max3_i32", max3_i),
+    V("minmax_u32", minmax_u), V("maxmin_u32", maxmin_u), V("minmax_i32", minmax_i), V("maxmin_i32", maxmin_i),
+    V("sad_u8", sad_u8), V("sad_hi_u8", sad_hi_u8), V("sad_u16", sad_u16), V("sad_u32", sad_u32), V("bfm_b32", bfm),
+    V("cls_i32", cls), V_CARRY("mad_co_u64_u32", mad_u64), V_CARRY("mad_co_i64_i32", mad_i64),
+    V_END,
 };

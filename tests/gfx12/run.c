@@ -1,24 +1,15 @@
-/* Waves and workgroups: registers with what is known of them, the loop over instructions, barriers, and the checks. */
+/* Waves and workgroups: the loop over instructions, and barriers. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/gfx12/machine.h"
+#include "tests/gfx12/lanes.h"
 
 #define WAVES_MAX 32
 #define INSNS_MAX (UINT64_C(1) << 32)
 /* kernel_code_properties: the user SGPRs, in the order in which they lie. */
 enum { PROPERTY_KERNARG = 1 << 3, PROPERTY_OTHERS = 0x77 }; /* dispatch and queue pointers, ids, scratch: not offered */
-
-struct gfx_group {
-    const gfx_launch *launch;
-    gfx_wave *waves;
-    uint32_t wave_count;
-    uint8_t *lds;
-    uint8_t *lds_written; /* a flag a byte */
-    const gfx_insn *now;
-};
 
 void gfx_fault(gfx_wave *w, const char *format, ...)
 {
@@ -32,7 +23,9 @@ void gfx_fault(gfx_wave *w, const char *format, ...)
 
 const gfx_op *gfx_op_find(const char *name)
 {
-    const gfx_op *const tables[] = { gfx_scalar_ops, gfx_vector_ops, gfx_memory_ops, gfx_matrix_ops };
+    const gfx_op *const tables[] = { gfx_scalar_ops, gfx_scalar_float_ops, gfx_vector_ops, gfx_convert_ops, gfx_half_ops, gfx_packed_ops,
+                                     gfx_compare_ops, gfx_lane_ops, gfx_memory_ops, gfx_lds_ops, gfx_atomic_ops,
+                                     gfx_matrix_ops };
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const gfx_op *op = tables[t]; op->name; op++)
             if (strcmp(op->name, name) == 0)
@@ -40,239 +33,27 @@ const gfx_op *gfx_op_find(const char *name)
     return NULL;
 }
 
-/* ---- memory ---- */
-
-void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int lane)
-{
-    const gfx_launch *l = w->group->launch;
-    const gfx_buffer *near = NULL;
-    uint64_t args = (uint64_t)(uintptr_t)l->args;
-    if (!write && address >= args && address - args <= l->kernel->kernarg_bytes &&
-        bytes <= l->kernel->kernarg_bytes - (address - args))
-        return (void *)(uintptr_t)address;
-    for (size_t i = 0; i < l->buffer_count; i++) {
-        const gfx_buffer *b = &l->buffers[i];
-        uint64_t base = (uint64_t)(uintptr_t)b->base;
-        if (address >= base && address - base <= b->size && bytes <= b->size - (address - base)) {
-            if (write && !b->writable) {
-                gfx_fault(w, "lane %d writes to %s, which is read only, at byte %llu", lane, b->name,
-                          (unsigned long long)(address - base));
-                return NULL;
-            }
-            if (address % (bytes < 4 ? bytes : 4) != 0) {
-                gfx_fault(w, "lane %d: %zu bytes at byte %llu of %s are not aligned", lane, bytes,
-                          (unsigned long long)(address - base), b->name);
-                return NULL;
-            }
-            return (void *)(uintptr_t)address;
-        }
-        if (address >= base && (!near || base > (uint64_t)(uintptr_t)near->base))
-            near = b;
-    }
-    if (near)
-        gfx_fault(w, "lane %d %s %zu bytes at byte %llu of %s, which has %zu", lane, write ? "writes" : "reads", bytes,
-                  (unsigned long long)(address - (uint64_t)(uintptr_t)near->base), near->name, near->size);
-    else
-        gfx_fault(w, "lane %d %s %zu bytes at 0x%llx, below every buffer", lane, write ? "writes" : "reads", bytes,
-                  (unsigned long long)address);
-    return NULL;
-}
-
-uint8_t *gfx_lds(gfx_wave *w, uint32_t address, size_t bytes, int lane)
-{
-    uint32_t size = w->group->launch->kernel->lds_bytes;
-    if (address > size || bytes > size - address) {
-        gfx_fault(w, "lane %d: %zu bytes of LDS at %u, of which the kernel has %u", lane, bytes, address, size);
-        return NULL;
-    }
-    bool write = w->group->now->op->class == GFX_DS_STORE;
-    for (size_t k = 0; k < bytes; k++) {
-        if (write)
-            w->group->lds_written[address + k] = 1;
-        else if (!w->group->lds_written[address + k]) {
-            gfx_fault(w, "lane %d reads LDS at %zu before anything wrote it", lane, address + k);
-            return NULL;
-        }
-    }
-    return w->group->lds + address;
-}
-
-/* ---- what is pending ---- */
-
-static void mark(gfx_wave *w, const gfx_pending *p, uint8_t value)
-{
-    memset((p->scalar ? w->s_pending : w->v_pending) + p->first, value, p->count);
-}
-
-void gfx_expect(gfx_wave *w, gfx_counter counter, bool scalar, uint16_t first, uint16_t count)
-{
-    if (w->queued[counter] == GFX_PENDING_MAX)
-        gfx_wait(w, counter, GFX_PENDING_MAX - 1); /* the hardware stalls when its counter is full */
-    gfx_pending p = { scalar, first, count };
-    w->queue[counter][w->queued[counter]++] = p;
-    mark(w, &p, (uint8_t)(counter + 1));
-}
-
-/* All but the last `left` are done. Scalar loads come back in any order: only waiting for all of them says anything. */
-void gfx_wait(gfx_wave *w, gfx_counter counter, uint32_t left)
-{
-    uint32_t n = w->queued[counter];
-    if (n <= left || (counter == GFX_KMCNT && left != 0))
-        return;
-    for (uint32_t i = 0; i < n - left; i++)
-        mark(w, &w->queue[counter][i], 0);
-    memmove(w->queue[counter], w->queue[counter] + (n - left), left * sizeof(gfx_pending));
-    w->queued[counter] = left;
-    for (uint32_t i = 0; i < left; i++) /* a register that a later load writes too is still pending */
-        mark(w, &w->queue[counter][i], (uint8_t)(counter + 1));
-}
-
-static const char *counter_name(uint8_t pending)
-{
-    static const char *const names[] = { "loadcnt", "dscnt", "kmcnt", "storecnt" };
-    return names[pending - 1];
-}
-
-/* ---- registers ---- */
-
-bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes)
-{
-    for (unsigned r = first; r < first + count && r < GFX_VGPRS; r++) {
-        if (w->v_pending[r]) {
-            gfx_fault(w, "v%u is read before s_wait_%s covers its load", r, counter_name(w->v_pending[r]));
-            return false;
-        }
-        if ((w->v_written[r] & lanes) != lanes) {
-            gfx_fault(w, "v%u is read in lane %d before anything wrote it", r, __builtin_ctz(lanes & ~w->v_written[r]));
-            return false;
-        }
-    }
-    return true;
-}
-
-static void check_s(gfx_wave *w, unsigned r)
-{
-    if (w->s_pending[r])
-        gfx_fault(w, "s%u is read before s_wait_%s covers its load", r, counter_name(w->s_pending[r]));
-    else if (!w->s_written[r])
-        gfx_fault(w, "s%u is read before anything wrote it", r);
-}
-
-uint32_t gfx_s32(gfx_wave *w, const gfx_operand *o)
-{
-    switch ((gfx_kind)o->kind) {
-    case GFX_SGPR:
-        if (o->index == GFX_NULL)
-            return 0;
-        check_s(w, o->index);
-        return w->s[o->index];
-    case GFX_INT:
-    case GFX_FLOAT: return o->bits;
-    case GFX_SCC: return w->scc;
-    default: gfx_fault(w, "a vector register where a scalar one belongs"); return 0;
-    }
-}
-
-uint64_t gfx_s64(gfx_wave *w, const gfx_operand *o)
-{
-    if (o->kind == GFX_SGPR && o->index != GFX_NULL) {
-        check_s(w, o->index);
-        check_s(w, o->index + 1u);
-        return gfx_pair(w, o->index);
-    }
-    return (uint64_t)(int64_t)(int32_t)gfx_s32(w, o);
-}
-
-void gfx_set_s32(gfx_wave *w, const gfx_operand *o, uint32_t value)
-{
-    if (o->kind != GFX_SGPR) {
-        gfx_fault(w, "a scalar result for a vector register");
-        return;
-    }
-    if (o->index == GFX_NULL)
-        return;
-    w->s[o->index] = value;
-    w->s_written[o->index] = true;
-}
-
-void gfx_set_s64(gfx_wave *w, const gfx_operand *o, uint64_t value)
-{
-    gfx_operand high = *o;
-    high.index++;
-    gfx_set_s32(w, o, (uint32_t)value);
-    if (o->index != GFX_NULL)
-        gfx_set_s32(w, &high, (uint32_t)(value >> 32));
-}
-
-static const uint32_t *through_dpp(gfx_wave *w, const gfx_insn *i, const uint32_t *from, unsigned reg, uint32_t *room)
-{
-    uint32_t exec = w->s[GFX_EXEC], read = 0;
-    for (int l = 0; l < GFX_LANES; l++) {
-        unsigned s = i->dpp.from[l];
-        bool there = s < GFX_LANES && (i->dpp.inactive || exec >> s & 1);
-        room[l] = there ? from[s] : 0;
-        if (there && exec >> l & 1)
-            read |= UINT32_C(1) << s;
-    }
-    (void)gfx_check_v(w, reg, 1, read);
-    return room;
-}
-
-const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES])
-{
-    const gfx_operand *o = &i->src[k];
-    const uint32_t *from = room;
-    bool dpp = k == 0 && i->dpp.on;
-    if (k >= i->src_count)
-        gfx_fault(w, "fewer operands than the instruction takes");
-    if (o->kind == GFX_VGPR) {
-        unsigned reg = o->index + (unsigned)part;
-        if (!dpp)
-            (void)gfx_check_v(w, reg, 1, w->s[GFX_EXEC]);
-        from = w->v[reg];
-        if (dpp)
-            from = through_dpp(w, i, from, reg, room);
-        if (!o->neg && !o->abs)
-            return from;
-    } else {
-        uint64_t both = part == 0 ? gfx_s32(w, o) : gfx_s64(w, o) >> 32;
-        for (int l = 0; l < GFX_LANES; l++)
-            room[l] = (uint32_t)both;
-    }
-    uint32_t keep = o->abs ? 0x7fffffff : UINT32_MAX, flip = o->neg ? 0x80000000 : 0;
-    for (int l = 0; l < GFX_LANES; l++)
-        room[l] = (from[l] & keep) ^ flip;
-    return room;
-}
-
-void gfx_set_lanes(gfx_wave *w, unsigned index, const uint32_t *r, uint32_t lanes)
-{
-    if (index >= GFX_VGPRS || w->v_pending[index]) {
-        gfx_fault(w, "v%u is written while a load into it is under way", index);
-        return;
-    }
-    uint32_t *v = w->v[index];
-    if (w->exec_of_mask != lanes) {
-        for (int l = 0; l < GFX_LANES; l++)
-            w->mask[l] = lanes >> l & 1 ? UINT32_MAX : 0;
-        w->exec_of_mask = lanes;
-    }
-    for (int l = 0; l < GFX_LANES; l++)
-        v[l] = (v[l] & ~w->mask[l]) | (r[l] & w->mask[l]);
-    w->v_written[index] |= lanes;
-}
-
 /* ---- vector instructions ---- */
 
 static void finish_floats(const gfx_insn *i, uint32_t *r)
 {
     static const float factors[] = { 1, 2, 4, 0.5f };
+    bool half = i->op->param & GFX_HALF_D;
     for (int l = 0; l < GFX_LANES; l++) {
-        float x = gfx_float(r[l]) * factors[i->omod];
+        float x = (half ? gfx_half(r[l]) : gfx_float(r[l])) * factors[i->omod];
         if (i->clamp)
             x = x > 1 ? 1 : x > 0 ? x : 0; /* NaN gives 0 */
-        r[l] = gfx_bits(x);
+        r[l] = half ? gfx_half_bits(x) : gfx_bits(x);
     }
+}
+
+/* A half's result beside the other half of the destination, as it was. */
+static void merge_half(const gfx_wave *w, const gfx_insn *i, uint32_t *r)
+{
+    const uint32_t *old = w->v[i->dst.index];
+    bool upper = i->op_sel >> i->src_count & 1;
+    for (int l = 0; l < GFX_LANES; l++)
+        r[l] = upper ? (old[l] & 0xffff) | r[l] << 16 : (old[l] & 0xffff0000) | (r[l] & 0xffff);
 }
 
 static uint32_t lanes_written(const gfx_wave *w, const gfx_insn *i)
@@ -286,13 +67,25 @@ static uint32_t lanes_written(const gfx_wave *w, const gfx_insn *i)
     return lanes;
 }
 
-static void compute(gfx_wave *w, const gfx_insn *i, uint32_t r[2 * GFX_LANES])
+static void compute(gfx_wave *w, const gfx_insn *i, uint32_t r[3 * GFX_LANES])
 {
     if (i->op->flags & GFX_READS_DST)
         (void)gfx_check_v(w, i->dst.index, 1, w->s[GFX_EXEC]);
     i->op->lanes(w, i, r);
-    if (i->omod || (i->clamp && (i->op->flags & GFX_FLOATS)))
+    if (i->omod || (i->clamp && (i->op->flags & (GFX_FLOATS | GFX_CLAMPS)) == GFX_FLOATS))
         finish_floats(i, r);
+    if ((i->op->param & GFX_HALF_D) && i->dst.kind == GFX_VGPR)
+        merge_half(w, i, r);
+}
+
+static uint32_t lanes_moved(const gfx_wave *w, const gfx_insn *i)
+{
+    const gfx_operand *o = &i->src[0];
+    if (!(i->op->flags & GFX_MOVES) || i->dpp.on || o->kind == GFX_INT || o->kind == GFX_FLOAT)
+        return UINT32_MAX;
+    if (o->kind == GFX_VGPR)
+        return w->v_written[o->index];
+    return o->kind != GFX_SGPR || o->index == GFX_NULL || w->s_written[o->index] ? UINT32_MAX : 0;
 }
 
 static uint32_t as_mask(const uint32_t *bits, uint32_t exec)
@@ -303,7 +96,8 @@ static uint32_t as_mask(const uint32_t *bits, uint32_t exec)
     return mask & exec;
 }
 
-static void write_back(gfx_wave *w, const gfx_insn *i, const uint32_t *r)
+/* `written`: of a move, in which lanes there was something. */
+static void write_back(gfx_wave *w, const gfx_insn *i, const uint32_t *r, uint32_t written)
 {
     if (i->dst.kind != GFX_VGPR) {
         gfx_fault(w, "a vector result for a scalar register");
@@ -311,16 +105,17 @@ static void write_back(gfx_wave *w, const gfx_insn *i, const uint32_t *r)
     }
     uint32_t lanes = lanes_written(w, i);
     gfx_set_lanes(w, i->dst.index, r, lanes);
+    if (i->op->flags & GFX_MOVES)
+        w->v_written[i->dst.index] &= ~lanes | written;
     if (i->dst.count == 2)
         gfx_set_lanes(w, i->dst.index + 1u, r + GFX_LANES, lanes);
     if (i->op->flags & GFX_CARRY_OUT)
-        gfx_set_s32(w, &i->dst2, as_mask(r + GFX_LANES, w->s[GFX_EXEC]));
+        gfx_set_s32(w, &i->dst2, as_mask(r + GFX_LANES * i->dst.count, w->s[GFX_EXEC]));
 }
 
 static void vector(gfx_wave *w, const gfx_insn *i)
 {
-    uint32_t r[2 * GFX_LANES], second[2 * GFX_LANES];
-    w->stats.vector++;
+    uint32_t r[3 * GFX_LANES], second[3 * GFX_LANES];
     compute(w, i, r);
     if (i->op->class == GFX_VECTOR_COMPARE) {
         uint32_t mask = as_mask(r, w->s[GFX_EXEC]);
@@ -334,15 +129,21 @@ static void vector(gfx_wave *w, const gfx_insn *i)
         compute(w, i->dual, second);
     if (w->fault[0])
         return;
-    write_back(w, i, r);
+    uint32_t written = lanes_moved(w, i), of_dual = i->dual ? lanes_moved(w, i->dual) : 0;
+    write_back(w, i, r, written);
     if (i->dual)
-        write_back(w, i->dual, second);
+        write_back(w, i->dual, second, of_dual);
 }
 
 void gfx_step(gfx_wave *w, const gfx_insn *i)
 {
     w->group->now = i;
-    w->stats.insns++;
+    w->stats.insns[i->event]++;
+    if (i->bytes) {
+        uint64_t lanes = i->event == GFX_SMEM ? 1 : (uint64_t)__builtin_popcount(w->s[GFX_EXEC]);
+        w->stats.bytes[i->event] += i->bytes * lanes;
+        w->stats.cached += i->cached;
+    }
     if (i->op->lanes)
         vector(w, i);
     else
@@ -355,7 +156,10 @@ void gfx_step(gfx_wave *w, const gfx_insn *i)
 static void run_wave(gfx_wave *w, uint64_t *left)
 {
     const gfx_kernel *k = w->group->launch->kernel;
-    w->at_barrier = false;
+    if (w->at_barrier) { /* every wave is here */
+        w->at_barrier = false;
+        w->time++;
+    }
     while (!w->done && !w->at_barrier && !w->fault[0]) {
         if (w->pc >= k->count) {
             gfx_fault(w, "runs past the kernel's end");
@@ -369,23 +173,40 @@ static void run_wave(gfx_wave *w, uint64_t *left)
     }
 }
 
+/* LDS and one wave's scratch. */
+static bool make_room(gfx_group *g, const gfx_kernel *k)
+{
+    g->lds_bytes = k->lds_bytes;
+    g->lds = malloc(k->lds_bytes + 4u);
+    g->lds_words = calloc(k->lds_bytes / 4u + 1u, sizeof *g->lds_words);
+    g->scratch = calloc(g->wave_count ? g->wave_count : 1, (size_t)k->scratch_bytes * GFX_LANES + 1);
+    return g->lds && g->lds_words && g->scratch;
+}
+static void free_room(gfx_group *g)
+{
+    free(g->lds);
+    free(g->lds_words);
+    free(g->scratch);
+}
+
 gfx_wave *gfx_wave_new(void)
 {
-    static const gfx_kernel none = { .name = "none", .lds_bytes = 1024 };
+    static const gfx_kernel none = { .name = "none", .lds_bytes = 1024, .scratch_bytes = 64 };
     static const gfx_launch launch = { .kernel = &none };
     gfx_wave *w = aligned_alloc(64, sizeof *w);
     gfx_group *g = calloc(1, sizeof *g);
-    uint8_t *lds = calloc(2, none.lds_bytes);
-    if (!w || !g || !lds) {
+    if (!w || !g || !make_room(g, &none)) {
         free(w);
         free(g);
-        free(lds);
         return NULL;
     }
     memset(w, 0, sizeof *w);
-    *g = (gfx_group){ .launch = &launch, .waves = w, .wave_count = 1, .lds = lds, .lds_written = lds + none.lds_bytes };
+    g->launch = &launch, g->waves = w, g->wave_count = 1;
     w->group = g;
+    w->time = 2;
+    w->scratch = g->scratch;
     w->s[GFX_EXEC] = UINT32_MAX;
+    w->exec_of_mask = 0; /* the mask is zeros */
     return w;
 }
 
@@ -393,7 +214,7 @@ void gfx_wave_free(gfx_wave *w)
 {
     if (!w)
         return;
-    free(w->group->lds);
+    free_room(w->group);
     free(w->group);
     free(w);
 }
@@ -403,6 +224,9 @@ static void start_wave(gfx_wave *w, gfx_group *g, uint32_t index, const uint32_t
     const gfx_launch *l = g->launch;
     memset(w, 0, sizeof *w);
     w->group = g;
+    w->index = index;
+    w->time = 2;
+    w->scratch = g->scratch + (size_t)index * l->kernel->scratch_bytes * GFX_LANES;
     uint32_t total = l->block[0] * l->block[1] * l->block[2], first = index * GFX_LANES;
     uint32_t lanes = total - first < GFX_LANES ? total - first : GFX_LANES;
     w->s[GFX_EXEC] = lanes == GFX_LANES ? UINT32_MAX : (UINT32_C(1) << lanes) - 1;
@@ -444,7 +268,7 @@ static bool run_group(gfx_group *g, const uint32_t at[3], uint64_t *random, gfx_
 {
     uint64_t left = g->launch->insns_max ? g->launch->insns_max : INSNS_MAX;
     uint32_t order[WAVES_MAX], running = g->wave_count;
-    memset(g->lds_written, 0, g->launch->kernel->lds_bytes);
+    memset(g->lds_words, 0, (g->lds_bytes / 4u + 1u) * sizeof *g->lds_words);
     for (uint32_t n = 0; n < g->wave_count; n++) {
         order[n] = n;
         start_wave(&g->waves[n], g, n, at);
@@ -475,16 +299,30 @@ static bool run_group(gfx_group *g, const uint32_t at[3], uint64_t *random, gfx_
     return true;
 }
 
-static void add_stats(gfx_stats *to, const gfx_group *g)
+static uint64_t line_count(const gfx_buffer *b) { return (b->size + GFX_LINE - 1) / GFX_LINE; }
+
+static bool make_lines(gfx_group *g, const gfx_launch *l)
 {
-    for (uint32_t n = 0; to && n < g->wave_count; n++) {
-        const gfx_stats *s = &g->waves[n].stats;
-        to->insns += s->insns;
-        to->vector += s->vector;
-        to->matrix += s->matrix;
-        to->global_bytes += s->global_bytes;
-        to->lds_bytes += s->lds_bytes;
+    if (!l->touch)
+        return true;
+    memset(l->touch, 0, l->buffer_count * sizeof *l->touch);
+    g->lines = calloc(l->buffer_count + 1, sizeof *g->lines);
+    bool fine = g->lines != NULL;
+    for (size_t k = 0; fine && k < l->buffer_count; k++)
+        fine = (g->lines[k] = calloc(line_count(&l->buffers[k]) + 1, 1)) != NULL;
+    return fine;
+}
+
+static void free_lines(gfx_group *g, const gfx_launch *l)
+{
+    for (size_t k = 0; g->lines && k < l->buffer_count; k++) {
+        for (uint64_t n = 0; g->lines[k] && n < line_count(&l->buffers[k]); n++) {
+            l->touch[k].read_lines += g->lines[k][n] & 1;
+            l->touch[k].written_lines += g->lines[k][n] >> 1;
+        }
+        free(g->lines[k]);
     }
+    free(g->lines);
 }
 
 bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err)
@@ -500,20 +338,21 @@ bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err)
     }
     gfx_group g = { .launch = l, .wave_count = (uint32_t)((items + GFX_LANES - 1) / GFX_LANES) };
     g.waves = aligned_alloc(64, g.wave_count * sizeof *g.waves);
-    g.lds = malloc(l->kernel->lds_bytes + 1u);
-    g.lds_written = malloc(l->kernel->lds_bytes + 1u);
-    bool fine = g.waves && g.lds && g.lds_written;
+    bool fine = make_room(&g, l->kernel) && make_lines(&g, l) && g.waves;
     if (!fine)
         snprintf(err->text, sizeof err->text, "out of memory");
-    for (uint32_t z = 0; fine && z < l->grid[2]; z++)
-        for (uint32_t y = 0; fine && y < l->grid[1]; y++)
-            for (uint32_t x = 0; fine && x < l->grid[0]; x++) {
-                uint32_t at[3] = { x, y, z };
-                fine = run_group(&g, at, &random, err);
-                add_stats(stats, &g);
-            }
+    uint64_t all = (uint64_t)l->grid[0] * l->grid[1] * l->grid[2], count = l->groups ? l->group_count : all;
+    for (uint64_t n = 0; fine && n < count; n++) {
+        uint32_t at[3] = { (uint32_t)(n % l->grid[0]), (uint32_t)(n / l->grid[0] % l->grid[1]),
+                           (uint32_t)(n / l->grid[0] / l->grid[1]) };
+        if (l->groups)
+            memcpy(at, l->groups[n], sizeof at);
+        fine = run_group(&g, at, &random, err);
+        for (uint32_t k = 0; stats && k < g.wave_count; k++)
+            gfx_stats_add(stats, &g.waves[k].stats);
+    }
+    free_lines(&g, l);
     free(g.waves);
-    free(g.lds);
-    free(g.lds_written);
+    free_room(&g);
     return fine;
 }
