@@ -32,6 +32,8 @@ typedef _Float16 v2h __attribute__((ext_vector_type(2)));
 typedef _Float16 v8h __attribute__((ext_vector_type(8)));
 typedef __bf16 v2b __attribute__((ext_vector_type(2)));
 typedef short v8s __attribute__((ext_vector_type(8)));
+typedef short v2s __attribute__((ext_vector_type(2)));
+typedef unsigned short v2us __attribute__((ext_vector_type(2)));
 
 /* ---- who ---- */
 
@@ -45,6 +47,26 @@ DEVICE int group_x(void) { return (int)__builtin_amdgcn_workgroup_id_x(); }
 DEVICE int group_y(void) { return (int)__builtin_amdgcn_workgroup_id_y(); }
 DEVICE int group_z(void) { return (int)__builtin_amdgcn_workgroup_id_z(); }
 
+/* Numbers of which the compiler knows nothing, and which it computes here: so the parts of an address stay a scalar and a
+ * vector register of 32 bits, where a loop would otherwise carry a pair of vector registers for each. */
+DEVICE int uniform_here(int x)
+{
+    x = uniform(x);
+    asm volatile("" : "+s"(x));
+    return x;
+}
+DEVICE unsigned offset_here(int x)
+{
+    asm volatile("" : "+v"(x));
+    return (unsigned)x;
+}
+/* A sum that is wanted here: its terms are not put off until the loop's end, which would keep all of them in registers. */
+DEVICE float sum_here(float x)
+{
+    asm volatile("" : "+v"(x));
+    return x;
+}
+
 /* ---- order ---- */
 
 /* All waves of the workgroup meet; what they wrote to local memory before is seen after. */
@@ -54,6 +76,8 @@ DEVICE void barrier(void)
     __builtin_amdgcn_s_barrier();
     __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup", "local");
 }
+/* The compiler moves nothing across. */
+DEVICE void keep_order(void) { __builtin_amdgcn_sched_barrier(0); }
 /* What this workgroup wrote to global memory is seen by whoever sees a later atomic of it, and the reverse. */
 DEVICE void release_device(void) { __builtin_amdgcn_fence(__ATOMIC_RELEASE, "agent"); }
 DEVICE void acquire_device(void) { __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "agent"); }
@@ -127,8 +151,16 @@ template <class T> DEVICE void store(void *p, T x) { *(T *)p = x; }
 /* sum of four products of bytes + c: signed or unsigned a, signed b. */
 DEVICE int dot4_i8(unsigned a, unsigned b, int c) { return __builtin_amdgcn_sudot4(true, (int)a, true, (int)b, c, false); }
 DEVICE int dot4_u8(unsigned a, unsigned b, int c) { return __builtin_amdgcn_sudot4(false, (int)a, true, (int)b, c, false); }
+/* a * b + c for a and b of 24 bits, which costs a quarter of 32. The compiler does not see how small dot4's results are. */
+DEVICE int mad_24(int a, int b, int c)
+{
+    int sum;
+    asm("v_mad_i32_i24 %0, %1, %2, %3" : "=v"(sum) : "v"(a), "v"(b), "v"(c));
+    return sum;
+}
 DEVICE float dot4_e4m3(unsigned a, unsigned b, float c) { return __builtin_amdgcn_dot4_f32_fp8_fp8(a, b, c); }
 DEVICE float dot2_f16(v2h a, v2h b, float c) { return __builtin_amdgcn_fdot2(a, b, c, false); }
+DEVICE float dot2_bf16(v2s a, v2s b, float c) { return __builtin_amdgcn_fdot2_f32_bf16(__builtin_bit_cast(v2b, a), __builtin_bit_cast(v2b, b), c, false); }
 
 DEVICE v8i mma_i8(v2i a, v2i b, v8i c) { return __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32_gfx12(true, a, true, b, c, false); }
 DEVICE v8i mma_u8(v2i a, v2i b, v8i c) /* a signed, b unsigned */
@@ -139,8 +171,26 @@ DEVICE v8f mma_e4m3(v2i a, v2i b, v8f c) { return __builtin_amdgcn_wmma_f32_16x1
 DEVICE v8f mma_f16(v8h a, v8h b, v8f c) { return __builtin_amdgcn_wmma_f32_16x16x16_f16_w32_gfx12(a, b, c); }
 DEVICE v8f mma_bf16(v8s a, v8s b, v8f c) { return __builtin_amdgcn_wmma_f32_16x16x16_bf16_w32_gfx12(a, b, c); }
 
+/* ---- bytes ---- */
+
+/* Four bytes by their numbers: 0 to 3 of `low`, 4 to 7 of `high`, 12 is zero. */
+DEVICE unsigned choose_bytes(unsigned high, unsigned low, unsigned numbers) { return __builtin_amdgcn_perm(high, low, numbers); }
+/* a * b + c in both halves, modulo 2^16. */
+DEVICE unsigned mad_halves(unsigned a, v2us b, v2us c)
+{
+    return __builtin_bit_cast(unsigned, (v2us)(__builtin_bit_cast(v2us, a) * b + c));
+}
+DEVICE v2us both_halves(unsigned x) { return (v2us)(unsigned short)x; }
+DEVICE unsigned shift_halves_right(unsigned x, int bits)
+{
+    return __builtin_bit_cast(unsigned, (v2us)(__builtin_bit_cast(v2us, x) >> (unsigned short)bits));
+}
+template <int byte> DEVICE float byte_to_float(unsigned x) { return (float)(x >> 8 * byte & 255); }
+template <int byte> DEVICE float signed_byte_to_float(unsigned x) { return (float)((int)(x << (24 - 8 * byte)) >> 24); }
+
 /* ---- numbers ---- */
 
+DEVICE float exp_of(float x) { return __builtin_expf(x); }
 DEVICE float exp2_of(float x) { return __builtin_amdgcn_exp2f(x); }
 DEVICE float reciprocal(float x) { return __builtin_amdgcn_rcpf(x); }        /* 1 ulp */
 DEVICE float reciprocal_root(float x) { return __builtin_amdgcn_rsqf(x); }   /* 1 ulp */
