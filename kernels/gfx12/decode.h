@@ -52,7 +52,7 @@ DEVICE const uint8_t *panel_data(const ash_gfx_decode &a, place at)
 DEVICE const float *token_row(const ash_gfx_decode &a, int t)
 {
     int last = (int)a.tokens - 1;
-    return a.x + (uint64_t)(unsigned)(t < last ? t : last) * a.x_stride;
+    return a.x + uniform_here((t < last ? t : last) * (int)a.x_stride);
 }
 
 /* Columns col .. col + 7 of a row, zero where there are none; col is a multiple of 8. */
@@ -84,22 +84,15 @@ DEVICE v8f read_normalized(const ash_gfx_decode &a, const float *row, int col, f
     return x;
 }
 
-/* sums: [tokens][WAVES], of which each wave has written its own. In order, so that every wave has the same result. */
-DEVICE float sum_of_waves(const float *sums)
-{
-    v4f a = load<v4f>(sums), b = load<v4f>(sums + 4);
-    return ((a.x + a.y) + (a.z + a.w)) + ((b.x + b.y) + (b.z + b.w));
-}
+/* What waves add up or compare, for each token: [WAVES] sums of squares, then [WAVES] largest magnitudes. */
+#define TOKEN_FLOATS (2 * WAVES)
 
-/* factor[t] = 1 / sqrt(mean(x^2) + eps) in every lane; 1 without a norm. Ends with a barrier behind its use of `sums`
- * still to come. */
-template <int tokens> DEVICE void norm_factors(const ash_gfx_decode &a, float *sums, float factor[tokens])
+/* Sums of squares of all tokens' rows; a barrier has to follow. Nothing without a norm. */
+template <int tokens> DEVICE void add_squares(const ash_gfx_decode &a, float *sums)
 {
-    for (int t = 0; t < tokens; t++)
-        factor[t] = 1;
     if (!a.norm)
         return;
-#pragma unroll
+#pragma nounroll
     for (int t = 0; t < tokens; t++) {
         const float *row = token_row(a, t);
         float sum = 0;
@@ -110,12 +103,19 @@ template <int tokens> DEVICE void norm_factors(const ash_gfx_decode &a, float *s
         }
         sum = wave_sum(sum);
         if (lane_id() == 0)
-            sums[t * WAVES + wave_id()] = sum;
+            sums[uniform_here(t * TOKEN_FLOATS) + wave_id()] = sum;
     }
-    barrier();
-#pragma unroll
-    for (int t = 0; t < tokens; t++)
-        factor[t] = uniform_float(reciprocal_root(sum_of_waves(sums + t * WAVES) / (float)a.cols + a.eps));
+}
+
+/* 1 / sqrt(mean(x^2) + eps) of token t, in order, so that every wave has the same; 1 without a norm. */
+DEVICE float norm_factor(const ash_gfx_decode &a, const float *sums, int t)
+{
+    if (!a.norm)
+        return 1;
+    const float *of = sums + uniform_here(t * TOKEN_FLOATS);
+    v4f low = load<v4f>(of), high = load<v4f>(of + 4);
+    float sum = ((low.x + low.y) + (low.z + low.w)) + ((high.x + high.y) + (high.z + high.w));
+    return uniform_float(reciprocal_root(sum / (float)a.cols + a.eps));
 }
 
 /* ---- outputs ---- */

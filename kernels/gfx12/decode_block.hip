@@ -4,7 +4,7 @@
 #define DECODE(tokens)                                                 \
     KERNEL(THREADS) void ash_decode_block_##tokens(ash_gfx_decode a)      \
     {                                                                  \
-        SHARED static uint8_t lds[SLAB_BYTES(tokens)];                 \
+        SHARED static uint8_t lds[LDS_BYTES(tokens)];                 \
         decode_q<false, tokens>(a, lds);                                \
     }
 DECODE(1)

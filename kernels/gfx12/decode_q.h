@@ -309,8 +309,9 @@ DEVICE void multiply(walk &w, raw_tile &raw, int first, int end, const uint8_t *
     }
 }
 
-/* The whole of a workgroup. `lds`: SLAB_BYTES(tokens). k: the types are Q4_K, Q5_K and Q6_K, else those of blocks. */
+/* The whole of a workgroup. `lds`: LDS_BYTES(tokens). k: the types are Q4_K, Q5_K and Q6_K, else those of blocks. */
 #define SLAB_BYTES(tokens) ((tokens) * SLAB_TILES(tokens) * TILE_BYTES)
+#define LDS_BYTES(tokens) (SLAB_BYTES(tokens) + (tokens) * TOKEN_FLOATS * 4)
 template <bool k, int tokens> DEVICE void decode_q(const ash_gfx_decode &a, uint8_t *lds)
 {
     static_assert(SLAB_BYTES(tokens) >= SUMS(tokens) * 4, "sums lie where inputs lay");
@@ -336,16 +337,20 @@ template <bool k, int tokens> DEVICE void decode_q(const ash_gfx_decode &a, uint
             }
         }
     }
-    float acc[tokens] = {}, factor[tokens];
-    norm_factors<tokens>(a, (float *)lds, factor);
+    float acc[tokens] = {}, *sums = (float *)(lds + SLAB_BYTES(tokens));
+    add_squares<tokens>(a, sums);
     for (int first = 0; first < tiles; first += SLAB_TILES(tokens)) {
         int end = first + SLAB_TILES(tokens) < tiles ? first + SLAB_TILES(tokens) : tiles;
         barrier(); /* the last reads of what lay there */
-#pragma unroll
-        for (int t = 0; t < tokens; t++)
+#pragma nounroll
+        for (int t = 0; t < tokens; t++) {
+            const float *row = token_row(a, t);
+            float factor = norm_factor(a, sums, t);
+#pragma nounroll
             for (int tile = first + wave; tile < end; tile += WAVES)
-                round_q8(read_normalized(a, token_row(a, t), tile * TILE_COLS + 8 * lane_id(), factor[t]),
+                round_q8(read_normalized(a, row, tile * TILE_COLS + 8 * lane_id(), factor),
                          lds + uniform_here((t * SLAB_TILES(tokens) + tile - first) * TILE_BYTES));
+        }
         barrier();
         int last = end < w.tiles ? end : w.tiles;
         if constexpr (k) {

@@ -138,6 +138,15 @@ DEVICE float wave_max(float x)
     x = half_max(x);
     return larger(x, from_other_half(x));
 }
+DEVICE unsigned larger_bits(unsigned a, int b) { return (unsigned)b > a ? (unsigned)b : a; }
+DEVICE unsigned wave_max_bits(unsigned x)
+{
+    x = larger_bits(x, from_xor<1>((int)x));
+    x = larger_bits(x, from_xor<2>((int)x));
+    x = larger_bits(x, from_xor<4>((int)x));
+    x = larger_bits(x, from_xor<8>((int)x));
+    return larger_bits(x, from_other_half((int)x));
+}
 
 /* ---- memory ---- */
 
@@ -199,13 +208,13 @@ DEVICE float clamped(float x, float low, float high) { return __builtin_amdgcn_f
 DEVICE float nearest(float x) { return __builtin_rintf(x); } /* even */
 
 #define E4M3_MAX 448.0f
+/* NaN stays NaN, of which v_med3 would make a limit. */
+DEVICE float saturated(float x) { return magnitude(x) > E4M3_MAX ? __builtin_copysignf(E4M3_MAX, x) : x; }
 /* Two floats to two bytes of e4m3, nearest even, saturating (the instruction gives NaN for what is out of range), into the
- * low or the high half of `old`. NaN stays NaN. */
+ * low or the high half of `old`. */
 template <bool high> DEVICE unsigned to_e4m3(float a, float b, unsigned old)
 {
-    a = clamped(a, -E4M3_MAX, E4M3_MAX);
-    b = clamped(b, -E4M3_MAX, E4M3_MAX);
-    return (unsigned)__builtin_amdgcn_cvt_pk_fp8_f32(a, b, (int)old, high);
+    return (unsigned)__builtin_amdgcn_cvt_pk_fp8_f32(saturated(a), saturated(b), (int)old, high);
 }
 template <int byte> DEVICE float from_e4m3(unsigned x) { return __builtin_amdgcn_cvt_f32_fp8((int)x, byte); }
 DEVICE float half_to_float(unsigned bits) { return (float)__builtin_bit_cast(_Float16, (unsigned short)bits); }
