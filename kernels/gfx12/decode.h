@@ -1,9 +1,9 @@
 /* What the decoding kernels share: who has which panels, the norm, sums over waves, epilogues.
  *
- * A workgroup of 8 waves owns two panels: neighbours of a part, or one of gate and one of up. Wave w works on panel w & 1,
- * and on every fourth stretch of its columns, from w >> 1 on. So one workgroup reads two unbroken streams, and the inputs,
- * which every workgroup normalizes and rounds for itself, serve 32 rows. Inputs lie in local memory, in slabs of whole
- * tiles of 256 columns where not all of them fit.
+ * A workgroup of 8 waves owns two panels: neighbours of a part, or one of gate and one of up. Wave w works on panel w &
+ * 1, and on every fourth stretch of its columns, from w >> 1 on. So one workgroup reads two unbroken streams, and the
+ * inputs, which every workgroup normalizes and rounds for itself, serve 32 rows. Inputs lie in local memory, in slabs
+ * of whole tiles of 256 columns where not all of them fit.
  */
 #ifndef ASHLAR_KERNELS_GFX12_DECODE_H
 #define ASHLAR_KERNELS_GFX12_DECODE_H
@@ -125,8 +125,8 @@ DEVICE float silu(float x) { return x / (1 + exp_of(-x)); }
 /* Floats of local memory that sum_waves needs. */
 #define SUMS(tokens) ((tokens) * WAVES * 16)
 
-/* Each wave's sums of its columns: acc[t] of lane l is row l & 15, half of the columns. They meet in `sums`: of lane l of
- * wave t the result is row l & 15 of panel l >> 4 for token t; nothing in waves that have no token. */
+/* Each wave's sums of its columns: acc[t] of lane l is row l & 15, half of the columns. They meet in `sums`: of lane l
+ * of wave t the result is row l & 15 of panel l >> 4 for token t; nothing in waves that have no token. */
 template <int tokens> DEVICE float sum_waves(float *sums, const float acc[tokens])
 {
     int lane = lane_id(), wave = wave_id();

@@ -1,5 +1,5 @@
-/* Decoding with F8_E4M3 (decode_plain.h): inputs with a scale for the token or a static one, weights with one for the tensor,
- * each row or each block of 128 x 128. */
+/* Decoding with F8_E4M3 (decode_plain.h): inputs with a scale for the token or a static one, weights with one for the
+ * tensor, each row or each block of 128 x 128. */
 #include "kernels/gfx12/decode_plain.h"
 
 #define DECODE(tokens)                                            \

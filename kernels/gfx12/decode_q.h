@@ -1,14 +1,24 @@
-/* Decoding with the Q types: int8 inputs with a scale for 32 columns, 8-bit dot products, sums of 32 columns in integers.
+/* Decoding with the Q types: int8 inputs with a scale for 32 columns, 8-bit dot products, sums of 32 columns in
+ * integers.
  *
- * Local memory has for each token and 64 columns a record for each half h of a wave, 48 bytes that a lane reads with three
- * loads: 32 codes (4 steps of 8: columns 16 s + 8 h ..), then {scale, scale * sum of the codes of this half} of either 32
- * columns, so that a minimum costs one multiplication and addition.
+ * Local memory has for each token and 64 columns a record for each half h of a wave, 48 bytes that a lane reads with
+ * three loads: 32 codes (4 steps of 8: columns 16 s + 8 h ..), then {scale, scale * sum of the codes of this half} of
+ * either 32 columns, so that a minimum costs one multiplication and addition.
  *
- * A wave keeps one tile of weights in registers. A chunk's registers are loaded with the next tile's as soon as its codes
- * are out of them, so that nearly a tile is on its way at any time: 16 waves a SIMD ask for more than 2 MB at once.
+ * A wave keeps one tile of weights in registers. A chunk's registers are loaded with the next tile's as soon as its
+ * codes are out of them, so that nearly a tile is on its way at any time: 8 to 12 waves a SIMD ask for more than 2 MB
+ * at once.
  *
- * Codes of types with minimums are unsigned bytes. Types with an offset get their codes into the top bits of signed bytes,
- * where flipping the sign bit takes the offset off: 16 (q - 8), 8 (q - 16), 4 (q - 32); scales are divided by as much.
+ * Issue cycles a weight and lane at 4096 columns, norm and rounding (0.5 a token) included, and the budget at which
+ * memory stops being the bound (380 G instructions a second against 620 GB/s):
+ *   tokens   Q4_K  Q5_K  Q6_K  Q4_0  Q4_1  Q5_0  Q5_1  Q8_0
+ *   1         2.1   2.7   2.6   1.9   1.8   2.5   2.3   1.5
+ *   8         9.7  10.3  10.6   9.1   9.3   9.7   9.8   8.7
+ *   budget   11.0  13.5  16.1  11.0  12.3  13.5  14.7  20.8
+ *
+ * Codes of types with minimums are unsigned bytes. Types with an offset get their codes into the top bits of signed
+ * bytes, where flipping the sign bit takes the offset off: 16 (q - 8), 8 (q - 16), 4 (q - 32); scales are divided by as
+ * much.
  */
 #ifndef ASHLAR_KERNELS_GFX12_DECODE_Q_H
 #define ASHLAR_KERNELS_GFX12_DECODE_Q_H
@@ -20,7 +30,7 @@
 #define CHUNK_BYTES (2 * HALF_BYTES)
 #define TILE_BYTES (CHUNKS * CHUNK_BYTES)
 
-/* Tiles of inputs in local memory at once: at most 16 KB for 1 and 2 tokens, which leaves 16 waves a SIMD, else 32. */
+/* Tiles of inputs in local memory at once: at most 16 KB for 1 and 2 tokens, else 32. */
 #define SLAB_TILES(tokens) ((tokens) == 1 ? 40 : (tokens) == 8 ? 8 : 20)
 
 /* ---- inputs ---- */
@@ -111,8 +121,10 @@ template <int dtype> DEVICE void load_chunk(const uint8_t *tile, int c, int cols
     const uint8_t *chunk = tile + head_bytes<dtype>() + uniform_here(64 * c < cols ? c * step : 0);
     unsigned at = offset_here(16 * lane_id());
     raw.chunk[c] = load_once(chunk + at);
-    if (dtype == ASH_Q8_0)
-        raw.second[c] = load_once(tile + head_bytes<dtype>() + uniform_here(64 * c + 32 < cols ? c * step + 512 : 0) + at);
+    if (dtype == ASH_Q8_0) {
+        const uint8_t *second = tile + head_bytes<dtype>() + uniform_here(64 * c + 32 < cols ? c * step + 512 : 0);
+        raw.second[c] = load_once(second + at);
+    }
     if (dtype == ASH_Q5_0 || dtype == ASH_Q5_1 || dtype == ASH_Q5_K)
         raw.bits[c].x = load<unsigned>(chunk + 512 + offset_here(4 * lane_id()));
     if (dtype == ASH_Q6_K)
@@ -231,8 +243,8 @@ template <int dtype> DEVICE int dot4(unsigned w, unsigned x, int sum)
 
 /* ---- products ---- */
 
-/* acc += a tile times its columns of the inputs at `x`: the first record of this lane's half. Where next_cols is above 0 the
- * tile's registers are loaded with the one at `next`, which has so many columns. */
+/* acc += a tile times its columns of the inputs at `x`: the first record of this lane's half. Where next_cols is above
+ * 0 the tile's registers are loaded with the one at `next`, which has so many columns. */
 template <int dtype, int tokens>
 DEVICE void multiply_tile(raw_tile &raw, const uint8_t *next, int next_cols, const uint8_t *x, float acc[tokens])
 {
@@ -290,7 +302,10 @@ typedef struct walk {
     int cols;
 } walk;
 
-template <int dtype> DEVICE constexpr int tile_bytes(void) { return head_bytes<dtype>() + CHUNKS * chunk_bytes<dtype>(); }
+template <int dtype> DEVICE constexpr int tile_bytes(void)
+{
+    return head_bytes<dtype>() + CHUNKS * chunk_bytes<dtype>();
+}
 
 template <int dtype> DEVICE void begin(const walk &w, raw_tile &raw)
 {
@@ -305,7 +320,8 @@ DEVICE void multiply(walk &w, raw_tile &raw, int first, int end, const uint8_t *
     for (; w.tile < end; w.tile += SLOTS) {
         int next = w.tile + SLOTS;
         const uint8_t *in = mine + uniform_here((w.tile - first) * TILE_BYTES);
-        multiply_tile<dtype, tokens>(raw, w.data + uniform_here(next * tile_bytes<dtype>()), w.cols - next * TILE_COLS, in, acc);
+        const uint8_t *data = w.data + uniform_here(next * tile_bytes<dtype>());
+        multiply_tile<dtype, tokens>(raw, data, w.cols - next * TILE_COLS, in, acc);
     }
 }
 

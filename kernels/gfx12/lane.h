@@ -169,7 +169,10 @@ DEVICE int mad_24(int a, int b, int c)
 }
 DEVICE float dot4_e4m3(unsigned a, unsigned b, float c) { return __builtin_amdgcn_dot4_f32_fp8_fp8(a, b, c); }
 DEVICE float dot2_f16(v2h a, v2h b, float c) { return __builtin_amdgcn_fdot2(a, b, c, false); }
-DEVICE float dot2_bf16(v2s a, v2s b, float c) { return __builtin_amdgcn_fdot2_f32_bf16(__builtin_bit_cast(v2b, a), __builtin_bit_cast(v2b, b), c, false); }
+DEVICE float dot2_bf16(v2s a, v2s b, float c) 
+{
+    return __builtin_amdgcn_fdot2_f32_bf16(__builtin_bit_cast(v2b, a), __builtin_bit_cast(v2b, b), c, false);
+}
 
 DEVICE v8i mma_i8(v2i a, v2i b, v8i c) { return __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32_gfx12(true, a, true, b, c, false); }
 DEVICE v8i mma_u8(v2i a, v2i b, v8i c) /* a signed, b unsigned */

@@ -1,5 +1,5 @@
-/* Decoding on the card (kernels/gfx12/decode_*.hip), executed by the interpreter: every line of the registry against the
- * scalar kernels, which get the same rounded inputs. Prints what a weight costs. */
+/* Decoding on the card (kernels/gfx12/decode_*.hip), executed by the interpreter: every line of the registry against
+ * the scalar kernels, which get the same rounded inputs. Prints what a weight costs. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,8 +42,9 @@ static float input(int kind, int64_t t, int64_t k, test_rng *rng)
 
 static bool is_q(ash_dtype d) { return d >= ASH_Q4_0 && d <= ASH_Q6_K; }
 
-/* A row as a kernel may have rounded it: value, and how far from it the kernel's may be, because its norm factor differs by
- * a relative `error`: values on either side of a tie round apart, and a scale is off by as much. Without a norm: 0. */
+/* A row as a kernel may have rounded it: value, and how far from it the kernel's may be, because its norm factor
+ * differs by a relative `error`: values on either side of a tie round apart, and a scale is off by as much. Without a
+ * norm: 0. */
 typedef struct rounded {
     float *f32;     /* [tokens][stride] */
     int8_t *q8;
@@ -98,8 +99,8 @@ static rounded round_rows(const decode_case *c, const float *x, const float *nor
     int64_t stride = ash_pad_cols(c->cols);
     size_t count = (size_t)(c->tokens * stride);
     rounded to = { malloc(count * 4), malloc(count), malloc(count / 8), malloc(count / 8), malloc(count * 8), stride };
-    /* Sums of squares: each lane up to cols / 256 + 8 of them in turn, then 8 additions over lanes and waves; a division, eps,
-     * and a root that halves all this; a last bit of its own, two products. */
+    /* Sums of squares: each lane up to cols / 256 + 8 of them in turn, then 8 additions over lanes and waves; a
+     * division, eps, and a root that halves all this; a last bit of its own, two products. */
     double error = c->norm ? ((double)c->cols / 512 + 16) * 0x1p-24 : 0;
     for (int64_t t = 0; t < c->tokens; t++) {
         float *row = to.f32 + t * stride;
@@ -126,8 +127,8 @@ static void rounded_free(rounded *r)
 
 typedef struct output { double value, allowed; } output;
 
-/* W x of one matrix by the scalar kernel: [tokens][panels * 16]. The bounds are those of kernels.h for any form, and the slack
- * of the inputs. */
+/* W x of one matrix by the scalar kernel: [tokens][panels * 16]. The bounds are those of kernels.h for any form, and
+ * the slack of the inputs. */
 static output *product(const decode_case *c, size_t part, const rounded *x)
 {
     const test_matrix *m = c->m[part];
@@ -169,9 +170,9 @@ static void expect(const decode_case *c, float got, output want, int64_t t, int6
     double difference = fabs((double)got - want.value);
     if (isnan(want.value) ? isnan(got) : difference <= want.allowed)
         return;
-    fail_msg("%s, type %s, %d columns, %d tokens, kind %d, inputs %d: token %d, row %d: %.9g, not %.9g (within %.3g)", c->k->symbol,
-             ash_dtype_name(c->m[0]->w.dtype), (int)c->cols, (int)c->tokens, (int)c->kind, c->inputs, (int)t, (int)row,
-             (double)got, want.value, want.allowed);
+    fail_msg("%s, type %s, %d columns, %d tokens, kind %d, inputs %d: token %d, row %d: %.9g, not %.9g (within %.3g)",
+             c->k->symbol, ash_dtype_name(c->m[0]->w.dtype), (int)c->cols, (int)c->tokens, (int)c->kind, c->inputs,
+             (int)t, (int)row, (double)got, want.value, want.allowed);
 }
 
 /* ---- a launch ---- */
@@ -260,7 +261,8 @@ static void run_case(card *c, const decode_case *d, test_rng *rng)
             norm[k] = 1 + 0.5f * test_rng_float(rng);
     }
     ash_gfx_decode a = { .part_count = (uint32_t)d->parts, .kind = d->kind, .cols = (uint32_t)d->cols,
-                         .tokens = (uint32_t)d->tokens, .x = x, .norm = norm, .x_stride = (uint32_t)stride, .eps = EPS };
+                         .tokens = (uint32_t)d->tokens, .x = x, .norm = norm,
+                         .x_stride = (uint32_t)stride, .eps = EPS };
     uint32_t y_first = 16; /* room around each part must stay as it is */
     for (size_t p = 0; p < d->parts; p++) {
         place_part(c, d, p, &a.part[p], y_first, rng);
@@ -303,7 +305,8 @@ static void test_shapes(void **state)
 {
     (void)state;
     static const struct { int64_t rows, cols; } shapes[] = {
-        { 1, 64 }, { 15, 576 }, { 17, 640 }, { 40, 1000 }, { 33, 896 }, { 16, 4096 }, { 32, 2304 }, { 3, 97 }, { 16, 10500 },
+        { 1, 64 }, { 15, 576 }, { 17, 640 }, { 40, 1000 }, { 33, 896 }, { 16, 4096 }, { 32, 2304 }, { 3, 97 },
+        { 16, 10500 },
     };
     card c = { .seed = 5 };
     test_rng rng = test_rng_start("decode shapes");
@@ -311,13 +314,15 @@ static void test_shapes(void **state)
     size_t n = 0;
     for (size_t i = 0; (k = next_kernel(&i));)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++, n++) {
-            weight_kind kinds[] = { WEIGHT_RANDOM, WEIGHT_RUNS, WEIGHT_RANDOM, WEIGHT_EXTREME, WEIGHT_RANDOM, WEIGHT_ZERO,
-                                    is_q(k->dtype) ? WEIGHT_RANDOM : WEIGHT_NAN };
-            test_matrix m = weights_make(k->dtype, shapes[s].rows, shapes[s].cols, kinds[n % 7], scale_kind_of(k->dtype, n), &rng);
+            weight_kind kinds[] = { WEIGHT_RANDOM, WEIGHT_RUNS, WEIGHT_RANDOM, WEIGHT_EXTREME, WEIGHT_RANDOM,
+                                    WEIGHT_ZERO, is_q(k->dtype) ? WEIGHT_RANDOM : WEIGHT_NAN };
+            test_matrix m = weights_make(k->dtype, shapes[s].rows, shapes[s].cols, kinds[n % 7],
+                                         scale_kind_of(k->dtype, n), &rng);
             bool fewer = n % 2 && k->variant > 1;
             decode_case d = { .k = k, .kind = n % 5 < 3 ? ASH_GFX_STORE : ASH_GFX_ADD, .cols = shapes[s].cols,
-                              .tokens = k->variant - fewer, .parts = 1, .m = { &m }, .norm = n % 3 == 1, .bias = n % 4 == 1,
-                              .input_scale = n % 2 ? 0.03f : 0, .inputs = (int)(n / 2 % INPUTS_KINDS) };
+                              .tokens = k->variant - fewer, .parts = 1, .m = { &m }, .norm = n % 3 == 1,
+                              .bias = n % 4 == 1, .input_scale = n % 2 ? 0.03f : 0,
+                              .inputs = (int)(n / 2 % INPUTS_KINDS) };
             run_case(&c, &d, &rng);
             weights_free(&m);
         }
@@ -354,7 +359,9 @@ static void test_swiglu(void **state)
     const ash_gfx_kernel *k;
     for (size_t i = 0; (k = next_kernel(&i));)
         for (int fused = 0; fused < 2; fused++) {
-            ash_dtype other = fused ? k->dtype : k->dtype == ASH_Q5_K ? ASH_Q4_K : k->dtype == ASH_Q5_0 ? ASH_Q4_1 : k->dtype;
+            ash_dtype other = k->dtype;
+            if (!fused)
+                other = k->dtype == ASH_Q5_K ? ASH_Q4_K : k->dtype == ASH_Q5_0 ? ASH_Q4_1 : k->dtype;
             test_matrix m[] = { weights_make(k->dtype, 40, 832, WEIGHT_RANDOM, scale_kind_of(k->dtype, i), &rng),
                                 weights_make(other, 40, 832, WEIGHT_RANDOM, scale_kind_of(k->dtype, i + 1), &rng) };
             decode_case d = { .k = k, .kind = ASH_GFX_SWIGLU, .cols = 832, .tokens = k->variant, .parts = 2,
@@ -366,7 +373,8 @@ static void test_swiglu(void **state)
     card_free(&c);
 }
 
-/* What a weight costs at 4096 columns, with the norm, and what the compiler made of the kernel: no spills, no scratch. */
+/* What a weight costs at 4096 columns, with the norm, and what the compiler made of the kernel: no spills, no
+ * scratch. */
 static void test_cost(void **state)
 {
     (void)state;
@@ -375,15 +383,16 @@ static void test_cost(void **state)
     const ash_gfx_kernel *k;
     for (size_t i = 0; (k = next_kernel(&i));) {
         test_matrix m = weights_make(k->dtype, 32, 4096, WEIGHT_RANDOM, scale_kind_of(k->dtype, 2), &rng);
-        decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = 4096, .tokens = k->variant, .parts = 1, .m = { &m }, .norm = true };
+        decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = 4096, .tokens = k->variant, .parts = 1,
+                          .m = { &m }, .norm = true };
         run_case(&c, &d, &rng);
         const gfx_kernel *code = NULL;
         for (size_t o = 0; o < c.object_count && !code; o++)
             code = gfx_kernel_find(&c.code[o], k->symbol);
         assert_non_null(code);
         double per = (double)gfx_issue_cycles(&c.stats) / (32 * 4096 / 32);
-        printf("# measure %s %s: %.2f issue cycles a weight and lane, %u VGPRs, %u bytes of LDS, %u waves a SIMD\n", k->symbol,
-               ash_dtype_name(k->dtype), per, code->vgprs, code->lds_bytes, gfx_occupancy(code, k->threads));
+        printf("# measure %s %s: %.2f issue cycles a weight and lane, %u VGPRs, %u bytes of LDS, %u waves a SIMD\n",
+               k->symbol, ash_dtype_name(k->dtype), per, code->vgprs, code->lds_bytes, gfx_occupancy(code, k->threads));
         assert_int_equal(code->scratch_bytes, 0);
         assert_int_equal(code->vgpr_spills, 0);
         weights_free(&m);
@@ -393,7 +402,7 @@ static void test_cost(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_parts), cmocka_unit_test(test_swiglu),
-                                        cmocka_unit_test(test_cost) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_parts),
+                                        cmocka_unit_test(test_swiglu), cmocka_unit_test(test_cost) };
     return cmocka_run_group_tests_name("gfx12_decode", tests, NULL, NULL);
 }
