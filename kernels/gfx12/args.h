@@ -12,6 +12,7 @@
 #include "format/dtype.h"
 
 #define ASH_GFX_DECODE_TOKENS 8   /* of one decoding launch at most */
+#define ASH_GFX_DECODE_THREADS 256
 #define ASH_GFX_PARTS 3           /* matrices that share an input: q, k and v */
 #define ASH_GFX_GROUP 128         /* columns under one scale in the 8-bit inputs of prefill */
 
@@ -52,7 +53,9 @@ typedef enum ash_gfx_kind {
  *   Q types   int8 with a scale for 32 columns, as ash_quantize_q8_fn
  *   F8_E4M3   e4m3 with a scale for the token or a static one
  *   F16, BF16 to that type, nearest even
- * Each workgroup does that for itself, behind its first loads of weights. */
+ * Each workgroup does that for itself, behind its first loads of weights. The parts' types are of one kernel's: Q4_K, Q5_K
+ * and Q6_K; the block types; or one type. SWIGLU: input_scale is the same in both parts. norm has cols floats.
+ * y has room for whole panels; rows of padding are written too. */
 typedef struct ash_gfx_decode {
     ash_gfx_part part[ASH_GFX_PARTS];
     uint32_t part_count;
@@ -69,6 +72,16 @@ typedef struct ash_gfx_decode {
 #define ASH_GFX_PREFILL_TOKENS 256  /* of a workgroup */
 #define ASH_GFX_PREFILL_Q_PANELS 4  /* of a workgroup: Q types */
 #define ASH_GFX_PREFILL_F_PANELS 8  /* F8_E4M3, F16, BF16 */
+/* Workgroups of a decoding launch: two panels each, of one part, or one of gate and one of up. */
+static inline uint32_t ash_gfx_decode_groups(const ash_gfx_decode *a)
+{
+    uint32_t groups = 0;
+    if (a->kind == ASH_GFX_SWIGLU)
+        return a->part[0].panels;
+    for (uint32_t p = 0; p < a->part_count; p++)
+        groups += (a->part[p].panels + 1) / 2;
+    return groups;
+}
 
 /* Prefill: `tokens` rows in the forms that ash_gfx_inputs makes, times the same parts. */
 typedef struct ash_gfx_prefill {

@@ -47,6 +47,26 @@ DEVICE int group_x(void) { return (int)__builtin_amdgcn_workgroup_id_x(); }
 DEVICE int group_y(void) { return (int)__builtin_amdgcn_workgroup_id_y(); }
 DEVICE int group_z(void) { return (int)__builtin_amdgcn_workgroup_id_z(); }
 
+/* Numbers of which the compiler knows nothing, and which it computes here: so the parts of an address stay a scalar and a
+ * vector register of 32 bits, where a loop would otherwise carry a pair of vector registers for each. */
+DEVICE int uniform_here(int x)
+{
+    x = uniform(x);
+    asm volatile("" : "+s"(x));
+    return x;
+}
+DEVICE unsigned offset_here(int x)
+{
+    asm volatile("" : "+v"(x));
+    return (unsigned)x;
+}
+/* A sum that is wanted here: its terms are not put off until the loop's end, which would keep all of them in registers. */
+DEVICE float sum_here(float x)
+{
+    asm volatile("" : "+v"(x));
+    return x;
+}
+
 /* ---- order ---- */
 
 /* All waves of the workgroup meet; what they wrote to local memory before is seen after. */
@@ -56,6 +76,8 @@ DEVICE void barrier(void)
     __builtin_amdgcn_s_barrier();
     __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup", "local");
 }
+/* The compiler moves nothing across. */
+DEVICE void keep_order(void) { __builtin_amdgcn_sched_barrier(0); }
 /* What this workgroup wrote to global memory is seen by whoever sees a later atomic of it, and the reverse. */
 DEVICE void release_device(void) { __builtin_amdgcn_fence(__ATOMIC_RELEASE, "agent"); }
 DEVICE void acquire_device(void) { __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "agent"); }
@@ -129,6 +151,15 @@ DEVICE float wave_max(float x)
     x = half_max(x);
     return larger(x, from_other_half(x));
 }
+DEVICE unsigned larger_bits(unsigned a, int b) { return (unsigned)b > a ? (unsigned)b : a; }
+DEVICE unsigned wave_max_bits(unsigned x)
+{
+    x = larger_bits(x, from_xor<1>((int)x));
+    x = larger_bits(x, from_xor<2>((int)x));
+    x = larger_bits(x, from_xor<4>((int)x));
+    x = larger_bits(x, from_xor<8>((int)x));
+    return larger_bits(x, from_other_half((int)x));
+}
 
 /* ---- memory ---- */
 
@@ -160,8 +191,19 @@ DEVICE v4u load_once_at(const void *base, unsigned &offset)
 /* sum of four products of bytes + c: signed or unsigned a, signed b. */
 DEVICE int dot4_i8(unsigned a, unsigned b, int c) { return __builtin_amdgcn_sudot4(true, (int)a, true, (int)b, c, false); }
 DEVICE int dot4_u8(unsigned a, unsigned b, int c) { return __builtin_amdgcn_sudot4(false, (int)a, true, (int)b, c, false); }
+/* a * b + c for a and b of 24 bits, which costs a quarter of 32. The compiler does not see how small dot4's results are. */
+DEVICE int mad_24(int a, int b, int c)
+{
+    int sum;
+    asm("v_mad_i32_i24 %0, %1, %2, %3" : "=v"(sum) : "v"(a), "v"(b), "v"(c));
+    return sum;
+}
 DEVICE float dot4_e4m3(unsigned a, unsigned b, float c) { return __builtin_amdgcn_dot4_f32_fp8_fp8(a, b, c); }
 DEVICE float dot2_f16(v2h a, v2h b, float c) { return __builtin_amdgcn_fdot2(a, b, c, false); }
+DEVICE float dot2_bf16(v2s a, v2s b, float c) 
+{
+    return __builtin_amdgcn_fdot2_f32_bf16(__builtin_bit_cast(v2b, a), __builtin_bit_cast(v2b, b), c, false);
+}
 
 DEVICE v8i mma_i8(v2i a, v2i b, v8i c) { return __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32_gfx12(true, a, true, b, c, false); }
 DEVICE v8i mma_u8(v2i a, v2i b, v8i c) /* a signed, b unsigned */
@@ -191,6 +233,7 @@ template <int byte> DEVICE float signed_byte_to_float(unsigned x) { return (floa
 
 /* ---- numbers ---- */
 
+DEVICE float exp_of(float x) { return __builtin_expf(x); }
 DEVICE float exp2_of(float x) { return __builtin_amdgcn_exp2f(x); }
 DEVICE float reciprocal(float x) { return __builtin_amdgcn_rcpf(x); }        /* 1 ulp */
 DEVICE float reciprocal_root(float x) { return __builtin_amdgcn_rsqf(x); }   /* 1 ulp */
@@ -199,13 +242,13 @@ DEVICE float clamped(float x, float low, float high) { return __builtin_amdgcn_f
 DEVICE float nearest(float x) { return __builtin_rintf(x); } /* even */
 
 #define E4M3_MAX 448.0f
+/* NaN stays NaN, of which v_med3 would make a limit. */
+DEVICE float saturated(float x) { return magnitude(x) > E4M3_MAX ? __builtin_copysignf(E4M3_MAX, x) : x; }
 /* Two floats to two bytes of e4m3, nearest even, saturating (the instruction gives NaN for what is out of range), into the
- * low or the high half of `old`. NaN stays NaN. */
+ * low or the high half of `old`. */
 template <bool high> DEVICE unsigned to_e4m3(float a, float b, unsigned old)
 {
-    a = clamped(a, -E4M3_MAX, E4M3_MAX);
-    b = clamped(b, -E4M3_MAX, E4M3_MAX);
-    return (unsigned)__builtin_amdgcn_cvt_pk_fp8_f32(a, b, (int)old, high);
+    return (unsigned)__builtin_amdgcn_cvt_pk_fp8_f32(saturated(a), saturated(b), (int)old, high);
 }
 template <int byte> DEVICE float from_e4m3(unsigned x) { return __builtin_amdgcn_cvt_f32_fp8((int)x, byte); }
 DEVICE float half_to_float(unsigned bits) { return (float)__builtin_bit_cast(_Float16, (unsigned short)bits); }

@@ -53,7 +53,7 @@ static bool number(parser *p, long long *out)
 
 static const struct { const char *name; uint16_t index; } named[] = {
     { "vcc_lo", GFX_VCC }, { "vcc_hi", GFX_VCC + 1 }, { "exec_lo", GFX_EXEC }, { "exec_hi", GFX_EXEC + 1 },
-    { "null", GFX_NULL }, { "m0", GFX_M0 },
+    { "null", GFX_NULL }, { "m0", GFX_M0 }, { "vcc", GFX_VCC }, { "exec", GFX_EXEC }, /* as pairs */
 };
 
 static bool word_ends(const char *at) { return !isalnum((unsigned char)*at) && *at != '_'; }
@@ -131,7 +131,7 @@ static bool operand(parser *p, gfx_operand *o)
             if (strncmp(p->at, named[i].name, n) == 0 && word_ends(p->at + n)) {
                 o->kind = GFX_SGPR;
                 o->index = named[i].index;
-                o->count = 1;
+                o->count = strcmp(named[i].name, "vcc") == 0 || strcmp(named[i].name, "exec") == 0 ? 2 : 1;
                 p->at += n;
                 fine = true;
             }

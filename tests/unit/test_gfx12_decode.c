@@ -1,0 +1,408 @@
+/* Decoding on the card (kernels/gfx12/decode_*.hip), executed by the interpreter: every line of the registry against
+ * the scalar kernels, which get the same rounded inputs. Prints what a weight costs. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/support/support.h"
+
+#include "format/halffloat.h"
+#include "tests/gfx12/card.h"
+#include "tests/support/weights.h"
+
+#define EPS 1e-5f
+
+/* A launch: matrices that share `tokens` rows of inputs. */
+typedef struct decode_case {
+    const ash_gfx_kernel *k;
+    ash_gfx_kind kind;
+    int64_t cols, tokens;
+    size_t parts;
+    const test_matrix *m[ASH_GFX_PARTS];
+    bool norm, bias, fused; /* fused: gate's and up's panels in turn */
+    float input_scale;
+    int inputs;             /* what x is: see input() */
+} decode_case;
+
+enum { INPUTS_RANDOM, INPUTS_EXTREME, INPUTS_SPARSE, INPUTS_NAN, INPUTS_ZERO, INPUTS_KINDS };
+
+static float input(int kind, int64_t t, int64_t k, test_rng *rng)
+{
+    switch (kind) {
+    case INPUTS_EXTREME: return test_rng_below(rng, 2) ? 0x1p12f : -0x1p12f;
+    case INPUTS_SPARSE: return k % 37 == 5 ? 1000 : 0x1p-130f * test_rng_float(rng);
+    case INPUTS_NAN: return t == 0 && k == 9 ? NAN : test_rng_float(rng);
+    case INPUTS_ZERO: return 0;
+    default: return 3 * test_rng_float(rng);
+    }
+}
+
+/* ---- inputs, rounded as the type wants them ---- */
+
+static bool is_q(ash_dtype d) { return d >= ASH_Q4_0 && d <= ASH_Q6_K; }
+
+/* A row as a kernel may have rounded it: value, and how far from it the kernel's may be, because its norm factor
+ * differs by a relative `error`: values on either side of a tie round apart, and a scale is off by as much. Without a
+ * norm: 0. */
+typedef struct rounded {
+    float *f32;     /* [tokens][stride] */
+    int8_t *q8;
+    float *q8_scale;
+    int16_t *q8_sum;
+    double *slack;  /* [tokens][stride] */
+    int64_t stride;
+} rounded;
+
+static double round_one(ash_dtype d, double x, float scale)
+{
+    switch (d) {
+    case ASH_F8_E4M3: return (double)ash_e4m3_to_f32(ash_f32_to_e4m3((float)(x / (double)scale))) * (double)scale;
+    case ASH_F16: return (double)ash_f16_to_f32(ash_f32_to_f16((float)x));
+    case ASH_BF16: return (double)ash_bf16_to_f32(ash_f32_to_bf16((float)x));
+    default: return rint(x / (double)scale) * (double)scale;
+    }
+}
+
+static void round_row(ash_dtype d, float input_scale, const rounded *to, int64_t t, int64_t cols, double error)
+{
+    float *x = to->f32 + t * to->stride;
+    double *slack = to->slack + t * to->stride;
+    float *scales = to->q8_scale + t * to->stride / 32;
+    float token = 0;
+    memset(slack, 0, (size_t)to->stride * sizeof *slack);
+    if (is_q(d))
+        ash_quantize_q8_scalar(x, to->stride, to->q8 + t * to->stride, scales, to->q8_sum + t * to->stride / 16);
+    else if (d == ASH_F8_E4M3)
+        token = input_scale > 0 ? input_scale : ash_max_abs_scalar(x, cols) / 448;
+    for (int64_t k = 0; k < cols; k++) {
+        float scale = is_q(d) ? scales[k / 32] : token;
+        bool moves = is_q(d) || (d == ASH_F8_E4M3 && input_scale == 0);
+        double code_error = moves ? 8 * 0x1p-24 : error; /* a common factor cancels, but for roundings */
+        if (is_q(d) ? !(scale > 0) : d == ASH_F8_E4M3 && !(scale > 0))
+            continue;
+        double value = round_one(d, (double)x[k], scale);
+        if (error > 0) {
+            double low = round_one(d, (double)x[k] * (1 - code_error), scale);
+            double high = round_one(d, (double)x[k] * (1 + code_error), scale);
+            slack[k] = fmax(fabs(low - value), fabs(high - value)) + (moves ? error * fabs(value) : 0);
+        }
+    }
+    if (d == ASH_F8_E4M3 && token > 0)
+        ash_round_e4m3_scalar(x, cols, token);
+    for (int64_t k = 0; k < cols && (d == ASH_F16 || d == ASH_BF16); k++)
+        x[k] = (float)round_one(d, (double)x[k], 1);
+}
+
+static rounded round_rows(const decode_case *c, const float *x, const float *norm)
+{
+    int64_t stride = ash_pad_cols(c->cols);
+    size_t count = (size_t)(c->tokens * stride);
+    rounded to = { malloc(count * 4), malloc(count), malloc(count / 8), malloc(count / 8), malloc(count * 8), stride };
+    /* Sums of squares: each lane up to cols / 256 + 8 of them in turn, then 8 additions over lanes and waves; a
+     * division, eps, and a root that halves all this; a last bit of its own, two products. */
+    double error = c->norm ? ((double)c->cols / 512 + 16) * 0x1p-24 : 0;
+    for (int64_t t = 0; t < c->tokens; t++) {
+        float *row = to.f32 + t * stride;
+        if (c->norm)
+            ash_rms_norm_scalar(x + t * stride, norm, c->cols, EPS, row);
+        else
+            memcpy(row, x + t * stride, (size_t)c->cols * 4);
+        memset(row + c->cols, 0, (size_t)(stride - c->cols) * 4);
+        round_row(c->k->dtype, c->input_scale, &to, t, c->cols, error);
+    }
+    return to;
+}
+
+static void rounded_free(rounded *r)
+{
+    free(r->f32);
+    free(r->q8);
+    free(r->q8_scale);
+    free(r->q8_sum);
+    free(r->slack);
+}
+
+/* ---- what comes out ---- */
+
+typedef struct output { double value, allowed; } output;
+
+/* W x of one matrix by the scalar kernel: [tokens][panels * 16]. The bounds are those of kernels.h for any form, and
+ * the slack of the inputs. */
+static output *product(const decode_case *c, size_t part, const rounded *x)
+{
+    const test_matrix *m = c->m[part];
+    bool q = is_q(m->w.dtype);
+    int64_t panels = (m->w.rows + 15) / 16, rows = 16 * panels;
+    ash_kernels kernels;
+    ash_kernels_init(&kernels, ASH_LEVEL_SCALAR);
+    ash_acts acts = { .tokens = c->tokens, .cols = c->cols, .stride = x->stride, .f32 = x->f32, .q8 = x->q8,
+                      .q8_scale = x->q8_scale, .q8_sum = x->q8_sum };
+    float *y = malloc((size_t)(c->tokens * rows) * 4);
+    output *out = calloc((size_t)(c->tokens * rows), sizeof *out);
+    (q ? kernels.matmul_q8 : kernels.matmul_f32)[m->w.dtype](&m->w, 0, panels, &acts, y, rows, 16, NULL);
+    double operations = (q ? (double)c->cols / 4 : (double)c->cols) + 8;
+    for (int64_t t = 0; t < c->tokens; t++)
+        for (int64_t r = 0; r < rows; r++) {
+            output *o = &out[t * rows + r];
+            o->value = (double)y[t * rows + r];
+            o->allowed = (double)c->cols * 0x1p-126;
+            for (int64_t k = 0; k < c->cols && r < m->w.rows; k++) {
+                double value = q ? (double)x->q8[t * x->stride + k] * (double)x->q8_scale[t * (x->stride / 32) + k / 32]
+                                 : (double)x->f32[t * x->stride + k];
+                double w = (double)m->magnitude[r * c->cols + k];
+                o->allowed += w * (fabs(value) * operations * 0x1p-24 + x->slack[t * x->stride + k]);
+            }
+        }
+    free(y);
+    return out;
+}
+
+static output swiglu(output gate, output up)
+{
+    double s = gate.value / (1 + exp(-gate.value)), h = s * up.value; /* silu's slope is below 1.1 */
+    double allowed = 1.1 * gate.allowed * (fabs(up.value) + up.allowed) + fabs(s) * up.allowed;
+    return (output){ h, allowed + fabs(h) * 8 * 0x1p-23 + 0x1p-126 * fmax(1, fabs(up.value)) };
+}
+
+static void expect(const decode_case *c, float got, output want, int64_t t, int64_t row)
+{
+    double difference = fabs((double)got - want.value);
+    if (isnan(want.value) ? isnan(got) : difference <= want.allowed)
+        return;
+    fail_msg("%s, type %s, %d columns, %d tokens, kind %d, inputs %d: token %d, row %d: %.9g, not %.9g (within %.3g)",
+             c->k->symbol, ash_dtype_name(c->m[0]->w.dtype), (int)c->cols, (int)c->tokens, (int)c->kind, c->inputs,
+             (int)t, (int)row, (double)got, want.value, want.allowed);
+}
+
+/* ---- a launch ---- */
+
+static void place_part(card *c, const decode_case *d, size_t p, ash_gfx_part *part, uint32_t y_first, test_rng *rng)
+{
+    const ash_matrix *w = &d->m[p]->w;
+    size_t panels = (size_t)(w->rows + 15) / 16, scales = 1;
+    *part = (ash_gfx_part){ .data = w->data, .scale = w->scale, .dtype = w->dtype, .scale_kind = w->scale_kind,
+                            .panels = (uint32_t)panels, .panel_bytes = (uint32_t)w->panel_bytes, .y_first = y_first,
+                            .y_panel_stride = 16, .input_scale = d->input_scale };
+    if (!d->fused)
+        card_read_only(c, "weights", w->data, panels * (size_t)w->panel_bytes);
+    if (w->scale_kind == ASH_SCALE_ROW)
+        scales = panels * 16;
+    else if (w->scale_kind == ASH_SCALE_BLOCK128)
+        scales = panels * 16 * (size_t)((w->cols + 127) / 128);
+    if (w->scale)
+        card_read_only(c, "scales", w->scale, scales * 4);
+    if (d->bias) {
+        float *bias = card_buffer(c, "bias", panels * 64);
+        for (size_t i = 0; i < panels * 16; i++)
+            bias[i] = test_rng_float(rng);
+        part->bias = bias;
+    }
+}
+
+static void fuse(card *c, const decode_case *d, ash_gfx_decode *a)
+{
+    size_t bytes = a->part[0].panel_bytes, panels = a->part[0].panels;
+    uint8_t *both = card_buffer(c, "gate and up", 2 * panels * bytes);
+    for (size_t i = 0; i < panels; i++)
+        for (size_t p = 0; p < 2; p++)
+            memcpy(both + (2 * i + p) * bytes, d->m[p]->w.data + i * bytes, bytes);
+    for (size_t p = 0; p < 2; p++) {
+        a->part[p].data = both + p * bytes;
+        a->part[p].panel_bytes = (uint32_t)(2 * bytes);
+    }
+}
+
+static void check_outputs(const decode_case *d, const ash_gfx_decode *a, const float *before, const rounded *x)
+{
+    output *w[ASH_GFX_PARTS] = { NULL };
+    for (size_t p = 0; p < d->parts; p++)
+        w[p] = product(d, p, x);
+    size_t own = a->kind == ASH_GFX_SWIGLU ? 1 : d->parts;
+    for (int64_t t = 0; t < d->tokens; t++) {
+        int64_t at = 0;
+        for (size_t p = 0; p < own; p++) {
+            int64_t rows = 16 * (int64_t)a->part[p].panels;
+            for (; at < a->part[p].y_first; at++)
+                assert_int_equal(ash_f32_bits(a->y[t * a->y_stride + at]), ash_f32_bits(before[t * a->y_stride + at]));
+            for (int64_t r = 0; r < rows; r++, at++) {
+                float y = a->y[t * a->y_stride + at], add = before[t * a->y_stride + at];
+                output o = w[p][t * rows + r];
+                if (a->kind == ASH_GFX_SWIGLU)
+                    o = swiglu(o, w[1][t * rows + r]);
+                if (a->part[p].bias) {
+                    o.value += (double)a->part[p].bias[r];
+                    o.allowed += 0x1p-24 * (fabs(o.value) + o.allowed);
+                }
+                if (a->kind == ASH_GFX_ADD) {
+                    o.value += (double)add;
+                    o.allowed += 0x1p-24 * (fabs(o.value) + o.allowed);
+                }
+                expect(d, y, o, t, r);
+            }
+        }
+        for (; at < a->y_stride; at++)
+            assert_int_equal(ash_f32_bits(a->y[t * a->y_stride + at]), ash_f32_bits(before[t * a->y_stride + at]));
+    }
+    for (size_t p = 0; p < d->parts; p++)
+        free(w[p]);
+}
+
+static void run_case(card *c, const decode_case *d, test_rng *rng)
+{
+    int64_t stride = ash_pad_cols(d->cols);
+    float *x = card_buffer(c, "x", (size_t)(d->tokens * stride) * 4), *norm = NULL;
+    for (int64_t t = 0; t < d->tokens; t++)
+        for (int64_t k = 0; k < stride; k++)
+            x[t * stride + k] = k < d->cols ? input(d->inputs, t, k, rng) : 0;
+    if (d->norm) {
+        norm = card_buffer(c, "norm", (size_t)d->cols * 4);
+        for (int64_t k = 0; k < d->cols; k++)
+            norm[k] = 1 + 0.5f * test_rng_float(rng);
+    }
+    ash_gfx_decode a = { .part_count = (uint32_t)d->parts, .kind = d->kind, .cols = (uint32_t)d->cols,
+                         .tokens = (uint32_t)d->tokens, .x = x, .norm = norm,
+                         .x_stride = (uint32_t)stride, .eps = EPS };
+    uint32_t y_first = 16; /* room around each part must stay as it is */
+    for (size_t p = 0; p < d->parts; p++) {
+        place_part(c, d, p, &a.part[p], y_first, rng);
+        y_first += 16 * a.part[p].panels + 16;
+    }
+    if (d->fused)
+        fuse(c, d, &a);
+    a.y_stride = (uint32_t)ash_pad_cols(y_first);
+    size_t y_count = (size_t)d->tokens * a.y_stride;
+    a.y = card_buffer(c, "y", y_count * 4);
+    float *before = malloc(y_count * 4);
+    for (size_t i = 0; i < y_count; i++)
+        before[i] = a.y[i] = test_rng_float(rng);
+    card_run(c, d->k, ash_gfx_decode_groups(&a), 1, 1, &a);
+    rounded r = round_rows(d, x, norm);
+    check_outputs(d, &a, before, &r);
+    rounded_free(&r);
+    free(before);
+    card_clear(c);
+}
+
+/* ---- tests ---- */
+
+static const ash_gfx_kernel *next_kernel(size_t *i)
+{
+    size_t count;
+    const ash_gfx_kernel *all = ash_gfx_kernels(&count);
+    while (*i < count && all[*i].op != ASH_GFX_OP_DECODE)
+        ++*i;
+    return *i < count ? &all[(*i)++] : NULL;
+}
+
+static ash_scale_kind scale_kind_of(ash_dtype d, size_t n)
+{
+    return d == ASH_F8_E4M3 ? (ash_scale_kind)(ASH_SCALE_TENSOR + n % 3) : ASH_SCALE_NONE;
+}
+
+/* Every kernel, type and shape, with what else there is in turn. */
+static void test_shapes(void **state)
+{
+    (void)state;
+    static const struct { int64_t rows, cols; } shapes[] = {
+        { 1, 64 }, { 15, 576 }, { 17, 640 }, { 40, 1000 }, { 33, 896 }, { 16, 4096 }, { 32, 2304 }, { 3, 97 },
+        { 16, 10500 },
+    };
+    card c = { .seed = 5 };
+    test_rng rng = test_rng_start("decode shapes");
+    const ash_gfx_kernel *k;
+    size_t n = 0;
+    for (size_t i = 0; (k = next_kernel(&i));)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++, n++) {
+            weight_kind kinds[] = { WEIGHT_RANDOM, WEIGHT_RUNS, WEIGHT_RANDOM, WEIGHT_EXTREME, WEIGHT_RANDOM,
+                                    WEIGHT_ZERO, is_q(k->dtype) ? WEIGHT_RANDOM : WEIGHT_NAN };
+            test_matrix m = weights_make(k->dtype, shapes[s].rows, shapes[s].cols, kinds[n % 7],
+                                         scale_kind_of(k->dtype, n), &rng);
+            bool fewer = n % 2 && k->variant > 1;
+            decode_case d = { .k = k, .kind = n % 5 < 3 ? ASH_GFX_STORE : ASH_GFX_ADD, .cols = shapes[s].cols,
+                              .tokens = k->variant - fewer, .parts = 1, .m = { &m }, .norm = n % 3 == 1,
+                              .bias = n % 4 == 1, .input_scale = n % 2 ? 0.03f : 0,
+                              .inputs = (int)(n / 2 % INPUTS_KINDS) };
+            run_case(&c, &d, &rng);
+            weights_free(&m);
+        }
+    card_free(&c);
+}
+
+/* Three parts of different heights in one launch, of different types where the kernel mixes them. */
+static void test_parts(void **state)
+{
+    (void)state;
+    card c = { .seed = 6 };
+    test_rng rng = test_rng_start("decode parts");
+    const ash_gfx_kernel *k;
+    for (size_t i = 0; (k = next_kernel(&i));) {
+        ash_dtype other = k->dtype == ASH_Q4_K ? ASH_Q6_K : k->dtype == ASH_Q4_0 ? ASH_Q8_0 : k->dtype;
+        test_matrix m[] = { weights_make(k->dtype, 50, 320, WEIGHT_RANDOM, scale_kind_of(k->dtype, 0), &rng),
+                            weights_make(k->dtype, 16, 320, WEIGHT_RANDOM, scale_kind_of(k->dtype, 1), &rng),
+                            weights_make(other, 33, 320, WEIGHT_RANDOM, scale_kind_of(k->dtype, 2), &rng) };
+        decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = 320, .tokens = k->variant, .parts = 3,
+                          .m = { &m[0], &m[1], &m[2] }, .norm = true, .bias = true };
+        run_case(&c, &d, &rng);
+        for (size_t p = 0; p < 3; p++)
+            weights_free(&m[p]);
+    }
+    card_free(&c);
+}
+
+/* Gate and up: two tensors, of two types where the kernel mixes them; and one. */
+static void test_swiglu(void **state)
+{
+    (void)state;
+    card c = { .seed = 7 };
+    test_rng rng = test_rng_start("decode swiglu");
+    const ash_gfx_kernel *k;
+    for (size_t i = 0; (k = next_kernel(&i));)
+        for (int fused = 0; fused < 2; fused++) {
+            ash_dtype other = k->dtype;
+            if (!fused)
+                other = k->dtype == ASH_Q5_K ? ASH_Q4_K : k->dtype == ASH_Q5_0 ? ASH_Q4_1 : k->dtype;
+            test_matrix m[] = { weights_make(k->dtype, 40, 832, WEIGHT_RANDOM, scale_kind_of(k->dtype, i), &rng),
+                                weights_make(other, 40, 832, WEIGHT_RANDOM, scale_kind_of(k->dtype, i + 1), &rng) };
+            decode_case d = { .k = k, .kind = ASH_GFX_SWIGLU, .cols = 832, .tokens = k->variant, .parts = 2,
+                              .m = { &m[0], &m[1] }, .norm = fused == 0, .fused = fused };
+            run_case(&c, &d, &rng);
+            for (size_t p = 0; p < 2; p++)
+                weights_free(&m[p]);
+        }
+    card_free(&c);
+}
+
+/* What a weight costs at 4096 columns, with the norm, and what the compiler made of the kernel: no spills, no
+ * scratch. */
+static void test_cost(void **state)
+{
+    (void)state;
+    card c = { 0 };
+    test_rng rng = test_rng_start("decode cost");
+    const ash_gfx_kernel *k;
+    for (size_t i = 0; (k = next_kernel(&i));) {
+        test_matrix m = weights_make(k->dtype, 32, 4096, WEIGHT_RANDOM, scale_kind_of(k->dtype, 2), &rng);
+        decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = 4096, .tokens = k->variant, .parts = 1,
+                          .m = { &m }, .norm = true };
+        run_case(&c, &d, &rng);
+        const gfx_kernel *code = NULL;
+        for (size_t o = 0; o < c.object_count && !code; o++)
+            code = gfx_kernel_find(&c.code[o], k->symbol);
+        assert_non_null(code);
+        double per = (double)gfx_issue_cycles(&c.stats) / (32 * 4096 / 32);
+        printf("# measure %s %s: %.2f issue cycles a weight and lane, %u VGPRs, %u bytes of LDS, %u waves a SIMD\n",
+               k->symbol, ash_dtype_name(k->dtype), per, code->vgprs, code->lds_bytes, gfx_occupancy(code, k->threads));
+        assert_int_equal(code->scratch_bytes, 0);
+        assert_int_equal(code->vgpr_spills, 0);
+        weights_free(&m);
+    }
+    card_free(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_parts),
+                                        cmocka_unit_test(test_swiglu), cmocka_unit_test(test_cost) };
+    return cmocka_run_group_tests_name("gfx12_decode", tests, NULL, NULL);
+}
