@@ -190,8 +190,8 @@ DEVICE float nearest(float x) { return __builtin_rintf(x); } /* even */
  * low or the high half of `old`. NaN stays NaN. */
 template <bool high> DEVICE unsigned to_e4m3(float a, float b, unsigned old)
 {
-    a = clamped(a, -E4M3_MAX, E4M3_MAX);
-    b = clamped(b, -E4M3_MAX, E4M3_MAX);
+    a = a == a ? clamped(a, -E4M3_MAX, E4M3_MAX) : a; /* the median of NaN and two numbers is a number */
+    b = b == b ? clamped(b, -E4M3_MAX, E4M3_MAX) : b;
     return (unsigned)__builtin_amdgcn_cvt_pk_fp8_f32(a, b, (int)old, high);
 }
 template <int byte> DEVICE float from_e4m3(unsigned x) { return __builtin_amdgcn_cvt_f32_fp8((int)x, byte); }
