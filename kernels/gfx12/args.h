@@ -68,10 +68,6 @@ typedef struct ash_gfx_decode {
     uint32_t reserved;
 } ash_gfx_decode;
 
-#define ASH_GFX_PREFILL_THREADS 256
-#define ASH_GFX_PREFILL_TOKENS 256  /* of a workgroup */
-#define ASH_GFX_PREFILL_Q_PANELS 4  /* of a workgroup: Q types */
-#define ASH_GFX_PREFILL_F_PANELS 8  /* F8_E4M3, F16, BF16 */
 /* Workgroups of a decoding launch: two panels each, of one part, or one of gate and one of up. */
 static inline uint32_t ash_gfx_decode_groups(const ash_gfx_decode *a)
 {
@@ -82,6 +78,11 @@ static inline uint32_t ash_gfx_decode_groups(const ash_gfx_decode *a)
         groups += (a->part[p].panels + 1) / 2;
     return groups;
 }
+
+#define ASH_GFX_PREFILL_THREADS 256
+#define ASH_GFX_PREFILL_TOKENS 256  /* of a workgroup */
+#define ASH_GFX_PREFILL_Q_PANELS 4  /* of a workgroup: Q types */
+#define ASH_GFX_PREFILL_F_PANELS 8  /* F8_E4M3, F16, BF16 */
 
 /* Prefill: `tokens` rows in the forms that ash_gfx_inputs makes, times the same parts. */
 typedef struct ash_gfx_prefill {

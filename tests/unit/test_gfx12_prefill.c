@@ -1,4 +1,4 @@
-/* Prefill's matrices on the card (kernels/gfx12/inputs.hip, prefill_q.hip, prefill_f.hip), executed by the interpreter. */
+/* Prefill's matrices on the card (kernels/gfx12/prefill_q.hip, prefill_f.hip), executed by the interpreter. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include "format/halffloat.h"
 #include "kernels/gfx12/requant.h"
 #include "tests/gfx12/card.h"
+#include "tests/gfx12/tiles.h"
 #include "tests/support/weights.h"
 
 #define GROUP ASH_GFX_GROUP
@@ -25,18 +26,6 @@ typedef struct tokens {
     uint8_t *tiles; /* buffers of the card */
     float *tile_scale;
 } tokens;
-
-/* Byte of an 8-bit tile, or index of a 16-bit element, of token t, column k. */
-static size_t place_8(int64_t padded, int64_t t, int64_t k)
-{
-    int64_t lane = t % 16 + 16 * (k / 8 % 2);
-    return (size_t)(t / 16 * 16 * padded + k / 32 * 512 + 16 * lane + 8 * (k / 16 % 2) + k % 8);
-}
-static size_t place_16(int64_t padded, int64_t t, int64_t k)
-{
-    int64_t lane = t % 16 + 16 * (k / 8 % 2);
-    return (size_t)(t / 16 * 16 * padded + k / 16 * 256 + 8 * lane + k % 8);
-}
 
 static uint32_t random_code(ash_gfx_form form, test_rng *rng)
 {
@@ -83,9 +72,9 @@ static tokens tokens_make(card *c, ash_gfx_form form, int64_t count, int64_t col
             if (k < cols)
                 x.value[t * cols + k] = code_value(form, code);
             if (bytes)
-                x.tiles[place_8(x.padded, t, k)] = (uint8_t)code;
+                x.tiles[gfx_place_8(x.padded, t, k)] = (uint8_t)code;
             else
-                ((uint16_t *)(void *)x.tiles)[place_16(x.padded, t, k)] = (uint16_t)code;
+                ((uint16_t *)(void *)x.tiles)[gfx_place_16(x.padded, t, k)] = (uint16_t)code;
         }
     }
     return x;
@@ -153,6 +142,7 @@ typedef struct job {
     int64_t cols, tokens;
     weight_kind weights;
     bool bias, fused; /* fused: SWIGLU's panels lie in turn in one tensor */
+    bool nan;         /* in row 1 of the weights and in token 1 */
 } job;
 
 static bool is_q(ash_dtype dtype) { return dtype >= ASH_Q4_0 && dtype <= ASH_Q6_K; }
@@ -168,6 +158,7 @@ typedef struct launched {
     float *before; /* of y */
     int64_t floats;
     uint8_t *fused;
+    bool nan;
 } launched;
 
 static void add_part(card *c, const job *j, launched *l, int p, int64_t y_first)
@@ -203,6 +194,26 @@ static void fuse(card *c, launched *l)
     }
 }
 
+/* Row 1 has a scale that is none. Float types: weights_make does it. */
+static void spoil_weights(test_matrix *m)
+{
+    static const uint16_t nan = 0x7e00;
+    memcpy((uint8_t *)m->data.p + (m->w.dtype == ASH_Q6_K ? 256 + 2 : 16), &nan, 2);
+}
+
+static void spoil_token(tokens *x)
+{
+    int64_t at = x->cols + x->cols / 2;
+    if (x->form == ASH_GFX_INT8)
+        x->scale[x->groups] = x->tile_scale[1] = NAN;
+    else
+        x->value[at] = NAN;
+    if (x->form == ASH_GFX_FP8)
+        x->tiles[gfx_place_8(x->padded, 1, x->cols / 2)] = 0x7f;
+    else if (x->form != ASH_GFX_INT8)
+        ((uint16_t *)(void *)x->tiles)[gfx_place_16(x->padded, 1, x->cols / 2)] = 0x7fff;
+}
+
 static launched launch(card *c, const job *j, test_rng *rng)
 {
     launched l = { .a = { .kind = j->kind, .part_count = (uint32_t)j->parts, .cols = (uint32_t)j->cols,
@@ -210,6 +221,8 @@ static launched launch(card *c, const job *j, test_rng *rng)
     int64_t width = 0;
     for (int p = 0; p < j->parts; p++) {
         l.m[p] = weights_make(j->part[p].dtype, j->part[p].rows, j->cols, j->weights, j->part[p].scale, rng);
+        if (j->nan && is_q(j->part[p].dtype))
+            spoil_weights(&l.m[p]);
         add_part(c, j, &l, p, width);
         if (j->kind != ASH_GFX_SWIGLU)
             width += round_up(j->part[p].rows, 16);
@@ -219,6 +232,9 @@ static launched launch(card *c, const job *j, test_rng *rng)
     if (j->fused)
         fuse(c, &l);
     l.x = tokens_make(c, form_of(j->part[0].dtype), j->tokens, j->cols, rng);
+    l.nan = j->nan;
+    if (l.nan)
+        spoil_token(&l.x);
     l.a.x = l.x.tiles;
     l.a.x_scale = l.x.tile_scale;
     l.a.y_stride = (uint32_t)round_up(width + 1, 64); /* at least a float that nobody writes */
@@ -243,16 +259,21 @@ static void launched_free(card *c, launched *l)
     card_clear(c);
 }
 
-/* What a part gives for row `row` and each token; rows that fill up the last panel are zero. */
+/* What a part gives for row `row` and each token; rows that fill up the last panel are zero (times NaN in token 1). */
 static void products(const launched *l, int p, int64_t row, sum *out)
 {
     const test_matrix *m = &l->m[p];
     rounded_row rounded = { NULL, NULL };
-    if (is_q(m->w.dtype))
+    if (is_q(m->w.dtype) && row < m->w.rows)
         rounded = round_row(&m->w, row);
-    for (int64_t t = 0; t < l->x.count; t++)
-        out[t] = row >= m->w.rows ? (sum){ 0, 0 } : is_q(m->w.dtype) ? product_q(&rounded, &l->x, t)
-                                                                     : product_f(m->values + row * m->w.cols, &l->x, t);
+    for (int64_t t = 0; t < l->x.count; t++) {
+        if (row >= m->w.rows)
+            out[t] = (sum){ l->nan && t == 1 ? (double)NAN : 0, 0 };
+        else if (is_q(m->w.dtype))
+            out[t] = product_q(&rounded, &l->x, t);
+        else
+            out[t] = product_f(m->values + row * m->w.cols, &l->x, t);
+    }
     free(rounded.codes);
     free(rounded.scale);
 }
@@ -361,14 +382,47 @@ static void test_epilogues(void **state)
     card c = { .seed = 5 };
     test_rng rng = test_rng_start("epilogues");
     const job jobs[] = {
-        { ASH_GFX_STORE, 3, { { ASH_Q4_K, 70, 0 }, { ASH_Q4_K, 20, 0 }, { ASH_Q6_K, 33, 0 } }, 576, 17, 0, true, false },
-        { ASH_GFX_ADD, 2, { { ASH_Q8_0, 20, 0 }, { ASH_Q5_0, 5, 0 } }, 256, 33, 0, true, false },
-        { ASH_GFX_STORE, 3, { { ASH_F8_E4M3, 150, 2 }, { ASH_F8_E4M3, 20, 1 }, { ASH_F8_E4M3, 33, 3 } }, 300, 17, 0, true, false },
-        { ASH_GFX_ADD, 1, { { ASH_BF16, 40, 0 } }, 130, 20, 0, false, false },
-        { ASH_GFX_SWIGLU, 2, { { ASH_Q4_K, 60, 0 }, { ASH_Q4_K, 60, 0 } }, 512, 17, 0, false, true },
-        { ASH_GFX_SWIGLU, 2, { { ASH_Q4_0, 40, 0 }, { ASH_Q8_0, 40, 0 } }, 320, 16, 0, false, false },
-        { ASH_GFX_SWIGLU, 2, { { ASH_F8_E4M3, 90, 1 }, { ASH_F8_E4M3, 90, 3 } }, 300, 18, 0, false, false },
-        { ASH_GFX_SWIGLU, 2, { { ASH_F16, 90, 0 }, { ASH_F16, 90, 0 } }, 64, 5, 0, false, true },
+        { ASH_GFX_STORE, 3, { { ASH_Q4_K, 70, 0 }, { ASH_Q4_K, 20, 0 }, { ASH_Q6_K, 33, 0 } }, 576, 17, 0, true, false, false },
+        { ASH_GFX_ADD, 2, { { ASH_Q8_0, 20, 0 }, { ASH_Q5_0, 5, 0 } }, 256, 33, 0, true, false, false },
+        { ASH_GFX_STORE, 3, { { ASH_F8_E4M3, 150, 2 }, { ASH_F8_E4M3, 20, 1 }, { ASH_F8_E4M3, 33, 3 } }, 300, 17, 0,
+          true, false, false },
+        { ASH_GFX_ADD, 1, { { ASH_BF16, 40, 0 } }, 130, 20, 0, false, false, false },
+        { ASH_GFX_SWIGLU, 2, { { ASH_Q4_K, 60, 0 }, { ASH_Q4_K, 60, 0 } }, 512, 17, 0, false, true, false },
+        { ASH_GFX_SWIGLU, 2, { { ASH_Q4_0, 40, 0 }, { ASH_Q8_0, 40, 0 } }, 320, 16, 0, false, false, false },
+        { ASH_GFX_SWIGLU, 2, { { ASH_F8_E4M3, 90, 1 }, { ASH_F8_E4M3, 90, 3 } }, 300, 18, 0, false, false, false },
+        { ASH_GFX_SWIGLU, 2, { { ASH_F16, 90, 0 }, { ASH_F16, 90, 0 } }, 64, 5, 0, false, true, false },
+    };
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
+        run(&c, &jobs[i], &rng);
+    card_free(&c);
+}
+
+/* NaN stays in its row and its token. */
+static void test_nan(void **state)
+{
+    (void)state;
+    card c = { .seed = 6 };
+    test_rng rng = test_rng_start("nan");
+    size_t count;
+    const ash_gfx_kernel *k = ash_gfx_kernels(&count);
+    for (size_t i = 0; i < count; i++)
+        for (int scale = 0; k[i].op == ASH_GFX_OP_PREFILL && scale <= (k[i].dtype == ASH_F8_E4M3 ? 3 : 0); scale++) {
+            job j = { .parts = 1, .part = { { k[i].dtype, 20, (ash_scale_kind)scale } }, .cols = 320, .tokens = 18, .nan = true,
+                      .weights = is_q(k[i].dtype) ? WEIGHT_RANDOM : WEIGHT_NAN };
+            run(&c, &j, &rng);
+        }
+    card_free(&c);
+}
+
+/* More tokens than one workgroup has. */
+static void test_many_tokens(void **state)
+{
+    (void)state;
+    card c = { .seed = 7 };
+    test_rng rng = test_rng_start("many");
+    const job jobs[] = {
+        { .parts = 2, .part = { { ASH_Q4_K, 70, 0 }, { ASH_Q5_1, 5, 0 } }, .cols = 192, .tokens = 530 },
+        { .parts = 1, .part = { { ASH_BF16, 129, 0 } }, .cols = 64, .tokens = 300 },
     };
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
         run(&c, &jobs[i], &rng);
@@ -425,7 +479,7 @@ static void test_counts(void **state)
                 launched_free(&c, &l);
             }
             double share = measure(&c, &k[i], blocks ? " in blocks" : "", &s[0], &s[1]);
-            (void)share;//assert_true(share >= (is_q(k[i].dtype) ? 0.70 : 0.85));
+            assert_true(share >= (is_q(k[i].dtype) ? 0.70 : 0.85));
         }
     }
     card_free(&c);
@@ -434,6 +488,7 @@ static void test_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_weights),
-                                        cmocka_unit_test(test_epilogues), cmocka_unit_test(test_counts) };
+                                        cmocka_unit_test(test_epilogues), cmocka_unit_test(test_nan),
+                                        cmocka_unit_test(test_many_tokens), cmocka_unit_test(test_counts) };
     return cmocka_run_group_tests_name("gfx12_prefill", tests, NULL, NULL);
 }
