@@ -99,7 +99,7 @@ typedef struct ash_gfx_inputs {
  * a lane has positions side by side, as the second product of attention wants them.
  * The row of position p is p % rows; rows is a multiple of ASH_GFX_CACHE_ROWS, and at least the smaller of pos + tokens and
  * window + tokens - 1 at every launch. F16, or e4m3 of value / scale. stride: a multiple of 8, at least head_dim;
- * head_stride: a multiple of 16, at least rows * stride. What was never written may hold anything. */
+ * head_stride: a multiple of 16, at least rows * stride; kv_heads * head_stride below 2^32. What was never written may hold anything. */
 #define ASH_GFX_CACHE_ROWS 32
 typedef struct ash_gfx_cache {
     void *k, *v;
@@ -113,8 +113,8 @@ typedef struct ash_gfx_cache {
 /* Attention. qkv: rows of [q | k | v], q at 0; heads of head_dim floats, biases added already. Head norms where given, then
  * rotation of the first rope_dim elements of q and k (pairs 2 i, 2 i + 1; angles: [position][rope_dim / 2]{cos, sin}), then k
  * and v go into the cache, then softmax(scale q k) v over what a query sees (ash_attention of kernels.h).
- * head_dim: a multiple of 8 (prefill: one of 64, 80, 96, 128, 256), at most 256; rope_dim: even, at most head_dim;
- * k_first, v_first and strides: multiples of 4; scale > 0; positions below 2^30.
+ * head_dim: a multiple of 8 (prefill: one of 64, 80, 96, 128), at most 256; rope_dim: even, at most head_dim;
+ * k_first, v_first and strides: multiples of 4; scale > 0; positions below 2^24.
  * Decoding does it all in one launch, up to `splits` workgroups a KV head over the context; their parts meet in `parts`, and
  * the last one to finish joins them (`done`: one counter a KV head, zero between launches). How many of them take part
  * follows from step->pos. Prefill stores first (ash_gfx_kv_store), and q then lies in qkv, rotated. step->pos is the position of
@@ -164,7 +164,7 @@ static inline ash_gfx_grid ash_gfx_kv_store_grid(const ash_gfx_attend *a)
     return (ash_gfx_grid){ (uint32_t)((most + ASH_GFX_STORE_THREADS - 1) / ASH_GFX_STORE_THREADS), 2, 1 };
 }
 /* Queries of a wave in prefill: rows are (token, head of the group), heads first. */
-static inline uint32_t ash_gfx_attend_prefill_rows(uint32_t head_dim) { return head_dim <= 128 ? 32 : 16; }
+static inline uint32_t ash_gfx_attend_prefill_rows(uint32_t head_dim) { return head_dim <= 96 ? 32 : 16; }
 static inline ash_gfx_grid ash_gfx_attend_prefill_grid(const ash_gfx_attend *a)
 {
     uint64_t rows = (uint64_t)a->tokens * (a->heads / a->kv_heads);

@@ -104,7 +104,7 @@ template <int lanes> DEVICE v8f head_row(const ash_gfx_attend &a, const float *r
             x[i] = x[i] * factor * w[i];
     }
     unsigned rope_dim = (unsigned)here_scalar((int)a.rope_dim);
-    return rotated(x, a.angles + (uint64_t)(unsigned)position * rope_dim, d, (int)rope_dim);
+    return rotated(x, a.angles + (unsigned)here((int)((unsigned)position * rope_dim)), d, (int)rope_dim);
 }
 
 #endif

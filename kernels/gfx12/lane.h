@@ -66,6 +66,8 @@ DEVICE void barrier(void)
     __builtin_amdgcn_s_barrier();
     __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup", "local");
 }
+/* Nothing is scheduled across: it keeps loads from being moved up until registers run out. */
+DEVICE void schedule_barrier(void) { __builtin_amdgcn_sched_barrier(0); }
 /* What lanes of this wave wrote to local memory before is seen by its other lanes after. */
 DEVICE void wave_order(void)
 {

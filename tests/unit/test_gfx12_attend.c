@@ -319,8 +319,74 @@ static void test_decode(void **state)
     card_free(&c);
 }
 
+/* ---- prefill ---- */
+
+static void prefill(card *c, const shape *s, test_rng *rng)
+{
+    problem p;
+    make(&p, c, s, rng);
+    run(c, ASH_GFX_OP_KV_STORE, 0, ash_gfx_kv_store_grid(&p.a), &p.a);
+    check_cache(&p);
+    float *q = malloc((size_t)s->tokens * s->heads * s->head_dim * 4);
+    for (uint32_t t = 0; t < s->tokens; t++)
+        for (uint32_t h = 0; h < s->heads; h++) {
+            float want[ASH_HEAD_DIM_MAX];
+            const float *is = p.qkv + (size_t)t * p.a.qkv_stride + h * s->head_dim;
+            reference_row(&p, t, h * s->head_dim, p.a.q_norm, want);
+            for (uint32_t d = 0; d < s->head_dim; d++) {
+                if (!(fabsf(is[d] - want[d]) <= row_tolerance(&p, want, d)))
+                    fail_msg("q of head %u, token %u, element %u: %g, not %g", h, t, d, (double)is[d], (double)want[d]);
+                q[((size_t)t * s->heads + h) * s->head_dim + d] = ash_f16_to_f32(ash_f32_to_f16(is[d]));
+            }
+        }
+    run(c, ASH_GFX_OP_ATTEND_PREFILL, s->head_dim, ash_gfx_attend_prefill_grid(&p.a), &p.a);
+    check_out(&p, q, 0x1p-11); /* weights in f16 */
+    free(q);
+    problem_free(&p);
+    card_clear(c);
+}
+
+static void test_prefill(void **state)
+{
+    (void)state;
+    card c = { .seed = 5 };
+    test_rng rng = test_rng_start("attend prefill");
+    const shape shapes[] = {
+        /* heads, KV heads, head_dim, rope_dim, pos, tokens, window, splits, fp8, norms */
+        { 1, 1, 64, 64, 0, 1, 0, 1, false, false },
+        { 3, 1, 64, 64, 0, 17, 0, 1, false, false },
+        { 8, 2, 64, 48, 5, 33, 0, 1, false, true },
+        { 8, 1, 128, 128, 40, 20, 0, 1, true, false },
+        { 4, 1, 128, 128, 0, 130, 0, 1, false, false },
+        { 6, 2, 80, 80, 13, 15, 0, 1, false, false },
+        { 2, 2, 96, 96, 31, 16, 0, 1, true, true },
+        { 2, 1, 64, 64, 0, 300, 0, 1, false, false },
+        { 4, 2, 64, 64, 211, 70, 33, 1, false, false },
+        { 3, 1, 128, 128, 500, 9, 100, 1, true, false },
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        prefill(&c, &shapes[i], &rng);
+    card_free(&c);
+}
+
+/* No kernel of attention spills. */
+static void test_spills(void **state)
+{
+    (void)state;
+    card c = { .seed = 0 };
+    size_t count;
+    const ash_gfx_kernel *all = ash_gfx_kernels(&count);
+    for (size_t i = 0; i < count; i++)
+        if (all[i].op == ASH_GFX_OP_ATTEND || all[i].op == ASH_GFX_OP_ATTEND_PREFILL || all[i].op == ASH_GFX_OP_KV_STORE) {
+            const gfx_kernel *k = card_kernel(&c, &all[i]);
+            print_message("# measure %s: %u VGPRs, %u bytes of LDS\n", k->name, k->vgprs, k->lds_bytes);
+            assert_int_equal(k->scratch_bytes + k->vgpr_spills + k->sgpr_spills, 0);
+        }
+    card_free(&c);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_decode) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_decode), cmocka_unit_test(test_prefill), cmocka_unit_test(test_spills) };
     return cmocka_run_group_tests_name("gfx12_attend", tests, NULL, NULL);
 }
