@@ -16,7 +16,7 @@ template <int lanes, bool fp8> DEVICE void store_rows(const ash_gfx_attend &a, i
     index = real ? index : count - 1;
     unsigned t = index / heads, head = index % heads;
     bool is_k = head >= a.heads;
-    float *row = a.qkv + times(t, a.qkv_stride) + ((is_k ? a.k_first + (head - a.heads) * a.head_dim : head * a.head_dim));
+    float *row = a.qkv + times(t, a.qkv_stride) + ((is_k ? a.k_first + times(head - a.heads, a.head_dim) : times(head, a.head_dim)));
     v8f x = head_row<lanes>(a, row, is_k ? a.k_norm : a.q_norm, pos + (int)t);
     unsigned d = (unsigned)lane_id() % lanes * 8;
     if (!real || d >= a.head_dim)
@@ -38,7 +38,7 @@ template <bool fp8> DEVICE void store_values(const ash_gfx_attend &a, int pos)
     int first = pos / 8 * 8 + 8 * (int)block; /* position */
     unsigned at = times(head, (unsigned)a.cache.head_stride) + times((unsigned)first % a.cache.rows, a.cache.stride) + 8 * d;
     uint8_t *to = (uint8_t *)a.cache.v + (uint64_t)at * cached<fp8>::bytes;
-    const float *from = a.qkv + a.v_first + head * a.head_dim + d;
+    const float *from = a.qkv + (a.v_first + times(head, a.head_dim) + d);
     v8f x;
     for (int i = 0; i < 8; i++) {
         int t = first + i - pos;
