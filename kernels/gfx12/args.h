@@ -141,8 +141,13 @@ static inline uint64_t ash_gfx_inputs_scales(ash_gfx_form form, uint32_t cols, u
     return 16 * ((tokens + 15) / 16) * groups;
 }
 
-/* KV cache of one layer: [kv_head][position][head_dim], rows `stride` elements apart, heads head_stride; the row of
- * position p is p % rows. F16, or e4m3 of value / scale. */
+/* KV cache of one layer, a KV head head_stride elements after the other. K: rows of head_dim elements, `stride` apart. V: blocks of
+ * 8 rows, 8 * stride elements apart, [head_dim][8 rows]: element d of row r is at r / 8 * 8 * stride + 8 * d + r % 8, so that
+ * a lane has positions side by side, as the second product of attention wants them.
+ * The row of position p is p % rows; rows is a multiple of ASH_GFX_CACHE_ROWS, and at least the smaller of pos + tokens and
+ * window + tokens - 1 at every launch. F16, or e4m3 of value / scale. stride: a multiple of 8, at least head_dim;
+ * head_stride: a multiple of 16, at least rows * stride; kv_heads * head_stride below 2^32. What was never written may hold anything. */
+#define ASH_GFX_CACHE_ROWS 32
 typedef struct ash_gfx_cache {
     void *k, *v;
     uint64_t head_stride;
@@ -155,9 +160,12 @@ typedef struct ash_gfx_cache {
 /* Attention. qkv: rows of [q | k | v], q at 0; heads of head_dim floats, biases added already. Head norms where given, then
  * rotation of the first rope_dim elements of q and k (pairs 2 i, 2 i + 1; angles: [position][rope_dim / 2]{cos, sin}), then k
  * and v go into the cache, then softmax(scale q k) v over what a query sees (ash_attention of kernels.h).
- * Decoding does it all in one launch, `splits` workgroups a KV head over the context; their parts meet in `parts`, and
- * the last one to finish joins them (`done`: one counter a KV head, zero between launches). Prefill stores first
- * (ash_gfx_kv_store), and q then lies in qkv, rotated. */
+ * head_dim: a multiple of 8 (prefill: one of 64, 80, 96, 128), at most 256; rope_dim: even, at most head_dim;
+ * k_first, v_first and strides: multiples of 4; scale > 0; positions below 2^24.
+ * Decoding does it all in one launch, up to `splits` workgroups a KV head over the context; their parts meet in `parts`, and
+ * the last one to finish joins them (`done`: one counter a KV head, zero between launches). How many of them take part
+ * follows from step->pos. Prefill stores first (ash_gfx_kv_store), and q then lies in qkv, rotated. step->pos is the position of
+ * the first of `tokens` tokens; step->tokens is not read. */
 typedef struct ash_gfx_attend {
     float *qkv;
     const float *q_norm, *k_norm, *angles;
@@ -172,6 +180,44 @@ typedef struct ash_gfx_attend {
     float scale, eps;
     uint32_t reserved;
 } ash_gfx_attend;
+
+#define ASH_GFX_SPLITS_MAX 32
+#define ASH_GFX_STORE_THREADS 256
+#define ASH_GFX_ATTEND_PREFILL_WAVES 4
+
+/* Workgroups for decoding that keep every SIMD busy, and no more than a context of so many positions has work for. */
+static inline uint32_t ash_gfx_attend_splits(uint32_t kv_heads, uint32_t context)
+{
+    uint32_t splits = 128 / kv_heads, useful = (context + 127) / 128;
+    splits = splits < useful ? splits : useful;
+    return splits < 1 ? 1 : splits > ASH_GFX_SPLITS_MAX ? ASH_GFX_SPLITS_MAX : splits;
+}
+/* Floats of `parts`. */
+static inline uint64_t ash_gfx_attend_parts(uint32_t heads, uint32_t head_dim, uint32_t splits)
+{
+    return (uint64_t)heads * ASH_GFX_DECODE_TOKENS * splits * (head_dim + 2);
+}
+static inline ash_gfx_grid ash_gfx_attend_grid(const ash_gfx_attend *a)
+{
+    return (ash_gfx_grid){ a->splits, a->kv_heads, 1 };
+}
+/* Lanes that share a head's row of K or q, 8 elements each. */
+static inline uint32_t ash_gfx_head_lanes(uint32_t head_dim) { return head_dim <= 64 ? 8 : head_dim <= 128 ? 16 : 32; }
+/* y 0: heads of q and k; y 1: blocks of 8 positions of V, which pos may cut at both ends. */
+static inline ash_gfx_grid ash_gfx_kv_store_grid(const ash_gfx_attend *a)
+{
+    uint64_t qk = (uint64_t)a->tokens * (a->heads + a->kv_heads) * ash_gfx_head_lanes(a->head_dim);
+    uint64_t v = (uint64_t)((a->tokens + 7) / 8 + 1) * a->kv_heads * a->head_dim, most = qk > v ? qk : v;
+    return (ash_gfx_grid){ (uint32_t)((most + ASH_GFX_STORE_THREADS - 1) / ASH_GFX_STORE_THREADS), 2, 1 };
+}
+/* Queries of a wave in prefill: rows are (token, head of the group), heads first. */
+static inline uint32_t ash_gfx_attend_prefill_rows(uint32_t head_dim) { return head_dim <= 96 ? 32 : 16; }
+static inline ash_gfx_grid ash_gfx_attend_prefill_grid(const ash_gfx_attend *a)
+{
+    uint64_t rows = (uint64_t)a->tokens * (a->heads / a->kv_heads);
+    uint32_t each = ASH_GFX_ATTEND_PREFILL_WAVES * ash_gfx_attend_prefill_rows(a->head_dim);
+    return (ash_gfx_grid){ (uint32_t)((rows + each - 1) / each), a->kv_heads, 1 };
+}
 
 /* Rows of the embedding matrix, chosen by step->ids, to floats as ash_row_*_scalar gives them; x is zero from cols to the
  * next multiple of 64. An id out of 0 .. rows - 1 takes the nearest row that there is. Workgroup (t, b) makes columns

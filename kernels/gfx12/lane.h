@@ -66,6 +66,17 @@ DEVICE float sum_here(float x)
     asm volatile("" : "+v"(x));
     return x;
 }
+/* x, but what is computed from it inside a loop stays there: hoisted masks and addresses would fill the scalar registers. */
+DEVICE int here(int x)
+{
+    asm volatile("" : "+v"(x));
+    return x;
+}
+DEVICE int here_scalar(int x)
+{
+    asm volatile("" : "+s"(x));
+    return x;
+}
 
 /* ---- order ---- */
 
@@ -76,8 +87,15 @@ DEVICE void barrier(void)
     __builtin_amdgcn_s_barrier();
     __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup", "local");
 }
-/* The compiler moves nothing across. */
+/* Nothing is scheduled across: it keeps loads from being moved up until registers run out. */
 DEVICE void keep_order(void) { __builtin_amdgcn_sched_barrier(0); }
+/* What lanes of this wave wrote to local memory before is seen by its other lanes after. */
+DEVICE void wave_order(void)
+{
+    __builtin_amdgcn_fence(__ATOMIC_RELEASE, "wavefront", "local");
+    __builtin_amdgcn_wave_barrier();
+    __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront", "local");
+}
 /* What this workgroup wrote to global memory is seen by whoever sees a later atomic of it, and the reverse. */
 DEVICE void release_device(void) { __builtin_amdgcn_fence(__ATOMIC_RELEASE, "agent"); }
 DEVICE void acquire_device(void) { __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "agent"); }
@@ -239,6 +257,12 @@ DEVICE float reciprocal(float x) { return __builtin_amdgcn_rcpf(x); }        /* 
 DEVICE float reciprocal_root(float x) { return __builtin_amdgcn_rsqf(x); }   /* 1 ulp */
 DEVICE float magnitude(float x) { return __builtin_fabsf(x); }
 DEVICE float clamped(float x, float low, float high) { return __builtin_amdgcn_fmed3f(x, low, high); }
+/* x, rounded to float before anything else: a product stays out of an FMA. */
+DEVICE float unfused(float x)
+{
+    asm("" : "+v"(x));
+    return x;
+}
 DEVICE float nearest(float x) { return __builtin_rintf(x); } /* even */
 
 #define E4M3_MAX 448.0f
@@ -250,6 +274,8 @@ template <bool high> DEVICE unsigned to_e4m3(float a, float b, unsigned old)
 {
     return (unsigned)__builtin_amdgcn_cvt_pk_fp8_f32(saturated(a), saturated(b), (int)old, high);
 }
+/* Two bytes of e4m3, the low or the high half of x. */
+template <bool high> DEVICE v2f pair_from_e4m3(unsigned x) { return __builtin_amdgcn_cvt_pk_f32_fp8((int)x, high); }
 template <int byte> DEVICE float from_e4m3(unsigned x) { return __builtin_amdgcn_cvt_f32_fp8((int)x, byte); }
 DEVICE float half_to_float(unsigned bits) { return (float)__builtin_bit_cast(_Float16, (unsigned short)bits); }
 DEVICE float bf16_to_float(unsigned bits) { return __builtin_bit_cast(float, bits << 16); }

@@ -60,15 +60,22 @@ static const gfx_code *load(card *c, const char *name)
     return &c->code[c->object_count++];
 }
 
-bool card_try(card *c, const ash_gfx_kernel *k, uint32_t x, uint32_t y, uint32_t z, const void *args, gfx_error *err)
+const gfx_kernel *card_kernel(card *c, const ash_gfx_kernel *k)
 {
     const gfx_kernel *kernel = gfx_kernel_find(load(c, k->object), k->symbol);
     if (!kernel)
         fail_msg("no kernel %s in %s", k->symbol, k->object);
+    return kernel;
+}
+
+bool card_try(card *c, const ash_gfx_kernel *k, uint32_t x, uint32_t y, uint32_t z, const void *args, gfx_error *err)
+{
+    const gfx_kernel *kernel = card_kernel(c, k);
     if (kernel->kernarg_bytes != k->args_bytes)
         fail_msg("%s takes %u bytes of arguments, the registry says %u", k->symbol, kernel->kernarg_bytes, k->args_bytes);
     gfx_launch l = { .kernel = kernel, .grid = { x, y, z }, .block = { k->threads, 1, 1 }, .args = args,
-                     .buffers = c->buffers, .buffer_count = c->count, .seed = c->seed };
+                     .buffers = c->buffers, .buffer_count = c->count, .seed = c->seed,
+                     .groups = c->groups, .group_count = c->group_count };
     return gfx_run(&l, &c->stats, err);
 }
 

@@ -17,6 +17,8 @@ typedef struct card {
     gfx_code code[CARD_OBJECTS];
     size_t object_count;
     uint64_t seed;               /* of the order of waves; 0: in turn */
+    const uint32_t (*groups)[3]; /* the workgroups to run and their order; NULL: all, in turn */
+    size_t group_count;
     gfx_stats stats;             /* of the last launch */
 } card;
 
@@ -28,6 +30,8 @@ void card_read_only(card *c, const char *name, const void *base, size_t bytes);
 void card_clear(card *c);
 void card_free(card *c);
 
+/* What the loader read of a kernel. */
+const gfx_kernel *card_kernel(card *c, const ash_gfx_kernel *k);
 /* Runs workgroups x by y by z of `k` (gfx1201's code). args: k->args_bytes. */
 void card_run(card *c, const ash_gfx_kernel *k, uint32_t x, uint32_t y, uint32_t z, const void *args);
 /* The same, for a test that wants the interpreter's objection: false, and *err says it. */
