@@ -260,6 +260,13 @@ bench: all
 	@ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/bench/bench.sh
 bench-quant: all
 	@ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) bash tests/bench/bench_quant.sh
+# What the card's rounding of prompts does to a model: tests/bench/gfx12_rounding.c.
+.PHONY: gfx12-rounding
+gfx12-rounding: $(B)/gfx12-rounding
+$(B)/gfx12-rounding: $(call obj,$(COMMAND_SRC) tests/bench/gfx12_rounding.c) $(TOOLS) $(LIB)
+	$(call say,LD)
+	$(run)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=ash_kernels_init $^ $(PKG_LIBS) $(EDIT_LIBS) -lm -o $@
+$(B)/obj/tests/bench/gfx12_rounding.o: CFLAGS += -O3 $(FLAGS_avx2)
 bench-kernels: $(B)/tests/test_kernels
 	$(B)/tests/test_kernels --bench
 

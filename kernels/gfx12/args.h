@@ -13,7 +13,9 @@
 
 #define ASH_GFX_DECODE_TOKENS 8   /* of one decoding launch at most */
 #define ASH_GFX_PARTS 3           /* matrices that share an input: q, k and v */
-#define ASH_GFX_GROUP 128         /* columns under one scale in the 8-bit inputs of prefill */
+#ifndef ASH_GFX_GROUP
+#define ASH_GFX_GROUP 128         /* columns under one scale in the 8-bit inputs of prefill: 128 or 256 */
+#endif
 
 /* What is done next: written by the host, or by the sampler for the token after. */
 typedef struct ash_gfx_step {
