@@ -69,7 +69,7 @@ DEVICE float scale_of(const scales &s, int block)
 typedef struct work {
     const uint8_t *x[2], *w;
     scales s;
-    int units, turns; /* of the weights; of the inputs, whose columns beyond the weights' are zero */
+    int units, turns; /* of the weights; the inputs have whole turns, zero beyond the last column */
     bool active;
 } work;
 
@@ -179,7 +179,7 @@ template <int dtype> DEVICE void prefill(const ash_gfx_prefill &a, buffers &b)
     work k;
     k.units = ((int)a.cols + unit_cols - 1) / unit_cols;
     int units = (int)ASH_GFX_PADDED_COLS(a.cols) / unit_cols;
-    k.turns = units / TURN;
+    k.turns = (k.units + TURN - 1) / TURN;
     k.active = first_tile < token_tiles;
     k.w = panel.data;
     for (int i = 0; i < 2; i++) {
