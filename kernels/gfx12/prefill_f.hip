@@ -3,7 +3,9 @@
  * A workgroup has 256 tokens and 8 panels (128 rows). Each of its 8 waves multiplies 2 tiles of 16 tokens of its own with all
  * panels, and brings the units of one panel, 512 bytes each, for all of them into one of two buffers in local memory, the
  * next ones on their way meanwhile. So each byte of the tokens is read once a workgroup, and each byte of the weights too.
- * Scales of tensors and rows are applied to sums; those of 128 columns every 128 columns, to sums of 4 panels at a time.
+ * Scales of tensors and rows are applied to sums; those of 128 columns every 128 columns, to sums of 2 panels at a time.
+ * Vector instructions a WMMA: 0.04 to 0.08, with blocks 1.1: at most 99% and 88% of the peak where they share a port. Local
+ * memory leaves 6 waves a SIMD, for which 240 registers are free.
  * A unit is 32 columns of F8_E4M3 (two WMMAs) or 16 of the others (one, twice as long).
  */
 #include "kernels/gfx12/prefill.h"
