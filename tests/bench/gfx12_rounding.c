@@ -1,5 +1,5 @@
-/* What prefill on the card does to a Q type's model, measured on the CPU: the command with its matrix products replaced, so
- * that `perplexity` and `compare` show the effect. ROUNDING in the environment says by what:
+/* What prefill on the card does to a Q type's model, measured on the CPU: the command with its matrix products
+ * replaced, so that `perplexity` and `compare` show the effect. ROUNDING in the environment says by what:
  *   float    float activations, weights as they are: what the others are compared with
  *   inputs   activations as ash_gfx_inputs rounds them (INT8)
  *   all      and weights as ash_gfx_requantize does; the default

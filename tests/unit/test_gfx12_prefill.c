@@ -129,8 +129,8 @@ static sum product_f(const float *w, const tokens *x, int64_t t)
     return s;
 }
 
-/* Roundings of a term's share of a sum. Q types: two products, and an addition a group. Floats: the products are exact, each
- * of 16 may be added on its own, and scales take three more products. */
+/* Roundings of a term's share of a sum. Q types: two products, and an addition a group. Floats: the products are exact,
+ * each of 16 may be added on its own, and scales take three more products. */
 static double roundings(const tokens *x) { return x->form == ASH_GFX_INT8 ? (double)x->groups + 3 : (double)x->cols + 8; }
 
 /* ---- launches ---- */
