@@ -88,7 +88,7 @@ ifeq ($(MACHINE),x86_64)
 KERNEL_SRC += $(wildcard kernels/x86/*.c)
 endif
 FORMAT_SRC := $(wildcard format/*.c)
-RUNTIME_SRC := $(wildcard runtime/*.c runtime/template/*.c)
+RUNTIME_SRC := $(wildcard runtime/*.c runtime/template/*.c runtime/hip/*.c)
 CONVERT_SRC := $(wildcard convert/*.c)
 QUANT_SRC := $(wildcard quant/*.c)
 COMMAND_SRC := $(wildcard runtime/command/*.c)
@@ -271,6 +271,13 @@ $(B)/tests/roofline: $(B)/obj/tests/gfx12/roofline/main.o $(GFX12) $(TOOLS) $(LI
 roofline: $(ROOFLINE)
 	@[ -n "$(ROOFLINE)" ] || { echo "make roofline needs $(PACKAGES_GFX12)" >&2; exit 1; }
 	$(ROOFLINE) build/roofline.svg $(MODEL) $(TYPE)
+# What the card's rounding of prompts does to a model: tests/bench/gfx12_rounding.c.
+.PHONY: gfx12-rounding
+gfx12-rounding: $(B)/gfx12-rounding
+$(B)/gfx12-rounding: $(call obj,$(COMMAND_SRC) tests/bench/gfx12_rounding.c) $(TOOLS) $(LIB)
+	$(call say,LD)
+	$(run)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=ash_kernels_init $^ $(PKG_LIBS) $(EDIT_LIBS) -lm -o $@
+$(B)/obj/tests/bench/gfx12_rounding.o: CFLAGS += -O3 $(FLAGS_avx2)
 bench-kernels: $(B)/tests/test_kernels
 	$(B)/tests/test_kernels --bench
 

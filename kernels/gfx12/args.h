@@ -14,7 +14,9 @@
 #define ASH_GFX_DECODE_TOKENS 8   /* of one decoding launch at most */
 #define ASH_GFX_DECODE_THREADS 256
 #define ASH_GFX_PARTS 3           /* matrices that share an input: q, k and v */
-#define ASH_GFX_GROUP 128         /* columns under one scale in the 8-bit inputs of prefill */
+#ifndef ASH_GFX_GROUP
+#define ASH_GFX_GROUP 128         /* columns under one scale in the 8-bit inputs of prefill: 128 or 256 */
+#endif
 
 /* Workgroups of a launch. */
 typedef struct ash_gfx_grid { uint32_t x, y, z; } ash_gfx_grid;
@@ -68,15 +70,13 @@ typedef struct ash_gfx_decode {
     uint32_t reserved;
 } ash_gfx_decode;
 
-/* Workgroups of a decoding launch: two panels each, of one part, or one of gate and one of up. */
-static inline uint32_t ash_gfx_decode_groups(const ash_gfx_decode *a)
+/* Two panels a workgroup, of one part, or one of gate and one of up. */
+static inline ash_gfx_grid ash_gfx_decode_grid(const ash_gfx_decode *a)
 {
-    uint32_t groups = 0;
-    if (a->kind == ASH_GFX_SWIGLU)
-        return a->part[0].panels;
-    for (uint32_t p = 0; p < a->part_count; p++)
+    uint32_t groups = a->kind == ASH_GFX_SWIGLU ? a->part[0].panels : 0;
+    for (uint32_t p = 0; p < a->part_count && a->kind != ASH_GFX_SWIGLU; p++)
         groups += (a->part[p].panels + 1) / 2;
-    return groups;
+    return (ash_gfx_grid){ groups, 1, 1 };
 }
 
 #define ASH_GFX_PREFILL_THREADS 256
@@ -99,19 +99,14 @@ typedef struct ash_gfx_prefill {
 
 /* Workgroups of a prefill launch: x over tokens, so that those which share weights run side by side; y over the panels of
  * all parts. The parts' types decide how many panels a workgroup has. */
-static inline uint32_t ash_gfx_prefill_grid_x(const ash_gfx_prefill *a)
+static inline ash_gfx_grid ash_gfx_prefill_grid(const ash_gfx_prefill *a)
 {
-    return (a->tokens + ASH_GFX_PREFILL_TOKENS - 1) / ASH_GFX_PREFILL_TOKENS;
-}
-static inline uint32_t ash_gfx_prefill_grid_y(const ash_gfx_prefill *a)
-{
-    bool q = a->part[0].dtype >= ASH_Q4_0 && a->part[0].dtype <= ASH_Q6_K;
-    uint32_t panels = q ? ASH_GFX_PREFILL_Q_PANELS : ASH_GFX_PREFILL_F_PANELS, blocks = 0;
-    if (a->kind == ASH_GFX_SWIGLU)
-        return (2 * a->part[0].panels + panels - 1) / panels;
-    for (uint32_t p = 0; p < a->part_count; p++)
+    bool q = a->part[0].dtype >= ASH_Q4_0 && a->part[0].dtype <= ASH_Q6_K, swiglu = a->kind == ASH_GFX_SWIGLU;
+    uint32_t panels = q ? ASH_GFX_PREFILL_Q_PANELS : ASH_GFX_PREFILL_F_PANELS;
+    uint32_t blocks = swiglu ? (2 * a->part[0].panels + panels - 1) / panels : 0;
+    for (uint32_t p = 0; p < a->part_count && !swiglu; p++)
         blocks += (a->part[p].panels + panels - 1) / panels;
-    return blocks;
+    return (ash_gfx_grid){ (a->tokens + ASH_GFX_PREFILL_TOKENS - 1) / ASH_GFX_PREFILL_TOKENS, blocks, 1 };
 }
 
 /* Makes prefill's inputs: the norm where there is one, then the rounding; tokens as the rows of 16-row tiles.
@@ -130,6 +125,10 @@ typedef struct ash_gfx_inputs {
     uint32_t cols, tokens, x_stride;
     float eps, input_scale;
 } ash_gfx_inputs;
+static inline ash_gfx_grid ash_gfx_inputs_grid(const ash_gfx_inputs *a)
+{
+    return (ash_gfx_grid){ (a->tokens + 15) / 16 * 16, 1, 1 };
+}
 /* Bytes of `out`, and floats of `scale`. */
 static inline uint64_t ash_gfx_inputs_bytes(ash_gfx_form form, uint32_t cols, uint32_t tokens)
 {
@@ -229,6 +228,10 @@ typedef struct ash_gfx_embed {
     float *x;
     uint32_t cols, rows, tokens, x_stride;
 } ash_gfx_embed;
+static inline ash_gfx_grid ash_gfx_embed_grid(const ash_gfx_embed *a)
+{
+    return (ash_gfx_grid){ a->tokens, (a->cols + ASH_GFX_EMBED_COLS - 1) / ASH_GFX_EMBED_COLS, 1 };
+}
 static inline ash_gfx_grid ash_gfx_embed_grid(const ash_gfx_embed *a)
 {
     return (ash_gfx_grid){ a->tokens, (a->cols + ASH_GFX_EMBED_COLS - 1) / ASH_GFX_EMBED_COLS, 1 };

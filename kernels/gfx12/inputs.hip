@@ -1,8 +1,8 @@
-/* Prefill's inputs: an RMS norm where there is one, then rounding to the form that the weights' type wants, laid out as the
- * A operands of WMMA.
+/* Prefill's inputs: an RMS norm where there is one, then rounding to the form that the weights' type wants, laid out as
+ * the A operands of WMMA.
  *
- * One workgroup a token. A thread has 16 columns of a stretch of 32: 8 of each step, so that what it writes of an 8-bit tile
- * is 16 bytes. Rows are read once for the norm and once or twice more out of the caches.
+ * One workgroup a token. A thread has 16 columns of a stretch of 32: 8 of each step, so that what it writes of an 8-bit
+ * tile is 16 bytes. Rows are read once for the norm and once or twice more out of the caches.
  */
 #include "kernels/gfx12/args.h"
 #include "kernels/gfx12/lane.h"

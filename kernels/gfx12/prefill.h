@@ -1,7 +1,7 @@
 /* What the prefill kernels share: which panels a workgroup has, and where sums go.
  *
- * Workgroup x has 16 tiles of 16 tokens from tile 16 x, workgroup y a number of panels of one part; of SWIGLU's half of them
- * of each part, gates first. Panels beyond a part's last one stand for that one and are not written.
+ * Workgroup x has 16 tiles of 16 tokens from tile 16 x, workgroup y a number of panels of one part; of SWIGLU's half of
+ * them of each part, gates first. Panels beyond a part's last one stand for that one and are not written.
  */
 #ifndef ASHLAR_KERNELS_GFX12_PREFILL_H
 #define ASHLAR_KERNELS_GFX12_PREFILL_H

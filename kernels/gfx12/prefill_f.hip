@@ -1,9 +1,11 @@
 /* Prefill of F8_E4M3, F16 and BF16: WMMA straight from the tiles.
  *
- * A workgroup has 256 tokens and 8 panels (128 rows). Each of its 8 waves multiplies 2 tiles of 16 tokens of its own with all
- * panels, and brings the units of one panel, 512 bytes each, for all of them into one of two buffers in local memory, the
- * next ones on their way meanwhile. So each byte of the tokens is read once a workgroup, and each byte of the weights too.
- * Scales of tensors and rows are applied to sums; those of 128 columns every 128 columns, to sums of 4 panels at a time.
+ * A workgroup has 256 tokens and 8 panels (128 rows). Each of its 8 waves multiplies 2 tiles of 16 tokens of its own
+ * with all panels, and brings the units of one panel, 512 bytes each, for all of them into one of two buffers in local
+ * memory, the next ones on their way meanwhile. So each byte of the tokens is read once a workgroup, and each byte of
+ * the weights too. Scales of tensors and rows are applied to sums; those of 128 columns every 128 columns, to sums of 2
+ * panels at a time. Vector instructions a WMMA: 0.04 to 0.08, with blocks 1.1: at most 99% and 88% of the peak where
+ * they share a port. Local memory leaves 6 waves a SIMD, for which 240 registers are free.
  * A unit is 32 columns of F8_E4M3 (two WMMAs) or 16 of the others (one, twice as long).
  */
 #include "kernels/gfx12/prefill.h"
@@ -69,7 +71,7 @@ DEVICE float scale_of(const scales &s, int block)
 typedef struct work {
     const uint8_t *x[2], *w;
     scales s;
-    int units, turns; /* of the weights; of the inputs, whose columns beyond the weights' are zero */
+    int units, turns; /* of the weights; the inputs have whole turns, zero beyond the last column */
     bool active;
 } work;
 
@@ -116,8 +118,8 @@ template <int dtype> DEVICE void add_turn(const buffers &b, int turn, const work
     }
 }
 
-/* The same of F8_E4M3, the sums of each 128 columns scaled on their own. Two panels at a time: more would not leave registers
- * for the inputs of all 128 columns. */
+/* The same of F8_E4M3, the sums of each 128 columns scaled on their own. Two panels at a time: more would not leave
+ * registers for the inputs of all 128 columns. */
 #define PAIR 2
 DEVICE void add_scaled_turn(const buffers &b, int turn, const work &k, offsets &o, v8f acc[2][PANELS])
 {
@@ -179,7 +181,7 @@ template <int dtype> DEVICE void prefill(const ash_gfx_prefill &a, buffers &b)
     work k;
     k.units = ((int)a.cols + unit_cols - 1) / unit_cols;
     int units = (int)ASH_GFX_PADDED_COLS(a.cols) / unit_cols;
-    k.turns = units / TURN;
+    k.turns = (k.units + TURN - 1) / TURN;
     k.active = first_tile < token_tiles;
     k.w = panel.data;
     for (int i = 0; i < 2; i++) {

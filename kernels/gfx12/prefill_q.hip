@@ -1,10 +1,12 @@
 /* Prefill of the Q types: int8 activations times weights that are requantized on the way (requant_q.h), INT8 WMMA.
  *
- * A workgroup has 256 tokens and 4 panels (64 rows). Each of its 8 waves multiplies 2 tiles of 16 tokens of its own with all
- * panels, and requantizes, for all of them, one half of a tile of one panel: the next tile's, into the other of two buffers
- * in local memory, while its words for the tile after are on their way. Sums over a group of columns are integers; then
- * sum * token scale * row scale is added to floats. Sums begin at INTEGER's bits, so that a subtraction makes floats of
- * them: |sum| <= 256 * 127 * 127 < 2^22.
+ * A workgroup has 256 tokens and 4 panels (64 rows). Each of its 8 waves multiplies 2 tiles of 16 tokens of its own
+ * with all panels, and requantizes, for all of them, one half of a tile of one panel: the next tile's, into the other
+ * of two buffers in local memory, while its words for the tile after are on their way. Sums over a group of columns are
+ * integers; then sum * token scale * row scale is added to floats. Sums begin at INTEGER's bits, so that a subtraction
+ * makes floats of them: |sum| <= 256 * 127 * 127 < 2^22.
+ * Vector instructions a WMMA: 2.9 for Q4_K, of which 1.6 are those floats, two of them an instruction, and 1.2 the
+ * requantization: 73% of the INT8 peak where they share a port; 2.7 to 3.3 for the other types. Groups of 256: 2.3, 77%.
  */
 #include "kernels/gfx12/prefill.h"
 #include "kernels/gfx12/requant_q.h"

@@ -1,8 +1,8 @@
-/* Q types to int8 in registers: a wave turns 16 rows and 128 columns of a tile (format/tile.h) into B operands of iu8 WMMA
- * with one scale for each row, or for each row of both halves of a tile (ASH_GFX_GROUP). requant.h is the specification.
+/* Q types to int8 in registers: a wave turns 16 rows and 128 columns of a tile (format/tile.h) into B operands of iu8
+ * WMMA with one scale for each row, or for each row of both halves of a tile (ASH_GFX_GROUP). requant.h is the specification.
  *
- * Lane l has row l & 15. A code q of a sub-block becomes (A q + B) >> 8 in 16 bits: two codes an instruction, and the upper
- * bytes are the result. Per word of 8 codes: nibbles 6 + 4 + 2 instructions, with upper bits 11 + 4 + 2, Q8_0 6 + 4 + 2.
+ * Lane l has row l & 15. A code q of a sub-block becomes (A q + B) >> 8 in 16 bits: two codes an instruction, and the
+ * upper bytes are the result. Per word of 8 codes: nibbles 6 + 4 + 2 instructions, with upper bits 11 + 4 + 2, Q8_0 6 + 4 + 2.
  */
 #ifndef ASHLAR_KERNELS_GFX12_REQUANT_Q_H
 #define ASHLAR_KERNELS_GFX12_REQUANT_Q_H
@@ -15,7 +15,7 @@
 
 /* What a wave has read of its half of a tile. */
 typedef struct raw_half {
-    v4u head;
+    v4u head, other_head; /* of its half; of the other one, where both have one scale */
     v4u codes[4];
     unsigned high[4];
 } raw_half;
@@ -81,6 +81,10 @@ template <int dtype> DEVICE void load_head(const uint8_t *tile, int half, offset
 template <int dtype> DEVICE void load_half(const uint8_t *tile, int half, int cols, offsets &o, raw_half &r)
 {
     typedef q_type<dtype> type;
+    if constexpr (ASH_GFX_GROUP == TILE_COLS) {
+        load_head<dtype>(tile, !half, o, r);
+        r.other_head = r.head;
+    }
     load_head<dtype>(tile, half, o, r);
     unsigned lane4 = o.lane16 / 4, lane8 = o.lane16 / 2;
     for (int c = 0; c < type::chunks; c++) {
@@ -186,7 +190,9 @@ template <int dtype> DEVICE factors make_factors(const raw_half &r, int half)
     float most = largest_weight<dtype>(scale, minimum);
     if constexpr (ASH_GFX_GROUP == TILE_COLS) {
         float other[8], other_minimum[8];
-        nan += read_scales<dtype>(r, !half, other, other_minimum);
+        raw_half other_half;
+        other_half.head = r.other_head;
+        nan += read_scales<dtype>(other_half, !half, other, other_minimum);
         most = larger(most, largest_weight<dtype>(other, other_minimum));
     }
     float inverse = reciprocal(larger(most, 0x1p-40f)) * (dtype == ASH_Q8_0 ? 256.0f : 32512.0f);

@@ -276,7 +276,7 @@ static void run_case(card *c, const decode_case *d, test_rng *rng)
     float *before = malloc(y_count * 4);
     for (size_t i = 0; i < y_count; i++)
         before[i] = a.y[i] = test_rng_float(rng);
-    card_run(c, d->k, ash_gfx_decode_groups(&a), 1, 1, &a);
+    card_run(c, d->k, ash_gfx_decode_grid(&a).x, 1, 1, &a);
     rounded r = round_rows(d, x, norm);
     check_outputs(d, &a, before, &r);
     rounded_free(&r);

@@ -63,8 +63,8 @@ static double code_at(const made *m, int64_t t, int64_t k)
     }
 }
 
-/* Values of a token, normed; with a norm each may be off by this much of itself: the sum of squares by a rounding for each
- * of at most cols / 256 + 1 steps of 16, then 13 more, half of that after the root; a division, a root, two products. */
+/* Values of a token, normed; with a norm each may be off by this much of itself: the sum of squares by a rounding for
+ * each of at most cols / 256 + 1 steps of 16, then 13 more, half of that after the root; a division, a root, two products. */
 static double normed(const made *m, int64_t t, float *value)
 {
     const float *x = m->x + t * m->a.x_stride;

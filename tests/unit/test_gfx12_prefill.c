@@ -129,8 +129,8 @@ static sum product_f(const float *w, const tokens *x, int64_t t)
     return s;
 }
 
-/* Roundings of a term's share of a sum. Q types: two products, and an addition a group. Floats: the products are exact, each
- * of 16 may be added on its own, and scales take three more products. */
+/* Roundings of a term's share of a sum. Q types: two products, and an addition a group. Floats: the products are exact,
+ * each of 16 may be added on its own, and scales take three more products. */
 static double roundings(const tokens *x) { return x->form == ASH_GFX_INT8 ? (double)x->groups + 3 : (double)x->cols + 8; }
 
 /* ---- launches ---- */
@@ -246,7 +246,7 @@ static launched launch(card *c, const job *j, test_rng *rng)
     memcpy(l.before, l.a.y, (size_t)l.floats * 4);
     const ash_gfx_kernel *k = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, j->part[0].dtype, 0);
     assert_non_null(k);
-    card_run(c, k, ash_gfx_prefill_grid_x(&l.a), ash_gfx_prefill_grid_y(&l.a), 1, &l.a);
+    card_run(c, k, ash_gfx_prefill_grid(&l.a).x, ash_gfx_prefill_grid(&l.a).y, 1, &l.a);
     return l;
 }
 

@@ -7,7 +7,6 @@
 #include "format/tile.h"
 #include "kernels/kernels.h"
 #include "tests/gfx12/roofline/roofline.h"
-#include "tests/gfx12/roofline/grids.h"
 
 #define SHAPE(arch, layers_, hidden_, ffn_, heads_, kv, dim, vocab_, bias)                                                 \
     { .architecture = arch, .layers = layers_, .hidden = hidden_, .ffn = ffn_, .heads = heads_, .kv_heads = kv,            \

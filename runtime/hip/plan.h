@@ -1,0 +1,100 @@
+/* What a card does for a model: where everything lies in its memory, and the launches of a forward pass.
+ *
+ * Four allocations hold all of it, sized before any is made:
+ *   weights    the matrices, in the file's order and bytes (extents)
+ *   constants  norms, biases, FP8 scales, rotation angles, as floats; the plan fills a host copy to be uploaded once
+ *   workspace  activations, the step block, sampling's results; all zero at first
+ *   cache      keys and values
+ * A plan calls nothing of HIP and touches no device memory: it computes addresses and arguments. So the same plan runs
+ * on a card, and in the tests' interpreter with addresses of the host.
+ *
+ * A pass of 1 to ASH_GFX_DECODE_TOKENS tokens decodes: five launches a layer (q k v, attention, output, gate and up,
+ * down). Longer ones, up to the plan's batch, go through the matrix units: inputs are rounded once for each product.
+ * Positions and ids come from the step block, so a list serves every step of its length.
+ */
+#ifndef ASHLAR_RUNTIME_HIP_PLAN_H
+#define ASHLAR_RUNTIME_HIP_PLAN_H
+
+#include "kernels/gfx12/gfx12.h"
+#include "runtime/model.h"
+
+typedef struct ash_hip_plan_options {
+    uint32_t context;     /* positions of the cache */
+    uint32_t batch;       /* tokens of one pass at most */
+    uint32_t first_layer; /* layers before it, and the embedding, are the CPU's: a pass then begins with rows of x */
+    bool cache_fp8;       /* e4m3 keys and values, else F16 */
+} ash_hip_plan_options;
+
+typedef struct ash_hip_plan_memory { /* bytes, or device addresses, aligned to 4096 */
+    uint64_t weights, constants, workspace, cache;
+} ash_hip_plan_memory;
+
+typedef struct ash_hip_plan ash_hip_plan;
+
+/* ASH_E_UNSUPPORTED, naming tensor and type, where no kernel takes the model's weights, or heads of its size. The model
+ * must outlive the plan. */
+ash_status ash_hip_plan_new(const ashlar_model *model, const ash_hip_plan_options *options, ash_hip_plan **out,
+                            ash_error *err);
+void ash_hip_plan_free(ash_hip_plan *plan);
+
+/* Bytes that each allocation needs. */
+ash_hip_plan_memory ash_hip_plan_sizes(const ash_hip_plan *plan);
+/* What of the file's DATA section goes where: `bytes` from its byte `from` to byte `to` of the weights' allocation.
+ * Ascending in both; starts are multiples of 4096. */
+typedef struct ash_hip_plan_extent {
+    uint64_t from, to, bytes;
+} ash_hip_plan_extent;
+const ash_hip_plan_extent *ash_hip_plan_extents(const ash_hip_plan *plan, uint32_t *count);
+/* Bytes of the weights' allocation, from its start, that must be there before a layer runs (ASH_NO_LAYER: the output).
+ */
+uint64_t ash_hip_plan_needs(const ash_hip_plan *plan, uint32_t layer);
+/* Fixes the addresses, and writes sizes.constants bytes to `constants` (host memory). Before anything below. */
+void ash_hip_plan_place(ash_hip_plan *plan, const ash_hip_plan_memory *at, void *constants);
+
+/* Places in the workspace that the host writes or reads. */
+typedef struct ash_hip_plan_io {
+    uint64_t step;        /* ash_gfx_step with room for `batch` ids */
+    uint64_t x;           /* hidden states: rows of x_stride floats */
+    uint64_t logits;      /* rows of logits_stride floats: of the last token alone, or of each one */
+    uint64_t values, ids; /* sampling's: ASH_PLAN_TOP_K each */
+    uint32_t x_stride, logits_stride;
+} ash_hip_plan_io;
+#define ASH_PLAN_TOP_K 64
+/* Rows of logits that there is room for. */
+#define ASH_PLAN_LOGITS 64
+ash_hip_plan_io ash_hip_plan_places(const ash_hip_plan *plan);
+
+typedef union ash_launch_args {
+    ash_gfx_decode decode;
+    ash_gfx_prefill prefill;
+    ash_gfx_inputs inputs;
+    ash_gfx_attend attend;
+    ash_gfx_embed embed;
+    ash_gfx_sample sample;
+} ash_launch_args;
+
+typedef struct ash_launch {
+    const ash_gfx_kernel *kernel;
+    uint32_t grid[3]; /* workgroups of kernel->threads lanes */
+    uint32_t layer;   /* or ASH_NO_LAYER */
+    ash_role role;    /* QKV, O, GATE_UP, DOWN, OUTPUT; EMBED for the rest outside of layers; OTHER: attention */
+    ash_launch_args args;
+} ash_launch;
+
+typedef struct ash_launches {
+    ash_launch *list; /* the caller frees with ash_launches_free */
+    uint32_t count, room;
+} ash_launches;
+
+typedef enum ash_hip_plan_output {
+    ASH_PLAN_LAST,   /* logits of the last token */
+    ASH_PLAN_ALL,    /* of every token: at most ASH_PLAN_LOGITS */
+    ASH_PLAN_GREEDY, /* of the last token, whose arg-max becomes the next step; values[0] and ids[0] hold it */
+} ash_hip_plan_output;
+
+/* The launches of a pass of `tokens` (1 to the batch). */
+ash_status ash_hip_plan_pass(const ash_hip_plan *plan, uint32_t tokens, ash_hip_plan_output output, ash_launches *out,
+                             ash_error *err);
+void ash_launches_free(ash_launches *l);
+
+#endif
