@@ -232,10 +232,6 @@ static inline ash_gfx_grid ash_gfx_embed_grid(const ash_gfx_embed *a)
 {
     return (ash_gfx_grid){ a->tokens, (a->cols + ASH_GFX_EMBED_COLS - 1) / ASH_GFX_EMBED_COLS, 1 };
 }
-static inline ash_gfx_grid ash_gfx_embed_grid(const ash_gfx_embed *a)
-{
-    return (ash_gfx_grid){ a->tokens, (a->cols + ASH_GFX_EMBED_COLS - 1) / ASH_GFX_EMBED_COLS, 1 };
-}
 
 /* Sampling from the logits of one row, `count` of them, at most 2^30, one workgroup each:
  *   ARG_MAX  the largest to values[0], its id to ids[0], and it becomes the next step where there is one: pos grows by

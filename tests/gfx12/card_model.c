@@ -51,7 +51,8 @@ static void run_pass(card_model *m, const int32_t *ids, uint32_t count, ash_hip_
     for (uint32_t i = 0; i < list.count; i++) {
         const ash_launch *l = &list.list[i];
         card_run(&m->c, l->kernel, l->grid[0], l->grid[1], l->grid[2], &l->args);
-        m->insns += m->c.stats.insns;
+        for (int e = 0; e < GFX_EVENTS; e++)
+            m->insns += m->c.stats.insns[e];
     }
     m->launches += list.count;
     m->position += count;
