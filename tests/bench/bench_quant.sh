@@ -55,3 +55,21 @@ for pair in q4_k:Q4_K_S q8_0:Q8_0 fp8:Q8_0 f8_e4m3:Q8_0; do
     awk -v t="$a" -v x="$x" -v y="$y" -v m="$m" -v n="$n" 'BEGIN { printf "| %-16s | %10.2f | %12s | %5s | %11d | %14s |\n",
         t, x, y == "" ? "" : sprintf("%.2f", y), y == "" ? "" : sprintf("%.1f", y / x), m, n }'
 done
+
+# One file, two runtimes: what is exported means the same to the peer. 32,768 ids in windows of 1,024, BOS in front.
+model="$SHARED/models/llama-30m" text="$SHARED/models/eval.txt" most=0.2
+if [ ! -d "$model" ] || [ -z "$with_peer" ]; then exit 0; fi
+number() { sed -n "s/.*\"$1\": *\([0-9.]*\).*/\1/p"; }
+wrong=0
+echo
+echo "| exported from llama-30m | ashlar, perplexity | llama.cpp, perplexity | difference |"
+echo "|-------------------------|-------------------:|----------------------:|-----------:|"
+for type in q4_k q4_k_m; do
+    "$ASHLAR" convert "$model" -o "$work/$type.ashlar" --type "$type" 2>/dev/null
+    "$ASHLAR" export "$work/$type.ashlar" --to gguf -o "$work/$type.gguf" 2>/dev/null
+    x=$("$ASHLAR" perplexity "$work/$type.ashlar" --text "$text" --tokens 32768 --threads "$THREADS" --json | number ppl)
+    y=$("$PEER_PYTHON" "$peer" ppl "$work/$type.gguf" --text "$text" --tokens 32768 --threads "$THREADS" | number ppl)
+    awk -v t="$type" -v x="$x" -v y="$y" -v most="$most" 'BEGIN { d = 100 * (x / y - 1)
+        printf "| %-23s | %18.4f | %21.4f | %+9.3f%% |\n", t, x, y, d; exit !(d <= most && d >= -most) }' || wrong=1
+done
+[ "$wrong" = 0 ] || { echo "bench-quant: perplexities differ by more than $most%" >&2; exit 1; }
