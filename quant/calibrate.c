@@ -196,8 +196,6 @@ static ash_status run_chunk(const work *w, int64_t first, int64_t rows, float *x
         ash_blas_multiply(w->blas, rows, cols, cols, 1, plain, cols, w->h->shift, cols, x, cols);
         free(plain);
     }
-    for (int64_t i = 0; w->h->extra && i < rows * cols; i++)
-        x[i] += w->h->extra[first * cols + i];
     ASH_TRY(fp8_rows(w, first, rows, x, err));
     for (int64_t at = 0; at < cols; at += BLOCK) {
         int count = cols - at < BLOCK ? (int)(cols - at) : BLOCK;

@@ -9,28 +9,19 @@
 #include "quant/parallel.h"
 
 #define STRIP 128 /* columns of a piece of work: fixed, so that BLAS does the same on any number of threads */
+#define TOKENS_PER_SAMPLE 1.5
 
-/* Bytes of two squares and of r stay in range. */
-static bool sizes_fit(int64_t cols, int64_t rows)
+ash_status ash_hessian_init(ash_hessian *h, int64_t cols, ash_error *err)
 {
     uint64_t count;
-    return cols > 0 && cols <= INT32_MAX && rows >= 0 && rows <= INT32_MAX &&
-           ash_mul((uint64_t)cols, (uint64_t)(cols > rows ? cols : rows), &count) && count <= SIZE_MAX / 16;
-}
-
-ash_status ash_hessian_init(ash_hessian *h, int64_t cols, int64_t rows, ash_error *err)
-{
-    *h = (ash_hessian){ .cols = cols, .rows = rows };
-    if (sizes_fit(cols, rows)) {
-        size_t n = (size_t)cols, more = rows ? (size_t)rows : 1;
-        h->h = calloc(n * n, sizeof *h->h);
-        h->d = calloc(n * n, sizeof *h->d);
-        h->r = calloc(more * n, sizeof *h->r);
-        h->weight = calloc(n, sizeof *h->weight);
-        h->d_squares = calloc(n, sizeof *h->d_squares);
-        h->r_squares = calloc(more, sizeof *h->r_squares);
+    *h = (ash_hessian){ .cols = cols };
+    if (cols > 0 && cols <= INT32_MAX && ash_mul((uint64_t)cols, (uint64_t)cols, &count) && count <= SIZE_MAX / 16) {
+        h->h = calloc(count, sizeof *h->h);
+        h->d = calloc(count, sizeof *h->d);
+        h->weight = calloc((size_t)cols, sizeof *h->weight);
+        h->squares = calloc((size_t)cols, sizeof *h->squares);
     }
-    if (h->h && h->d && h->r && h->weight && h->d_squares && h->r_squares)
+    if (h->h && h->d && h->weight && h->squares)
         return ASH_OK;
     ash_hessian_free(h);
     return ash_fail(err, ASH_E_MEMORY, "out of memory for the moments of %lld columns", (long long)cols);
@@ -40,10 +31,8 @@ void ash_hessian_free(ash_hessian *h)
 {
     free(h->h);
     free(h->d);
-    free(h->r);
     free(h->weight);
-    free(h->d_squares);
-    free(h->r_squares);
+    free(h->squares);
     *h = (ash_hessian){ 0 };
 }
 
@@ -52,41 +41,33 @@ void ash_hessian_free(ash_hessian *h)
 typedef struct addition {
     ash_hessian *h;
     const ash_blas *blas;
-    const ash_inputs *in;
+    const float *difference, *xq;
+    int64_t tokens, stride;
 } addition;
 
 static void add_strip(void *context, int64_t unit)
 {
     const addition *a = context;
-    const ash_inputs *in = a->in;
     int64_t cols = a->h->cols, first = unit * STRIP, count = cols - first < STRIP ? cols - first : STRIP;
-    const float *xq = in->xq + first;
-    ash_blas_gram(a->blas, first + count, count, in->tokens, in->xq, in->stride, xq, in->stride, a->h->h + first, cols);
-    if (in->xf)
-        ash_blas_gram(a->blas, cols, count, in->tokens, in->xf, in->stride, xq, in->stride, a->h->d + first, cols);
-    if (a->h->rows)
-        ash_blas_gram(a->blas, a->h->rows, count, in->tokens, in->s, in->s_stride, xq, in->stride, a->h->r + first,
-                      cols);
+    ash_blas_gram(a->blas, first + count, count, a->tokens, a->xq, a->stride, a->xq + first, a->stride,
+                  a->h->h + first, cols);
+    if (a->difference)
+        ash_blas_gram(a->blas, cols, count, a->tokens, a->difference, a->stride, a->xq + first, a->stride,
+                      a->h->d + first, cols);
 }
 
-static void add_squares(const float *x, int64_t n, double *sums)
+void ash_hessian_add(ash_hessian *h, const ash_blas *blas, float *xf, const float *xq, int64_t tokens, int64_t stride,
+                     uint32_t threads)
 {
-    for (int64_t k = 0; k < n; k++)
-        sums[k] += (double)x[k] * (double)x[k];
-}
-
-void ash_hessian_add(ash_hessian *h, const ash_blas *blas, const ash_inputs *in, uint32_t threads)
-{
-    for (int64_t t = 0; in->xf && t < in->tokens; t++) {
-        for (int64_t k = 0; k < h->cols; k++)
-            in->xf[t * in->stride + k] -= in->xq[t * in->stride + k];
-        add_squares(in->xf + t * in->stride, h->cols, h->d_squares);
-    }
-    for (int64_t t = 0; h->rows && t < in->tokens; t++)
-        add_squares(in->s + t * in->s_stride, h->rows, h->r_squares);
-    h->shifted = h->shifted || in->xf;
-    h->tokens += (double)in->tokens;
-    ash_parallel(threads, (h->cols + STRIP - 1) / STRIP, add_strip, &(addition){ h, blas, in });
+    for (int64_t t = 0; xf && t < tokens; t++)
+        for (int64_t k = 0; k < h->cols; k++) {
+            float x = xf[t * stride + k] -= xq[t * stride + k];
+            h->squares[k] += (double)x * (double)x;
+        }
+    h->shifted = h->shifted || xf;
+    h->tokens += (double)tokens;
+    addition a = { .h = h, .blas = blas, .difference = xf, .xq = xq, .tokens = tokens, .stride = stride };
+    ash_parallel(threads, (h->cols + STRIP - 1) / STRIP, add_strip, &a);
 }
 
 /* ---- solving ---- */
@@ -107,10 +88,7 @@ static void mirror(double *a, int64_t n)
 }
 
 typedef struct product {
-    float *of;
-    int64_t rows, cols;
-    const double *squares;
-    double tokens;
+    ash_hessian *h;
     const ash_blas *blas;
     const double *inverse;
     atomic_bool *failed;
@@ -126,13 +104,14 @@ static double trusted(double explained, double squares, double chance)
     return share > 0 ? share < 1 ? share : 1 : 0;
 }
 
-/* STRIP rows of d or r become as many of d (h + L)^-1, smaller by what is chance. */
-static void solve_strip(void *context, int64_t unit)
+/* STRIP rows of d become as many of d (h + L)^-1, smaller by what is chance. */
+static void shift_strip(void *context, int64_t unit)
 {
     const product *p = context;
-    int64_t n = p->cols, first = unit * STRIP, count = p->rows - first < STRIP ? p->rows - first : STRIP;
-    float *d = p->of + first * n;
+    int64_t n = p->h->cols, first = unit * STRIP, count = n - first < STRIP ? n - first : STRIP;
+    float *d = p->h->d + first * n;
     double *in = calloc((size_t)(count * n), sizeof *in), *out = calloc((size_t)(count * n), sizeof *out);
+    double chance = TOKENS_PER_SAMPLE * (double)n / p->h->tokens;
     if (in && out) {
         for (int64_t i = 0; i < count * n; i++)
             in[i] = d[i];
@@ -141,7 +120,7 @@ static void solve_strip(void *context, int64_t unit)
             double explained = 0;
             for (int64_t k = r * n; k < (r + 1) * n; k++)
                 explained += in[k] * out[k];
-            double share = trusted(explained, p->squares[first + r], (double)n / p->tokens);
+            double share = trusted(explained, p->h->squares[first + r], chance);
             for (int64_t k = r * n; k < (r + 1) * n; k++)
                 d[k] = (float)(share * out[k]);
         }
@@ -177,11 +156,9 @@ static ash_status solve(ash_hessian *h, const ash_blas *blas, double damping, ui
     ASH_TRY(invert(h, blas, damping, a, err));
     mirror(a, n);
     atomic_bool failed = false;
-    product p = { .of = h->d, .rows = h->shifted ? n : 0, .cols = n, .squares = h->d_squares, .tokens = h->tokens,
-                  .blas = blas, .inverse = a, .failed = &failed };
-    ash_parallel(threads, (p.rows + STRIP - 1) / STRIP, solve_strip, &p);
-    p.of = h->r, p.rows = h->rows, p.squares = h->r_squares;
-    ash_parallel(threads, (p.rows + STRIP - 1) / STRIP, solve_strip, &p);
+    if (h->shifted)
+        ash_parallel(threads, (n + STRIP - 1) / STRIP, shift_strip,
+                     &(product){ .h = h, .blas = blas, .inverse = a, .failed = &failed });
     if (failed)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for %lld columns", (long long)n);
     if (ash_blas_cholesky(blas, n, a) != 0)
@@ -193,7 +170,6 @@ static ash_status solve(ash_hessian *h, const ash_blas *blas, double damping, ui
         h->weight[i] = (float)(1 / (a[i * n + i] * a[i * n + i]));
     h->upper = h->h;
     h->shift = h->shifted ? h->d : NULL;
-    h->extra = h->rows ? h->r : NULL;
     h->solved = true;
     return ASH_OK;
 }

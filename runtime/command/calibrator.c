@@ -43,7 +43,7 @@ struct calibrator {
     uint64_t x_bytes;
     /* The operation at work: its inputs in the batch at work. */
     ash_role wanted;
-    float *in_f, *in_q, *sum; /* sum: what the outputs are added to, float less quantized */
+    float *in_f, *in_q;
     int64_t in_stride;
     ash_hessian hessian;
     ash_fp8_counts *counts; /* of in_q, where an FP8 matrix takes it */
@@ -132,13 +132,11 @@ static void count_inputs(calibrator *c, int64_t tokens)
 static void add_inputs(calibrator *c, float *in_f, int64_t tokens)
 {
     count_inputs(c, tokens);
-    ash_inputs in = { .tokens = tokens, .stride = c->in_stride, .s_stride = c->f->x_stride, .xq = c->in_q, .xf = in_f,
-                      .s = c->sum };
-    ash_hessian_add(&c->hessian, c->blas, &in, c->threads);
+    ash_hessian_add(&c->hessian, c->blas, in_f, c->in_q, tokens, c->in_stride, c->threads);
 }
 
 /* Moments and counts of an operation's inputs, empty. */
-static ash_status begin_moments(calibrator *c, int64_t cols, int64_t rows, bool counting)
+static ash_status begin_moments(calibrator *c, int64_t cols, bool counting)
 {
     c->counting = counting;
     c->counted_max = 0;
@@ -148,7 +146,7 @@ static ash_status begin_moments(calibrator *c, int64_t cols, int64_t rows, bool 
         return ash_fail(&c->err, ASH_E_MEMORY, "out of memory");
     if (counting)
         memset(c->counts, 0, sizeof *c->counts);
-    return ash_hessian_init(&c->hessian, cols, rows, &c->err);
+    return ash_hessian_init(&c->hessian, cols, &c->err);
 }
 
 /* Runs all tokens through both models. The inputs of `wanted` (ASH_ROLE_OTHER: none) go into c->hessian. */
@@ -161,9 +159,6 @@ static ash_status run_pass(calibrator *c, uint32_t layer, const stretch *f, cons
         ASH_TRY(cancelled(c));
         for (uint32_t done = 0; done < c->lengths[w];) {
             uint32_t n = c->lengths[w] - done < ASH_BATCH ? c->lengths[w] - done : ASH_BATCH;
-            const float *xf = c->xf + (int64_t)at * stride, *xq = c->xq + (int64_t)at * stride;
-            for (int64_t i = 0; c->hessian.rows && i < (int64_t)n * stride; i++)
-                c->sum[i] = xf[i] - xq[i];
             run_stretch(f, c->f, &c->model->layers[layer], layer, done, c->xf + (int64_t)at * stride, n);
             run_stretch(q, c->q, &c->layer, layer, done, c->xq + (int64_t)at * stride, n);
             if (wanted != ASH_ROLE_OTHER)
@@ -266,18 +261,17 @@ typedef struct operation {
     ash_role role;      /* as observed */
     uint32_t roles[3];  /* its matrices */
     uint32_t role_count;
-    bool adds;          /* its outputs are added to the hidden states */
     stretch f, q;       /* what runs to see its inputs */
 } operation;
 
 static const operation operations[] = {
-    { ASH_ROLE_QKV, { ASH_ROLE_Q, ASH_ROLE_K, ASH_ROLE_V }, 3, false,
+    { ASH_ROLE_QKV, { ASH_ROLE_Q, ASH_ROLE_K, ASH_ROLE_V }, 3,
       { ASH_LAYER_QKV, ASH_LAYER_QKV, true, false }, { ASH_LAYER_QKV, ASH_LAYER_QKV, true, false } },
-    { ASH_ROLE_O, { ASH_ROLE_O }, 1, true,
+    { ASH_ROLE_O, { ASH_ROLE_O }, 1,
       { ASH_LAYER_QKV, ASH_LAYER_GATE_UP, true, true }, { ASH_LAYER_QKV, ASH_LAYER_O, true, false } },
-    { ASH_ROLE_GATE_UP, { ASH_ROLE_GATE, ASH_ROLE_UP }, 2, false,
+    { ASH_ROLE_GATE_UP, { ASH_ROLE_GATE, ASH_ROLE_UP }, 2,
       { ASH_LAYER_GATE_UP, ASH_LAYER_GATE_UP, true, false }, { ASH_LAYER_QKV, ASH_LAYER_GATE_UP, true, true } },
-    { ASH_ROLE_DOWN, { ASH_ROLE_DOWN }, 1, true,
+    { ASH_ROLE_DOWN, { ASH_ROLE_DOWN }, 1,
       { ASH_LAYER_GATE_UP, ASH_LAYER_END, true, true }, { ASH_LAYER_GATE_UP, ASH_LAYER_DOWN, true, false } },
 };
 static const stretch none = { 0 }, last = { ASH_LAYER_GATE_UP, ASH_LAYER_END, true, true };
@@ -321,7 +315,7 @@ static ash_status run_operation(calibrator *c, uint32_t layer, const operation *
     }
     if (!any) /* hidden states move on all the same */
         return o->f.save || o->q.save ? run_pass(c, layer, &o->f, &o->q, ASH_ROLE_OTHER) : ASH_OK;
-    ASH_TRY(begin_moments(c, w[0].cols, o->adds ? w[0].rows : 0, fp8));
+    ASH_TRY(begin_moments(c, w[0].cols, fp8));
     ASH_TRY(run_pass(c, layer, &o->f, &o->q, o->role));
     ASH_TRY(ash_hessian_solve(&c->hessian, c->blas, DAMPING, c->threads, &c->err));
     for (uint32_t i = 0; i < o->role_count; i++)
@@ -393,7 +387,7 @@ static ash_status run_tied(calibrator *c)
     size_t at = 0;
     if (!h->tied_output || !calibrated(c, ASH_ROLE_EMBED, ASH_NO_LAYER, e))
         return ASH_OK;
-    ASH_TRY(begin_moments(c, h->hidden, 0, false));
+    ASH_TRY(begin_moments(c, h->hidden, false));
     c->wanted = ASH_ROLE_OTHER;
     for (size_t w = 0; w < c->window_count; w++) {
         ASH_TRY(cancelled(c));
@@ -425,7 +419,7 @@ static ash_status run_output(calibrator *c)
     ASH_TRY(ash_model_matrix(c->model, ASH_NO_LAYER, ASH_ROLE_OUTPUT, &w, &c->err));
     if (!calibrated(c, ASH_ROLE_OUTPUT, ASH_NO_LAYER, &w))
         return ASH_OK;
-    ASH_TRY(begin_moments(c, h->hidden, 0, type_of(c, ASH_ROLE_OUTPUT, ASH_NO_LAYER) == ASH_F8_E4M3));
+    ASH_TRY(begin_moments(c, h->hidden, type_of(c, ASH_ROLE_OUTPUT, ASH_NO_LAYER) == ASH_F8_E4M3));
     int64_t stride = c->f->x_stride;
     for (size_t at = 0; at < c->tokens; at += ASH_BATCH) {
         ASH_TRY(cancelled(c));
@@ -471,9 +465,8 @@ static ash_status prepare(calibrator *c)
     c->in_stride = c->f->h_stride > c->in_stride ? c->f->h_stride : c->in_stride;
     c->in_f = calloc(ASH_BATCH * (size_t)c->in_stride, sizeof *c->in_f);
     c->in_q = calloc(ASH_BATCH * (size_t)c->in_stride, sizeof *c->in_q);
-    c->sum = calloc(ASH_BATCH * (size_t)c->f->x_stride, sizeof *c->sum);
     c->done = calloc((size_t)h->layers * 7 + 2, sizeof *c->done);
-    if (!c->in_f || !c->in_q || !c->sum || !c->done)
+    if (!c->in_f || !c->in_q || !c->done)
         return ash_fail(&c->err, ASH_E_MEMORY, "out of memory for the inputs of %d tokens", ASH_BATCH);
     if (!ash_mul(c->tokens, (uint64_t)c->f->x_stride * sizeof(float), &c->x_bytes))
         return ash_fail(&c->err, ASH_E_MEMORY, "the calibration needs too much memory; use fewer --calibrate-tokens");
@@ -513,14 +506,13 @@ static void release_run(calibrator *c)
     free(c->in_f);
     free(c->in_q);
     free(c->counts);
-    free(c->sum);
     free(c->ids);
     free(c->lengths);
     windows_close(&c->text);
     ashlar_session_free(c->f);
     ashlar_session_free(c->q);
     ashlar_model_free(c->model);
-    c->xf = c->xq = c->in_f = c->in_q = c->sum = NULL, c->counts = NULL;
+    c->xf = c->xq = c->in_f = c->in_q = NULL, c->counts = NULL;
     c->ids = NULL, c->lengths = NULL;
     c->f = c->q = NULL, c->model = NULL;
 }

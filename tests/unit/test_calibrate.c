@@ -75,7 +75,7 @@ static float *make_inputs(test_rng *rng, int64_t tokens, int64_t cols, int64_t s
     return x;
 }
 
-/* Moments as the header defines them, in double; h with the damping on its diagonal. d: of `a` (rows columns) with xq. */
+/* h as the header defines it, in double, with the damping on its diagonal. */
 static void plain_hessian(const float *xq, int64_t tokens, int64_t cols, int64_t stride, double damping, double *h)
 {
     double trace = 0;
@@ -91,12 +91,12 @@ static void plain_hessian(const float *xq, int64_t tokens, int64_t cols, int64_t
         h[i * cols + i] += damping * trace / (double)cols;
 }
 
-static ash_hessian solved(const ash_blas *blas, const float *xf, const float *xq, const float *sums, int64_t rows,
-                          int64_t tokens, int64_t cols, int64_t stride, uint32_t threads)
+static ash_hessian solved(const ash_blas *blas, const float *xf, const float *xq, int64_t tokens, int64_t cols,
+                          int64_t stride, uint32_t threads)
 {
     ash_hessian h;
     ash_error err;
-    assert_ok(ash_hessian_init(&h, cols, rows, &err), &err);
+    assert_ok(ash_hessian_init(&h, cols, &err), &err);
     for (int64_t t = 0; t < tokens; t += 100) { /* in pieces */
         int64_t n = tokens - t < 100 ? tokens - t : 100;
         float *copy = NULL;
@@ -105,71 +105,67 @@ static ash_hessian solved(const ash_blas *blas, const float *xf, const float *xq
             assert_non_null(copy);
             memcpy(copy, xf + t * stride, (size_t)(n * stride) * sizeof *copy);
         }
-        ash_inputs in = { .tokens = n, .stride = stride, .s_stride = stride, .xq = xq + t * stride, .xf = copy,
-                          .s = rows ? sums + t * stride : NULL };
-        ash_hessian_add(&h, blas, &in, threads);
+        ash_hessian_add(&h, blas, copy, xq + t * stride, n, stride, threads);
         free(copy);
     }
     assert_ok(ash_hessian_solve(&h, blas, 0.01, threads, &err), &err);
     return h;
 }
 
-/* Rows of shift or extra: share * y^T X_q (h + L)^-1 for the column y, and the share as the header says, with the
- * inverse from U. *worst: the largest error, in parts of the largest element of y^T X_q. */
-static void check_regression(const ash_hessian *s, const double *h, const float *found, const float *y, int64_t rows,
-                             const float *xq, int64_t tokens, int64_t stride, double *worst, double *shares)
+/* Rows of shift: share * d (h + L)^-1, and the share as the header says, with the inverse from U. difference: X_f - X_q.
+ * Returns the largest error, in parts of the row's largest element of d. */
+static double check_shift(const ash_hessian *s, const double *h, const float *difference, const float *xq, int64_t tokens,
+                          int64_t stride, double *shares)
 {
     int64_t cols = s->cols;
-    double d[512], u[512], chance = (double)cols / (double)tokens;
-    for (int64_t i = 0; i < rows; i++) {
-        double squares = 0, explained = 0, largest = 0;
-        memset(d, 0, sizeof d);
-        memset(u, 0, sizeof u);
+    double chance = 1.5 * (double)cols / (double)tokens, worst = 0;
+    for (int64_t i = 0; i < cols; i++) {
+        double d[512] = { 0 }, squares = 0, explained = 0, largest = 0;
         for (int64_t t = 0; t < tokens; t++) {
-            squares += (double)y[t * stride + i] * (double)y[t * stride + i];
+            double y = difference[t * stride + i];
+            squares += y * y;
             for (int64_t k = 0; k < cols; k++)
-                d[k] += (double)y[t * stride + i] * (double)xq[t * stride + k];
+                d[k] += y * (double)xq[t * stride + k];
         }
-        for (int64_t m = 0; m < cols; m++)
+        for (int64_t m = 0; m < cols; m++) {
+            double u = 0;
             for (int64_t k = m; k < cols; k++)
-                u[m] += (double)s->upper[m * cols + k] * d[k];
-        for (int64_t k = 0; k < cols; k++) {
-            explained += u[k] * u[k];
-            largest = fmax(largest, fabs(d[k]));
+                u += (double)s->upper[m * cols + k] * d[k];
+            explained += u * u;
+            largest = fmax(largest, fabs(d[m]));
         }
         shares[i] = fmin(fmax(1 - chance / (1 - chance) * (squares - explained) / explained, 0), 1);
         for (int64_t j = 0; j < cols; j++) {
             double back = 0;
             for (int64_t k = 0; k < cols; k++)
-                back += (double)found[i * cols + k] * h[k * cols + j];
-            *worst = fmax(*worst, fabs(back - shares[i] * d[j]) / largest);
+                back += (double)s->shift[i * cols + k] * h[k * cols + j];
+            worst = fmax(worst, fabs(back - shares[i] * d[j]) / largest);
         }
     }
+    return worst;
 }
 
 static void test_moments(void **state)
 {
     (void)state;
-    enum { TOKENS = 600, COLS = 150, STRIDE = 192, ROWS = 40 };
+    enum { TOKENS = 600, COLS = 150, STRIDE = 192, TOLD = 20 };
     const ash_blas *blas = blas_or_skip();
     test_rng rng = test_rng_start("moments");
     float *xq = make_inputs(&rng, TOKENS, COLS, STRIDE), *xf = malloc(TOKENS * STRIDE * sizeof *xf);
-    float *difference = calloc(TOKENS * STRIDE, sizeof *xf), *sums = calloc(TOKENS * STRIDE, sizeof *sums);
+    float *difference = calloc(TOKENS * STRIDE, sizeof *xf);
     static double h[COLS * COLS], shares[COLS];
-    assert_true(xf && difference && sums);
+    assert_true(xf && difference);
     memcpy(xf, xq, TOKENS * STRIDE * sizeof *xf);
     /* The first columns differ by what other columns tell, those behind them by chance. */
     for (int t = 0; t < TOKENS; t++)
         for (int k = 0; k < COLS; k++) {
             float *at = xf + t * STRIDE + k, noise = test_rng_float(&rng);
-            *at += k < 20 ? 0.2f * xq[t * STRIDE + k + 50] : 0.1f * noise;
+            *at += k < TOLD ? 0.2f * xq[t * STRIDE + k + 50] : 0.1f * noise;
             difference[t * STRIDE + k] = *at - xq[t * STRIDE + k];
-            if (k < ROWS)
-                sums[t * STRIDE + k] = k < 10 ? xq[t * STRIDE + k] - xq[t * STRIDE + 2 * k] + noise : noise;
         }
     plain_hessian(xq, TOKENS, COLS, STRIDE, 0.01, h);
-    ash_hessian s = solved(blas, xf, xq, sums, ROWS, TOKENS, COLS, STRIDE, 2);
-    double worst_u = 0, worst = 0;
+    ash_hessian s = solved(blas, xf, xq, TOKENS, COLS, STRIDE, 2);
+    double worst_u = 0, told = 0, chance = 0;
     for (int i = 0; i < COLS; i++) {
         assert_true(s.weight[i] > 0);
         for (int j = 0; j < COLS; j++) {
@@ -184,21 +180,16 @@ static void test_moments(void **state)
             worst_u = fmax(worst_u, fabs(u - (i == j)));
         }
     }
-    double told = 0, chance = 0;
-    check_regression(&s, h, s.shift, difference, COLS, xq, TOKENS, STRIDE, &worst, shares);
+    double worst = check_shift(&s, h, difference, xq, TOKENS, STRIDE, shares);
     for (int i = 0; i < COLS; i++)
-        *(i < 20 ? &told : &chance) += shares[i] / (i < 20 ? 20 : COLS - 20);
-    assert_true(told > 0.95 && chance < 0.2);
-    check_regression(&s, h, s.extra, sums, ROWS, xq, TOKENS, STRIDE, &worst, shares);
-    for (int i = 1; i < 10; i++)
-        assert_true(shares[i] > 0.5);
+        *(i < TOLD ? &told : &chance) += shares[i] / (i < TOLD ? TOLD : COLS - TOLD);
     printf("# measure inverse of moments: off by %.2g, shift by %.2g of the largest; shares of %.2f, and of chance %.2f\n",
            worst_u, worst, told, chance);
+    assert_true(told > 0.95 && chance < 0.1);
     /* Moments in float carry 2^-24 a token at most, and rounding grows with the condition, which the damping keeps
      * below 100 * COLS: 600 * 2^-24 * 15000 = 0.5 if every rounding were of one sign; they are not. */
     assert_true(worst_u < 5e-3 && worst < 5e-3);
     ash_hessian_free(&s);
-    free(sums);
     free(difference);
     free(xf);
     free(xq);
@@ -212,10 +203,9 @@ static void test_few_tokens(void **state)
     const ash_blas *blas = blas_or_skip();
     test_rng rng = test_rng_start("few");
     float *xq = make_inputs(&rng, TOKENS, COLS, COLS), *xf = make_inputs(&rng, TOKENS, COLS, COLS);
-    ash_hessian s = solved(blas, xf, xq, NULL, 0, TOKENS, COLS, COLS, 1);
+    ash_hessian s = solved(blas, xf, xq, TOKENS, COLS, COLS, 1);
     for (int i = 0; i < COLS * COLS; i++)
         assert_true(s.shift[i] == 0);
-    assert_null(s.extra);
     ash_hessian_free(&s);
     free(xf);
     free(xq);
@@ -227,17 +217,16 @@ static void test_broken_moments(void **state)
     const ash_blas *blas = blas_or_skip();
     ash_error err;
     ash_hessian h;
-    assert_ok(ash_hessian_init(&h, 64, 0, &err), &err);
+    assert_ok(ash_hessian_init(&h, 64, &err), &err);
     assert_ok(ash_hessian_solve(&h, blas, 0.01, 1, &err), &err); /* no inputs: as if they were independent */
     assert_true(h.upper[0] == 1 && h.upper[1] == 0 && !h.shift);
     ash_hessian_free(&h);
     float x[64] = { NAN };
-    assert_ok(ash_hessian_init(&h, 64, 0, &err), &err);
-    ash_hessian_add(&h, blas, &(ash_inputs){ .tokens = 1, .stride = 64, .xq = x }, 1);
+    assert_ok(ash_hessian_init(&h, 64, &err), &err);
+    ash_hessian_add(&h, blas, NULL, x, 1, 64, 1);
     assert_int_equal(ash_hessian_solve(&h, blas, 0.01, 1, &err), ASH_E_UNSUPPORTED);
     ash_hessian_free(&h);
-    assert_int_equal(ash_hessian_init(&h, (int64_t)1 << 40, 0, &err), ASH_E_MEMORY);
-    assert_int_equal(ash_hessian_init(&h, 64, (int64_t)1 << 40, &err), ASH_E_MEMORY);
+    assert_int_equal(ash_hessian_init(&h, (int64_t)1 << 40, &err), ASH_E_MEMORY);
 }
 
 typedef struct matrix {
@@ -251,9 +240,9 @@ static void give_row(void *context, int64_t row, float *out)
     memcpy(out, m->w + row * m->cols, (size_t)m->cols * sizeof *out);
 }
 
-/* sum over tokens and rows of (W xf + s - decoded xq)^2 */
+/* sum over tokens and rows of (W xf - decoded xq)^2 */
 typedef struct judge {
-    const float *w, *xf, *xq, *s;
+    const float *w, *xf, *xq;
     int64_t tokens, rows, cols, stride;
 } judge;
 
@@ -267,7 +256,7 @@ static double output_error(const judge *g, ash_dtype dtype, const uint8_t *bytes
         double scale = dtype == ASH_F8_E4M3 ? (double)scales[by_row ? r : 0] : 1;
         ash_decode_row(dtype, bytes + (uint64_t)r * row_bytes, g->cols, row);
         for (int64_t t = 0; t < g->tokens; t++) {
-            double y = g->s ? (double)g->s[t * g->stride + r] : 0;
+            double y = 0;
             for (int64_t k = 0; k < g->cols; k++)
                 y += (double)g->w[r * g->cols + k] * g->xf[t * g->stride + k] -
                      (double)row[k] * scale * g->xq[t * g->stride + k];
@@ -298,33 +287,28 @@ static void check_feedback(const ash_kernels *kernels, ash_dtype dtype, int64_t 
     const ash_blas *blas = blas_or_skip();
     test_rng rng = test_rng_start("feedback");
     float *xq = make_inputs(&rng, TOKENS, cols, STRIDE), *xf = malloc(TOKENS * STRIDE * sizeof *xf);
-    float *w = malloc((size_t)(ROWS * cols) * sizeof *w), *sums = malloc(TOKENS * STRIDE * sizeof *sums);
+    float *w = malloc((size_t)(ROWS * cols) * sizeof *w);
     float scales[ROWS], plain_scales[ROWS];
     uint64_t row_bytes;
-    assert_true(xf && w && sums && ash_row_bytes(dtype, (uint64_t)cols, &row_bytes));
+    assert_true(xf && w && ash_row_bytes(dtype, (uint64_t)cols, &row_bytes));
     for (int t = 0; t < TOKENS; t++)
-        for (int k = 0; k < STRIDE; k++) {
+        for (int k = 0; k < STRIDE; k++)
             xf[t * STRIDE + k] = xq[t * STRIDE + k] + (k < cols ? 0.2f * xq[t * STRIDE + (k + 1) % cols] : 0);
-            sums[t * STRIDE + k] = xq[t * STRIDE + k % cols] + test_rng_float(&rng);
-        }
     for (int64_t k = 0; k < ROWS * cols; k++)
         w[k] = test_rng_float(&rng) + test_rng_float(&rng);
     uint8_t *plain = calloc(ROWS, row_bytes), *fed[3], *shifted = calloc(ROWS, row_bytes);
-    uint8_t *added = calloc(ROWS, row_bytes);
-    assert_true(plain && shifted && added);
+    assert_true(plain && shifted);
     ash_error err;
     encode_plain(kernels, dtype, w, ROWS, cols, row_bytes, plain, plain_scales);
     matrix m = { .cols = cols, .w = w };
     ash_calibrate_matrix job = { .dtype = dtype, .rows = ROWS, .weights = give_row, .context = &m, .scales = scales,
                                  .scale_by_row = by_row };
-    judge same = { w, xq, xq, NULL, TOKENS, ROWS, cols, STRIDE }, changed = same, both;
+    judge same = { w, xq, xq, TOKENS, ROWS, cols, STRIDE }, changed = same;
     changed.xf = xf;
-    both = changed;
-    both.s = sums;
-    double alone = output_error(&same, dtype, plain, plain_scales, true), fedback = 0, before = 0, lacking = 0;
+    double alone = output_error(&same, dtype, plain, plain_scales, true);
     static const uint32_t threads[] = { 1, 2, 7 };
     for (int k = 0; k < 3; k++) {
-        ash_hessian h = solved(blas, NULL, xq, NULL, 0, TOKENS, cols, STRIDE, threads[k]);
+        ash_hessian h = solved(blas, NULL, xq, TOKENS, cols, STRIDE, threads[k]);
         assert_null(h.shift);
         fed[k] = job.out = calloc(ROWS, row_bytes);
         assert_non_null(fed[k]);
@@ -332,25 +316,17 @@ static void check_feedback(const ash_kernels *kernels, ash_dtype dtype, int64_t 
         assert_memory_equal(fed[k], fed[0], ROWS * row_bytes);
         ash_hessian_free(&h);
     }
-    fedback = output_error(&same, dtype, fed[0], scales, by_row);
-    before = output_error(&changed, dtype, fed[0], scales, by_row);
-    ash_hessian h = solved(blas, xf, xq, NULL, 0, TOKENS, cols, STRIDE, 2);
+    double fedback = output_error(&same, dtype, fed[0], scales, by_row);
+    double before = output_error(&changed, dtype, fed[0], scales, by_row);
+    ash_hessian h = solved(blas, xf, xq, TOKENS, cols, STRIDE, 2);
     job.out = shifted;
     assert_ok(ash_calibrate(kernels, blas, &h, &job, 2, &err), &err);
     ash_hessian_free(&h);
     double after = output_error(&changed, dtype, shifted, scales, by_row);
-    lacking = output_error(&both, dtype, shifted, scales, by_row);
-    h = solved(blas, xf, xq, sums, ROWS, TOKENS, cols, STRIDE, 2);
-    job.out = added;
-    assert_ok(ash_calibrate(kernels, blas, &h, &job, 2, &err), &err);
-    ash_hessian_free(&h);
-    double whole = output_error(&both, dtype, added, scales, by_row);
     printf("# measure %s, %d columns: output error %.3f of rounding's; on inputs that changed %.3f of that without the "
-           "shift; with sums %.3f of that without the extra\n", ash_dtype_name(dtype), (int)cols, fedback / alone,
-           after / before, whole / lacking);
+           "shift\n", ash_dtype_name(dtype), (int)cols, fedback / alone, after / before);
     assert_true(fedback < (dtype == ASH_F8_E4M3 ? 0.2 : 0.1) * alone);
     assert_true(after < 0.3 * before);
-    assert_true(whole < 0.6 * lacking);
     /* Bits behind the row's end. */
     if (cols % 256 && dtype != ASH_F8_E4M3) {
         ash_kblock b;
@@ -362,8 +338,6 @@ static void check_feedback(const ash_kernels *kernels, ash_dtype dtype, int64_t 
         free(fed[k]);
     free(plain);
     free(shifted);
-    free(added);
-    free(sums);
     free(w);
     free(xf);
     free(xq);
@@ -413,7 +387,7 @@ static void test_descent(void **state)
         int64_t count = i < 3 ? 256 : 90;
         test_rng rng = test_rng_start("descent");
         float *xq = make_inputs(&rng, 700, count, count), x[256];
-        ash_hessian h = solved(blas, NULL, xq, NULL, 0, 700, count, count, 1);
+        ash_hessian h = solved(blas, NULL, xq, 700, count, count, 1);
         ash_error err;
         assert_ok(ash_block_form_init(form, blas, h.upper, count, (int)count, dtype == ASH_Q6_K ? 16 : 32, &err), &err);
         double before = 0, after = 0;
@@ -461,7 +435,7 @@ static void test_weights_too_large(void **state)
     uint8_t *out = calloc(ROWS, row_bytes);
     ash_hessian h;
     ash_error err;
-    assert_ok(ash_hessian_init(&h, COLS, 0, &err), &err);
+    assert_ok(ash_hessian_init(&h, COLS, &err), &err);
     assert_ok(ash_hessian_solve(&h, blas, 0.01, 1, &err), &err);
     ash_calibrate_matrix job = { .dtype = ASH_Q4_K, .rows = ROWS, .weights = give_row,
                                  .context = &(matrix){ COLS, w }, .out = out };
