@@ -4,7 +4,8 @@
 # Environment: ASHLAR, MODELS, SHARED; PEER_PYTHON: a Python that has gguf and llama-cpp-python (default python3; see
 # SHARED/bench/peer_llama.py); without llama-cpp-python only ashlar's figures are printed. LLAMA_1B: a BF16 GGUF of
 # llama-1b's shape, made with SHARED/models/make_random_model.py where it is not given (3 GB). ROUNDS (default 3): how
-# often each pair is measured; the median counts; 0: perplexities alone. THREADS: default 2. The source stays in the page cache.
+# often each pair is measured; the median counts; 0: perplexities alone. THREADS: default 2. The source stays in the page
+# cache.
 #
 # Times are the process' own, from reading to the renamed file; ashlar's include syncing it, the peer's do not.
 # FP8, which the peer lacks, is measured against its Q8_0.
