@@ -63,7 +63,7 @@ static uint64_t row_bytes(const ash_plan_member *m)
 }
 
 /* A scale's own member has `made` too, and nothing to read. */
-static bool wanted(const ash_plan_member *m) { return m->made && !m->owns_made; }
+static bool wanted(const ash_plan_member *m) { return m->made && !m->made_given && !m->owns_made; }
 
 static uint64_t run_rows(const ash_plan_member *m)
 {

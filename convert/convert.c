@@ -97,7 +97,8 @@ static ash_status prepare(conversion *c, const char *source, ash_error *err)
 {
     ASH_TRY(ash_source_open(source, &c->source, err));
     ASH_TRY(read_configuration(c, err));
-    ASH_TRY(ash_plan_build(&c->source, &c->import, &c->recipe, c->options->note, c->options->context, &c->plan, err));
+    ASH_TRY(ash_plan_build(&c->source, &c->import, &c->recipe, c->options->guide, c->options->note,
+                           c->options->context, &c->plan, err));
     ASH_TRY(read_tokenizer(c, err));
     return build_meta(c, err);
 }

@@ -33,6 +33,10 @@ typedef struct ash_convert_guide {
      * row: in canonical order. Called by several threads. */
     const uint8_t *(*encoded)(void *context, uint32_t role, uint32_t layer, uint64_t row, uint32_t dtype);
     void *context;
+    /* Scales of a matrix whose `encoded` rows are FP8: *weight one, or one a row in canonical order where the recipe
+     * says so, that live as long as the context; *input: of its inputs, fixed. False: they are chosen from the weights,
+     * and inputs have one a token. */
+    bool (*scales)(void *context, uint32_t role, uint32_t layer, const float **weight, float *input);
     const char *provenance; /* what guided it, one line for the file's metadata; NULL: nothing did */
 } ash_convert_guide;
 

@@ -72,7 +72,7 @@ ash_status ash_plan_member_add(ash_planner *p, const ash_source_tensor *source, 
     if (source->index >= p->source->count) /* one of plan->made */
         return ASH_OK;
     plan->source_bytes += source->size;
-    if (m.made)
+    if (m.made && !m.made_given)
         plan->search_bytes += source->size;
     p->claimed[source->index] = true;
     return ASH_OK;
@@ -548,11 +548,12 @@ static ash_status build(ash_planner *p, const notes *n)
     return measure(p);
 }
 
-ash_status ash_plan_build(const ash_source *source, ash_import *import, const ash_recipe *recipe, ash_note_fn *note,
-                          void *context, ash_plan *out, ash_error *err)
+ash_status ash_plan_build(const ash_source *source, ash_import *import, const ash_recipe *recipe,
+                          const ash_convert_guide *guide, ash_note_fn *note, void *context, ash_plan *out,
+                          ash_error *err)
 {
     *out = (ash_plan){ 0 };
-    ash_planner p = { .source = source, .import = import, .plan = out, .recipe = recipe, .err = err };
+    ash_planner p = { .source = source, .import = import, .plan = out, .recipe = recipe, .guide = guide, .err = err };
     p.claimed = calloc(source->count, sizeof *p.claimed);
     ash_status status = p.claimed ? build(&p, &(notes){ note, context })
                                   : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", source->path);

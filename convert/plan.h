@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "convert/convert.h"
 #include "convert/import.h"
 #include "convert/note.h"
 #include "convert/source.h"
@@ -24,7 +25,7 @@ typedef struct ash_plan_member {
     /* Where another type becomes FP8: the scales that are chosen for it, one or one a row in the tensor's order. Zero
      * until ash_choose_scales. The scale's own member has them too, and owns them. */
     float *made;
-    bool made_by_row, owns_made;
+    bool made_by_row, made_given, owns_made; /* given: by the guide */
     /* Of the rows that ash_stream looks at: sum (x - what the output holds)^2, sum x^2; 0 where the type is kept. */
     double lost, energy;
 } ash_plan_member;
@@ -48,9 +49,11 @@ typedef struct ash_plan {
 } ash_plan;
 
 /* Decides, and checks shapes and types against `import`; sets the flags of import->h that follow from the tensors
- * (tied_output, qkv_bias, qk_norm). A rule of `recipe` that names no matrix is refused. `note` may be NULL. */
-ash_status ash_plan_build(const ash_source *source, ash_import *import, const ash_recipe *recipe, ash_note_fn *note,
-                          void *context, ash_plan *out, ash_error *err);
+ * (tied_output, qkv_bias, qk_norm). A rule of `recipe` that names no matrix is refused. `guide` and `note` may be
+ * NULL. */
+ash_status ash_plan_build(const ash_source *source, ash_import *import, const ash_recipe *recipe,
+                          const ash_convert_guide *guide, ash_note_fn *note, void *context, ash_plan *out,
+                          ash_error *err);
 void ash_plan_free(ash_plan *plan); /* zeroed is fine */
 
 /* The row of a member's source that is its row `row` in canonical order. */
@@ -66,6 +69,7 @@ typedef struct ash_planner {
     ash_import *import;
     ash_plan *plan;
     const ash_recipe *recipe;
+    const ash_convert_guide *guide;
     bool used[ASH_RECIPE_RULES];
     bool *claimed;            /* by source index */
     uint32_t scales_dropped;  /* FP8 scales that went into re-encoded weights */
@@ -81,7 +85,8 @@ ash_status ash_plan_member_add(ash_planner *p, const ash_source_tensor *source, 
 ash_status ash_plan_scales(ash_planner *p, const ash_source_tensor *weight, const char *label, uint32_t layer,
                            bool keep, ash_plan_member *member);
 /* For a matrix that becomes FP8: adds the tensor "<label>.scale" that will hold its scales, links it, and says that
- * inputs pass through e4m3 with a scale of each token's own. */
+ * inputs pass through e4m3 with a scale of each token's own; or, where the guide has one for them, with that, in
+ * "<label>.input_scale". */
 ash_status ash_plan_made_scale(ash_planner *p, const ash_source_tensor *weight, const char *label, uint32_t layer,
                                ash_plan_member *member);
 /* The scales of K and V caches of one layer, where there are any. */

@@ -197,9 +197,9 @@ void ash_scale_row(ash_scale_kind kind, const float *scale, uint64_t row, float 
 
 /* ---- scales that the conversion chooses ---- */
 
-/* A tensor that no source has, called as an FP8 checkpoint calls the scale of `weight`. Its index lies behind those of
- * the source. */
-static ash_source_tensor *make_tensor(ash_planner *p, const ash_source_tensor *weight, uint64_t rows)
+/* A tensor that no source has, called as an FP8 checkpoint calls the scale of `weight`: `end` in place of ".weight". Its
+ * index lies behind those of the source. rows 0: one scale. */
+static ash_source_tensor *make_tensor(ash_planner *p, const ash_source_tensor *weight, const char *end, uint64_t rows)
 {
     ash_plan *plan = p->plan;
     if (plan->made_count == plan->made_room) {
@@ -213,13 +213,13 @@ static ash_source_tensor *make_tensor(ash_planner *p, const ash_source_tensor *w
     size_t n = strlen(weight->name);
     n -= n >= 7 && strcmp(weight->name + n - 7, ".weight") == 0 ? 7 : 0;
     ash_source_tensor *t = calloc(1, sizeof *t);
-    char *name = malloc(n + sizeof ".weight_scale");
+    char *name = malloc(n + strlen(end) + 1);
     if (!t || !name) {
         free(t);
         free(name);
         return NULL;
     }
-    sprintf(name, "%.*s.weight_scale", (int)n, weight->name);
+    sprintf(name, "%.*s%s", (int)n, weight->name, end);
     *t = (ash_source_tensor){ .name = name, .dtype = ASH_F32, .dim_count = rows ? 2 : 1,
                               .size = (rows ? rows : 1) * sizeof(float), .index = p->source->count + plan->made_count };
     for (uint32_t d = 0; d < 8; d++)
@@ -228,28 +228,47 @@ static ash_source_tensor *make_tensor(ash_planner *p, const ash_source_tensor *w
     return t;
 }
 
+/* A tensor of scales that the conversion makes: *values, zero, which its member owns. */
+static ash_status add_made(ash_planner *p, const ash_source_tensor *weight, const char *name, const char *end,
+                           uint64_t rows, uint32_t layer, ash_scale_kind kind, const ash_member_record *order,
+                           uint32_t *index, float **values)
+{
+    ash_source_tensor *made = make_tensor(p, weight, end, rows);
+    *values = calloc(rows ? rows : 1, sizeof **values); /* a row has more bytes than this in the source */
+    ash_status status = made && *values ? add_scale(p, name, layer, kind, made, order, index)
+                                        : ash_fail(p->err, ASH_E_MEMORY, "%s: out of memory", weight->name);
+    if (status != ASH_OK) {
+        free(*values);
+        return status;
+    }
+    ash_plan_member *own = &p->plan->members[p->plan->member_count - 1];
+    own->made = *values;
+    own->owns_made = true;
+    return ASH_OK;
+}
+
 ash_status ash_plan_made_scale(ash_planner *p, const ash_source_tensor *weight, const char *label, uint32_t layer,
                                ash_plan_member *member)
 {
     bool by_row = p->recipe->fp8_row;
-    uint64_t rows = weight->dims[1];
+    uint64_t rows = by_row ? weight->dims[1] : 0;
+    ash_member_record *m = &member->record;
+    const float *given;
+    float input, *of_input;
     char name[128];
     snprintf(name, sizeof name, "%s.scale", label);
-    ash_source_tensor *made = make_tensor(p, weight, by_row ? rows : 0);
-    float *values = calloc(by_row ? rows : 1, sizeof *values); /* a row has more bytes than this in the source */
-    ash_status status = made && values ? ASH_OK : ash_fail(p->err, ASH_E_MEMORY, "%s: out of memory", weight->name);
-    if (status == ASH_OK)
-        status = add_scale(p, name, layer, by_row ? ASH_SCALE_ROW : ASH_SCALE_TENSOR, made, &member->record,
-                           &member->record.scale_weight);
-    if (status != ASH_OK) {
-        free(values);
-        return status;
-    }
-    ash_plan_member *own = &p->plan->members[p->plan->member_count - 1];
-    own->made = member->made = values;
-    own->owns_made = true;
+    ASH_TRY(add_made(p, weight, name, ".weight_scale", rows, layer, by_row ? ASH_SCALE_ROW : ASH_SCALE_TENSOR, m,
+                     &m->scale_weight, &member->made));
     member->made_by_row = by_row;
-    member->record.scale_input = ASH_NO_INDEX;
-    member->record.input_dynamic = 1;
+    m->scale_input = ASH_NO_INDEX;
+    m->input_dynamic = 1;
+    if (!p->guide || !p->guide->scales || !p->guide->scales(p->guide->context, m->role, layer, &given, &input))
+        return ASH_OK;
+    memcpy(member->made, given, (rows ? rows : 1) * sizeof *given);
+    member->made_given = true;
+    snprintf(name, sizeof name, "%s.input_scale", label);
+    ASH_TRY(add_made(p, weight, name, ".input_scale", 0, layer, ASH_SCALE_INPUT, m, &m->scale_input, &of_input));
+    *of_input = input;
+    m->input_dynamic = 0;
     return ASH_OK;
 }

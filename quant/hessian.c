@@ -9,6 +9,7 @@
 #include "quant/parallel.h"
 
 #define STRIP 128 /* columns of a piece of work: fixed, so that BLAS does the same on any number of threads */
+#define TOKENS_PER_SAMPLE 1.5
 
 ash_status ash_hessian_init(ash_hessian *h, int64_t cols, ash_error *err)
 {
@@ -18,8 +19,9 @@ ash_status ash_hessian_init(ash_hessian *h, int64_t cols, ash_error *err)
         h->h = calloc(count, sizeof *h->h);
         h->d = calloc(count, sizeof *h->d);
         h->weight = calloc((size_t)cols, sizeof *h->weight);
+        h->squares = calloc((size_t)cols, sizeof *h->squares);
     }
-    if (h->h && h->d && h->weight)
+    if (h->h && h->d && h->weight && h->squares)
         return ASH_OK;
     ash_hessian_free(h);
     return ash_fail(err, ASH_E_MEMORY, "out of memory for the moments of %lld columns", (long long)cols);
@@ -30,6 +32,7 @@ void ash_hessian_free(ash_hessian *h)
     free(h->h);
     free(h->d);
     free(h->weight);
+    free(h->squares);
     *h = (ash_hessian){ 0 };
 }
 
@@ -57,9 +60,12 @@ void ash_hessian_add(ash_hessian *h, const ash_blas *blas, float *xf, const floa
                      uint32_t threads)
 {
     for (int64_t t = 0; xf && t < tokens; t++)
-        for (int64_t k = 0; k < h->cols; k++)
-            xf[t * stride + k] -= xq[t * stride + k];
+        for (int64_t k = 0; k < h->cols; k++) {
+            float x = xf[t * stride + k] -= xq[t * stride + k];
+            h->squares[k] += (double)x * (double)x;
+        }
     h->shifted = h->shifted || xf;
+    h->tokens += (double)tokens;
     addition a = { .h = h, .blas = blas, .difference = xf, .xq = xq, .tokens = tokens, .stride = stride };
     ash_parallel(threads, (h->cols + STRIP - 1) / STRIP, add_strip, &a);
 }
@@ -88,19 +94,36 @@ typedef struct product {
     atomic_bool *failed;
 } product;
 
-/* STRIP rows of d become as many of d (h + L)^-1. */
+/* The share of what a row explains that is more than chance. `explained` holds signal + chance * noise, `squares` signal
+ * + noise. */
+static double trusted(double explained, double squares, double chance)
+{
+    if (!(explained > 0) || chance >= 1)
+        return 0;
+    double share = 1 - chance * (squares - explained) / ((1 - chance) * explained);
+    return share > 0 ? share < 1 ? share : 1 : 0;
+}
+
+/* STRIP rows of d become as many of d (h + L)^-1, smaller by what is chance. */
 static void shift_strip(void *context, int64_t unit)
 {
     const product *p = context;
     int64_t n = p->h->cols, first = unit * STRIP, count = n - first < STRIP ? n - first : STRIP;
     float *d = p->h->d + first * n;
     double *in = calloc((size_t)(count * n), sizeof *in), *out = calloc((size_t)(count * n), sizeof *out);
+    double chance = TOKENS_PER_SAMPLE * (double)n / p->h->tokens;
     if (in && out) {
         for (int64_t i = 0; i < count * n; i++)
             in[i] = d[i];
         ash_blas_multiply_f64(p->blas, count, n, n, in, n, p->inverse, n, out, n);
-        for (int64_t i = 0; i < count * n; i++)
-            d[i] = (float)out[i];
+        for (int64_t r = 0; r < count; r++) {
+            double explained = 0;
+            for (int64_t k = r * n; k < (r + 1) * n; k++)
+                explained += in[k] * out[k];
+            double share = trusted(explained, p->h->squares[first + r], chance);
+            for (int64_t k = r * n; k < (r + 1) * n; k++)
+                d[k] = (float)(share * out[k]);
+        }
     } else {
         atomic_store(p->failed, true);
     }

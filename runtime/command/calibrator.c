@@ -1,7 +1,6 @@
 #include "runtime/command/calibrator.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +10,8 @@
 #include "format/tile.h"
 #include "quant/calibrate.h"
 #include "quant/encode.h"
+#include "quant/fp8.h"
+#include "runtime/command/spill.h"
 #include "runtime/model.h"
 #include "runtime/session.h"
 
@@ -23,6 +24,8 @@ typedef struct finished {
     uint64_t rows, cols, row_bytes;
     uint8_t *bytes; /* in the temporary file */
     uint64_t mapped;
+    float *scales;  /* FP8: one, or one a row, padded to whole panels */
+    float input;    /* FP8: the scale of its inputs */
 } finished;
 
 struct calibrator {
@@ -35,8 +38,7 @@ struct calibrator {
     int32_t *ids;          /* all windows, one after another, each of at most WINDOW */
     uint32_t *lengths;
     size_t window_count, tokens;
-    int fd;                /* the temporary file */
-    uint64_t fd_bytes;
+    spill_file spill;
     float *xf, *xq;        /* hidden states, x_stride floats a token */
     uint64_t x_bytes;
     /* The operation at work: its inputs in the batch at work. */
@@ -44,6 +46,9 @@ struct calibrator {
     float *in_f, *in_q;
     int64_t in_stride;
     ash_hessian hessian;
+    ash_fp8_counts *counts; /* of in_q, where an FP8 matrix takes it */
+    float counted_max;
+    bool counting;
     ash_layer layer;       /* quantized as far as it is done */
     uint8_t *panels[7];    /* what it points to */
     uint32_t panel_count;
@@ -54,41 +59,6 @@ struct calibrator {
     char summary[96];
     ash_error err;
 };
-
-/* ---- memory that may go to disk ---- */
-
-static ash_status open_spill(calibrator *c)
-{
-    const char *slash = strrchr(c->options->beside, '/');
-    char path[4096];
-    int n = snprintf(path, sizeof path, "%.*s.ashlar-calibrate-XXXXXX",
-                     slash ? (int)(slash - c->options->beside) + 1 : 0, c->options->beside);
-    if (n < 0 || (size_t)n >= sizeof path)
-        return ash_fail(&c->err, ASH_E_ARGUMENT, "%s: the path is too long", c->options->beside);
-    c->fd = mkstemp(path);
-    if (c->fd < 0)
-        return ash_fail_errno(&c->err, "%s: cannot make a temporary file", path);
-    unlink(path);
-    return ASH_OK;
-}
-
-static ash_status spill(calibrator *c, uint64_t bytes, void **out)
-{
-    uint64_t end;
-    *out = NULL;
-    if (!ash_round_up(bytes ? bytes : 1, 65536, &bytes) || !ash_add(c->fd_bytes, bytes, &end) || end > INT64_MAX)
-        return ash_fail(&c->err, ASH_E_MEMORY, "the calibration needs too much memory; use fewer --calibrate-tokens");
-    int error = posix_fallocate(c->fd, (off_t)c->fd_bytes, (off_t)bytes); /* a full disk must not end in SIGBUS */
-    if (error != 0)
-        return errno = error, ash_fail_errno(&c->err, "a temporary file of %llu MB beside %s",
-                                             (unsigned long long)(end / 1000000), c->options->beside);
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, (off_t)c->fd_bytes);
-    if (p == MAP_FAILED)
-        return ash_fail_errno(&c->err, "cannot map the temporary file");
-    c->fd_bytes = end;
-    *out = p;
-    return ASH_OK;
-}
 
 /* ---- running the two models ---- */
 
@@ -146,6 +116,39 @@ static void run_stretch(const stretch *r, ashlar_session *s, const ash_layer *la
         memcpy(x, s->x, bytes);
 }
 
+/* Inputs as they are before they are rounded: what rounding adds to the moments is far below the damping. */
+static void count_inputs(calibrator *c, int64_t tokens)
+{
+    for (int64_t t = 0; c->counting && t < tokens; t++) {
+        const float *x = c->in_q + t * c->in_stride;
+        float most = c->q->kernels.max_abs(x, c->hessian.cols);
+        if (!isfinite(most))
+            continue; /* the moments will say so */
+        ash_fp8_count(c->counts, x, c->hessian.cols);
+        c->counted_max = most > c->counted_max ? most : c->counted_max;
+    }
+}
+
+static void add_inputs(calibrator *c, float *in_f, int64_t tokens)
+{
+    count_inputs(c, tokens);
+    ash_hessian_add(&c->hessian, c->blas, in_f, c->in_q, tokens, c->in_stride, c->threads);
+}
+
+/* Moments and counts of an operation's inputs, empty. */
+static ash_status begin_moments(calibrator *c, int64_t cols, bool counting)
+{
+    c->counting = counting;
+    c->counted_max = 0;
+    if (counting && !c->counts)
+        c->counts = malloc(sizeof *c->counts);
+    if (counting && !c->counts)
+        return ash_fail(&c->err, ASH_E_MEMORY, "out of memory");
+    if (counting)
+        memset(c->counts, 0, sizeof *c->counts);
+    return ash_hessian_init(&c->hessian, cols, &c->err);
+}
+
 /* Runs all tokens through both models. The inputs of `wanted` (ASH_ROLE_OTHER: none) go into c->hessian. */
 static ash_status run_pass(calibrator *c, uint32_t layer, const stretch *f, const stretch *q, ash_role wanted)
 {
@@ -159,7 +162,7 @@ static ash_status run_pass(calibrator *c, uint32_t layer, const stretch *f, cons
             run_stretch(f, c->f, &c->model->layers[layer], layer, done, c->xf + (int64_t)at * stride, n);
             run_stretch(q, c->q, &c->layer, layer, done, c->xq + (int64_t)at * stride, n);
             if (wanted != ASH_ROLE_OTHER)
-                ash_hessian_add(&c->hessian, c->blas, c->in_f, c->in_q, n, c->in_stride, c->threads);
+        add_inputs(c, c->in_f, n);
             done += n;
             at += n;
             step(c, n);
@@ -186,11 +189,12 @@ static uint32_t type_of(const calibrator *c, uint32_t role, uint32_t layer)
     return c->options->type_of(c->options->context, role, layer);
 }
 
-/* Whether a matrix is quantized here. One that has its type already stays as it is, as the converter keeps it. */
+/* Whether a matrix is quantized here. One that has its type already stays as it is, as the converter keeps it; an FP8
+ * embedding is the converter's too. */
 static bool calibrated(const calibrator *c, uint32_t role, uint32_t layer, const ash_matrix *w)
 {
     uint32_t type = type_of(c, role, layer);
-    return ash_calibratable(type) && type != (uint32_t)w->dtype;
+    return ash_calibratable(type) && type != (uint32_t)w->dtype && (type != ASH_F8_E4M3 || role != ASH_ROLE_EMBED);
 }
 
 /* Quantizes one matrix with the moments at hand; *out: how the session may use it. */
@@ -204,13 +208,18 @@ static ash_status quantize_matrix(calibrator *c, uint32_t role, uint32_t layer, 
                      .cols = (uint64_t)r.w.cols };
     if (!ash_row_bytes(d->dtype, d->cols, &d->row_bytes) || !ash_mul(d->rows, d->row_bytes, &bytes))
         return ash_fail(&c->err, ASH_E_LIMIT, "a matrix is too large");
-    ASH_TRY(spill(c, bytes, &p));
+    ASH_TRY(spill_map(&c->spill, bytes, &p, &c->err));
     d->bytes = p;
-    (void)ash_round_up(bytes, 65536, &d->mapped);
-    ash_calibrate_matrix m = { .dtype = (ash_dtype)d->dtype, .rows = r.w.rows, .weights = weights, .context = &r,
+    (void)ash_round_up(bytes, SPILL_ALIGN, &d->mapped);
+    bool fp8 = d->dtype == ASH_F8_E4M3;
+    d->scales = fp8 ? calloc(ash_div_up(d->rows, ASH_PANEL_ROWS) * ASH_PANEL_ROWS, sizeof *d->scales) : NULL;
+    if (fp8 && !d->scales)
+        return ash_fail(&c->err, ASH_E_MEMORY, "out of memory for %llu scales", (unsigned long long)d->rows);
+    d->input = fp8 ? ash_fp8_scale(c->counts, c->counted_max) : 0;
+    c->done_count++;
+    ash_calibrate_matrix m = { .scales = d->scales, .scale_by_row = c->options->fp8_row, .dtype = (ash_dtype)d->dtype, .rows = r.w.rows, .weights = weights, .context = &r,
                                .out = d->bytes };
     ASH_TRY(ash_calibrate(&c->f->kernels, c->blas, &c->hessian, &m, c->threads, &c->err));
-    c->done_count++;
     *out = d;
     return ASH_OK;
 }
@@ -232,7 +241,9 @@ static ash_status pack(calibrator *c, const finished *d, ash_matrix *out)
         ash_tile_pack(d->dtype, d->cols, rows, data + i * panel);
     }
     *out = (ash_matrix){ .dtype = (ash_dtype)d->dtype, .data = data, .rows = (int64_t)d->rows,
-                         .cols = (int64_t)d->cols, .panel_bytes = (int64_t)panel };
+                         .cols = (int64_t)d->cols, .panel_bytes = (int64_t)panel, .scale = d->scales,
+                         .scale_kind = !d->scales ? ASH_SCALE_NONE : c->options->fp8_row ? ASH_SCALE_ROW
+                                                                                        : ASH_SCALE_TENSOR };
     return ASH_OK;
 }
 
@@ -272,31 +283,39 @@ static ash_linear *linear_of(ash_layer *layer, ash_role role)
 }
 
 /* The operation with its matrices one by one, as runtime/model.h lays out their outputs. */
-static void rebuild(const calibrator *c, const operation *o, const ash_matrix w[3], ash_linear *op)
+static void rebuild(const calibrator *c, const operation *o, const ash_matrix w[3], const ash_op_input in[3],
+                    ash_linear *op)
 {
     const int64_t first[2][3] = { { 0, c->model->k_first, c->model->v_first }, { 0, ASH_PANEL_ROWS, 0 } };
     bool pairs = o->role == ASH_ROLE_GATE_UP;
     op->part_count = o->role_count;
-    op->input_count = 1;
-    op->input[0] = (ash_op_input){ 0 };
-    for (uint32_t i = 0; i < o->role_count; i++)
+    op->input_count = 0;
+    for (uint32_t i = 0; i < o->role_count; i++) {
+        uint32_t at = 0;
+        while (at < op->input_count && (op->input[at].rounding != in[i].rounding || op->input[at].scale != in[i].scale))
+            at++;
+        if (at == op->input_count)
+            op->input[op->input_count++] = in[i];
         op->part[i] = (ash_part){ .w = w[i], .panels = (int64_t)ash_div_up((uint64_t)w[i].rows, ASH_PANEL_ROWS),
                                   .y_first = first[pairs][i],
-                                  .y_panel_stride = pairs ? 2 * ASH_PANEL_ROWS : ASH_PANEL_ROWS };
+                                  .y_panel_stride = pairs ? 2 * ASH_PANEL_ROWS : ASH_PANEL_ROWS, .input = at };
+    }
 }
 
 static ash_status run_operation(calibrator *c, uint32_t layer, const operation *o)
 {
     ash_matrix w[3];
-    bool wanted[3], any = false;
+    ash_op_input in[3] = { { 0 } };
+    bool wanted[3], any = false, fp8 = false;
     for (uint32_t i = 0; i < o->role_count; i++) {
         ASH_TRY(ash_model_matrix(c->model, layer, o->roles[i], &w[i], &c->err));
         wanted[i] = calibrated(c, o->roles[i], layer, &w[i]);
         any = any || wanted[i];
+        fp8 = fp8 || (wanted[i] && type_of(c, o->roles[i], layer) == ASH_F8_E4M3);
     }
     if (!any) /* hidden states move on all the same */
         return o->f.save || o->q.save ? run_pass(c, layer, &o->f, &o->q, ASH_ROLE_OTHER) : ASH_OK;
-    ASH_TRY(ash_hessian_init(&c->hessian, w[0].cols, &c->err));
+    ASH_TRY(begin_moments(c, w[0].cols, fp8));
     ASH_TRY(run_pass(c, layer, &o->f, &o->q, o->role));
     ASH_TRY(ash_hessian_solve(&c->hessian, c->blas, DAMPING, c->threads, &c->err));
     for (uint32_t i = 0; i < o->role_count; i++)
@@ -304,9 +323,10 @@ static ash_status run_operation(calibrator *c, uint32_t layer, const operation *
             finished *d;
             ASH_TRY(quantize_matrix(c, o->roles[i], layer, &w[i], &d));
             ASH_TRY(pack(c, d, &w[i]));
+            in[i] = (ash_op_input){ d->scales ? ASH_ROUND_STATIC : ASH_ROUND_NONE, d->input };
         }
     ash_hessian_free(&c->hessian);
-    rebuild(c, o, w, linear_of(&c->layer, o->role));
+    rebuild(c, o, w, in, linear_of(&c->layer, o->role));
     return ASH_OK;
 }
 
@@ -330,7 +350,8 @@ static ash_status embed(calibrator *c)
     uint32_t dtype = type_of(c, ASH_ROLE_EMBED, ASH_NO_LAYER);
     int64_t stride = c->f->x_stride;
     uint64_t bytes;
-    bool encode = ash_encodable(dtype) && dtype != e->dtype;
+    /* What FP8 leaves of an embedding is not known before its scale is. */
+    bool encode = ash_encodable(dtype) && dtype != e->dtype && dtype != ASH_F8_E4M3;
     uint8_t *own = ash_row_bytes(encode ? dtype : ASH_F32, (uint64_t)e->cols, &bytes) ? malloc(bytes) : NULL;
     ash_status status = own ? ASH_OK : ash_fail(&c->err, ASH_E_MEMORY, "out of memory");
     for (size_t t = 0; t < c->tokens && status == ASH_OK; t++) {
@@ -366,7 +387,7 @@ static ash_status run_tied(calibrator *c)
     size_t at = 0;
     if (!h->tied_output || !calibrated(c, ASH_ROLE_EMBED, ASH_NO_LAYER, e))
         return ASH_OK;
-    ASH_TRY(ash_hessian_init(&c->hessian, h->hidden, &c->err));
+    ASH_TRY(begin_moments(c, h->hidden, false));
     c->wanted = ASH_ROLE_OTHER;
     for (size_t w = 0; w < c->window_count; w++) {
         ASH_TRY(cancelled(c));
@@ -377,7 +398,7 @@ static ash_status run_tied(calibrator *c)
             for (uint32_t i = 0; i < h->layers; i++)
                 ash_forward_layer(c->f, &c->model->layers[i], i, ASH_LAYER_QKV, ASH_LAYER_END, n);
             final_norm(c, c->f->x, n, c->in_q);
-            ash_hessian_add(&c->hessian, c->blas, NULL, c->in_q, n, c->in_stride, c->threads);
+            add_inputs(c, NULL, n);
             done += n;
             at += n;
         }
@@ -398,14 +419,14 @@ static ash_status run_output(calibrator *c)
     ASH_TRY(ash_model_matrix(c->model, ASH_NO_LAYER, ASH_ROLE_OUTPUT, &w, &c->err));
     if (!calibrated(c, ASH_ROLE_OUTPUT, ASH_NO_LAYER, &w))
         return ASH_OK;
-    ASH_TRY(ash_hessian_init(&c->hessian, h->hidden, &c->err));
+    ASH_TRY(begin_moments(c, h->hidden, type_of(c, ASH_ROLE_OUTPUT, ASH_NO_LAYER) == ASH_F8_E4M3));
     int64_t stride = c->f->x_stride;
     for (size_t at = 0; at < c->tokens; at += ASH_BATCH) {
         ASH_TRY(cancelled(c));
         int64_t n = c->tokens - at < ASH_BATCH ? (int64_t)(c->tokens - at) : ASH_BATCH;
         final_norm(c, c->xf + (int64_t)at * stride, n, c->in_f);
         final_norm(c, c->xq + (int64_t)at * stride, n, c->in_q);
-        ash_hessian_add(&c->hessian, c->blas, c->in_f, c->in_q, n, c->in_stride, c->threads);
+        add_inputs(c, c->in_f, n);
     }
     ASH_TRY(ash_hessian_solve(&c->hessian, c->blas, DAMPING, c->threads, &c->err));
     ASH_TRY(quantize_matrix(c, ASH_ROLE_OUTPUT, ASH_NO_LAYER, &w, &d));
@@ -438,7 +459,7 @@ static ash_status prepare(calibrator *c)
     ASH_TRY(ash_blas_load(&c->blas, &c->err));
     ASH_TRY(cut_windows(c));
     snprintf(c->summary, sizeof c->summary, "xxh3-128 %s, %zu tokens", c->text.hash, c->tokens);
-    ASH_TRY(open_spill(c));
+    ASH_TRY(spill_open(&c->spill, c->options->beside, &c->err));
     c->in_stride = c->f->x_stride;
     c->in_stride = c->f->attn_stride > c->in_stride ? c->f->attn_stride : c->in_stride;
     c->in_stride = c->f->h_stride > c->in_stride ? c->f->h_stride : c->in_stride;
@@ -449,11 +470,11 @@ static ash_status prepare(calibrator *c)
         return ash_fail(&c->err, ASH_E_MEMORY, "out of memory for the inputs of %d tokens", ASH_BATCH);
     if (!ash_mul(c->tokens, (uint64_t)c->f->x_stride * sizeof(float), &c->x_bytes))
         return ash_fail(&c->err, ASH_E_MEMORY, "the calibration needs too much memory; use fewer --calibrate-tokens");
-    ASH_TRY(spill(c, c->x_bytes, &p));
+    ASH_TRY(spill_map(&c->spill, c->x_bytes, &p, &c->err));
     c->xf = p;
-    ASH_TRY(spill(c, c->x_bytes, &p));
+    ASH_TRY(spill_map(&c->spill, c->x_bytes, &p, &c->err));
     c->xq = p;
-    (void)ash_round_up(c->x_bytes, 65536, &c->x_bytes);
+    (void)ash_round_up(c->x_bytes, SPILL_ALIGN, &c->x_bytes);
     c->f->observer = observe_float;
     c->q->observer = observe_quantized;
     c->f->observer_context = c->q->observer_context = c;
@@ -484,13 +505,14 @@ static void release_run(calibrator *c)
         munmap(c->xq, c->x_bytes);
     free(c->in_f);
     free(c->in_q);
+    free(c->counts);
     free(c->ids);
     free(c->lengths);
     windows_close(&c->text);
     ashlar_session_free(c->f);
     ashlar_session_free(c->q);
     ashlar_model_free(c->model);
-    c->xf = c->xq = c->in_f = c->in_q = NULL;
+    c->xf = c->xq = c->in_f = c->in_q = NULL, c->counts = NULL;
     c->ids = NULL, c->lengths = NULL;
     c->f = c->q = NULL, c->model = NULL;
 }
@@ -504,7 +526,7 @@ calibrator *calibrate_model(const calibrator_options *options)
         return NULL;
     }
     c->options = options;
-    c->fd = -1;
+    c->spill.fd = -1;
     c->threads = options->threads ? options->threads : ash_cpu_count();
     ashlar_session_options so = { .context = WINDOW, .threads = c->threads, .activations = ASHLAR_ACT_FLOAT };
     bool ok = false;
@@ -539,6 +561,18 @@ const uint8_t *calibrator_row(void *context, uint32_t role, uint32_t layer, uint
     return NULL;
 }
 
+bool calibrator_scales(void *context, uint32_t role, uint32_t layer, const float **weight, float *input)
+{
+    const calibrator *c = context;
+    for (uint32_t i = 0; i < c->done_count; i++)
+        if (c->done[i].role == role && c->done[i].layer == layer && c->done[i].scales) {
+            *weight = c->done[i].scales;
+            *input = c->done[i].input;
+            return true;
+        }
+    return false;
+}
+
 const char *calibrator_summary(const calibrator *c) { return c->summary; }
 
 void calibrator_free(calibrator *c)
@@ -546,10 +580,11 @@ void calibrator_free(calibrator *c)
     if (!c)
         return;
     release_run(c);
-    for (uint32_t i = 0; c->done && i < c->done_count; i++)
+    for (uint32_t i = 0; c->done && i < c->done_count; i++) {
         munmap(c->done[i].bytes, c->done[i].mapped);
+        free(c->done[i].scales);
+    }
     free(c->done);
-    if (c->fd >= 0)
-        close(c->fd);
+    spill_close(&c->spill);
     free(c);
 }

@@ -18,6 +18,7 @@ typedef struct calibrator_options {
     bool unlink_model;  /* take its name away once it is open */
     const char *text;
     const char *beside; /* the temporary file goes into this path's folder */
+    bool fp8_row;       /* FP8: a scale for each row */
     uint32_t tokens, threads; /* threads 0: all processors */
     /* The type that a matrix shall get; roles as members have them (Q, not QKV). Types that cannot be calibrated are
      * left to the converter. */
@@ -29,6 +30,8 @@ typedef struct calibrator_options {
 calibrator *calibrate_model(const calibrator_options *options);
 /* For ash_convert_guide.encoded. */
 const uint8_t *calibrator_row(void *calibrator, uint32_t role, uint32_t layer, uint64_t row, uint32_t dtype);
+/* For ash_convert_guide.scales. */
+bool calibrator_scales(void *calibrator, uint32_t role, uint32_t layer, const float **weight, float *input);
 /* "xxh3-128 HASH, N tokens": of the text. Lives as long as the calibrator. */
 const char *calibrator_summary(const calibrator *c);
 void calibrator_free(calibrator *c); /* NULL is fine */

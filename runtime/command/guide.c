@@ -74,6 +74,7 @@ static bool calibrate(guide *g, const char *source, const char *output, const as
              calibrator_summary(g->calibration));
     free(name);
     g->convert.encoded = calibrator_row;
+    g->convert.scales = calibrator_scales;
     g->convert.context = g->calibration;
     return true;
 }
@@ -126,8 +127,9 @@ int guide_open(const usage *u, guide *g, const char *source, const char *output,
         if (ash_convert(source, output, &check, NULL, &err) != ASH_OK)
             return fail_with(&err);
         if (!any_calibratable(g))
-            return usage_error(u, "--calibrate works with --type q4_k, q5_k and q6_k, and mixes of them");
+            return usage_error(u, "--calibrate works with --type q4_k, q5_k, q6_k and fp8, and mixes of them");
         calibrator_options how = { .text = g->text_path, .beside = output, .tokens = g->tokens, .threads = o->threads,
+                                   .fp8_row = o->recipe && o->recipe->fp8_row,
                                    .type_of = type_of, .context = g };
         if (!o->dry_run && !calibrate(g, source, output, o, &how))
             return EXIT_FAILED;

@@ -24,7 +24,7 @@ typedef struct guide {
     { "--imatrix", "FILE", OPTION_STRING, &(g).imatrix_path, 0, 0,                                                      \
       "importance of columns, from ashlar imatrix or llama-imatrix" },                                                  \
     { "--calibrate", "TEXT", OPTION_STRING, &(g).text_path, 0, 0,                                                       \
-      "choose codes so that outputs on TEXT stay near the source's: q4_k, q5_k, q6_k" },                                \
+      "choose codes so that outputs on TEXT stay near the source's: q4_k, q5_k, q6_k, fp8" },                                \
     { "--calibrate-tokens", "N", OPTION_U32, &(g).tokens, 2, 1 << 30, "only the first N ids of TEXT" }
 
 /* Reads the importance matrix; calibrates, which takes minutes and so is done after everything that `o` (without its

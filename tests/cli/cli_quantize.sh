@@ -30,9 +30,17 @@ check "  verify" [ "$code" = 0 ]
 check "  the report plots every kind of matrix" [ "$(grep -c '<svg' "$page")" = 7 ]
 check "  and names every matrix" [ "$(grep -c '<tr><td>model.layers' "$page")" = 49 ]
 check "  and loads nothing from anywhere" [ "$(grep -c 'http' "$page")" = 0 ]
+check "  every plot has its own matrices alone" [ "$(grep -c '<circle' "$page")" = 49 ]
+check "  and ends at the last layer" [ "$(grep -c '>6</text></svg>' "$page")" = 7 ]
+check "  the largest error is a twentieth below the top" grep -q ' cy="15.2"' "$page"
+check "  errors of types are percents" [ "$(sed -n 's/^<tr><td>q4_k<td>.*<td>\([0-9]*\)\.[0-9]*<.tr>$/\1/p' "$page")" -ge 5 ]
+check "  no matrix is called exact" [ "$(grep -c exact "$page")" = 0 ]
 ash quantize "$out_file" -o "$TEST_TMP/again.ashlar" --type fp8 --fp8-scale row
 check "quantize what is quantized" [ "$code" = 0 ]
 check "  warns once, with the reason" [ "$(printf '%s\n' "$err" | grep -c 'quantized again: their errors add up')" = 1 ]
+ash quantize "$kept" -o "$TEST_TMP/a<b>&\"c.ashlar" --type fp8 --report "$page"
+check "a report of a type that keeps some: those are exact" [ "$(grep -c '(kept)<.*<td>exact</tr>' "$page")" = 2 ]
+check "  and names are text" grep -qF 'a&lt;b&gt;&amp;&quot;c.ashlar' "$page"
 ash quantize "$kept" -o "$TEST_TMP/none.ashlar" --type q8_0 --tensor 'blk.77.*=q4_k'
 check "a rule that names nothing" failed_with 1 "blk.77" "names no matrix"
 check "  and nothing is written" [ ! -e "$TEST_TMP/none.ashlar" ]

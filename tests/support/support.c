@@ -163,7 +163,7 @@ void test_rng_bytes(test_rng *rng, void *out, size_t size)
 char *test_ashlar(const char *arguments, int *code)
 {
     const char *ashlar = getenv("ASHLAR");
-    static char out[8192];
+    static char out[65536];
     char line[8192];
     snprintf(line, sizeof line, "%s %s 2>&1", ashlar ? ashlar : "build/ashlar", arguments);
     FILE *pipe = popen(line, "r");

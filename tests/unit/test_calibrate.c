@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "quant/calibrate.h"
+#include "quant/descent.h"
 #include "quant/encode.h"
+#include "quant/fp8.h"
 #include "quant/kblock.h"
 #include "tests/support/support.h"
 
@@ -73,22 +75,17 @@ static float *make_inputs(test_rng *rng, int64_t tokens, int64_t cols, int64_t s
     return x;
 }
 
-/* Moments as the header defines them, in double; h with the damping on its diagonal. */
-static void plain_moments(const float *xf, const float *xq, int64_t tokens, int64_t cols, int64_t stride,
-                          double damping, double *h, double *d)
+/* h as the header defines it, in double, with the damping on its diagonal. */
+static void plain_hessian(const float *xq, int64_t tokens, int64_t cols, int64_t stride, double damping, double *h)
 {
     double trace = 0;
     for (int64_t i = 0; i < cols; i++)
         for (int64_t j = 0; j < cols; j++) {
-            double hs = 0, ds = 0;
-            for (int64_t t = 0; t < tokens; t++) {
-                double q = xq[t * stride + i];
-                hs += q * xq[t * stride + j];
-                ds += (xf[t * stride + i] - q) * xq[t * stride + j];
-            }
-            h[i * cols + j] = hs;
-            d[i * cols + j] = ds;
-            trace += i == j ? hs : 0;
+            double sum = 0;
+            for (int64_t t = 0; t < tokens; t++)
+                sum += (double)xq[t * stride + i] * (double)xq[t * stride + j];
+            h[i * cols + j] = sum;
+            trace += i == j ? sum : 0;
         }
     for (int64_t i = 0; i < cols; i++)
         h[i * cols + i] += damping * trace / (double)cols;
@@ -115,42 +112,100 @@ static ash_hessian solved(const ash_blas *blas, const float *xf, const float *xq
     return h;
 }
 
+/* Rows of shift: share * d (h + L)^-1, and the share as the header says, with the inverse from U. difference: X_f - X_q.
+ * Returns the largest error, in parts of the row's largest element of d. */
+static double check_shift(const ash_hessian *s, const double *h, const float *difference, const float *xq, int64_t tokens,
+                          int64_t stride, double *shares)
+{
+    int64_t cols = s->cols;
+    double chance = 1.5 * (double)cols / (double)tokens, worst = 0;
+    for (int64_t i = 0; i < cols; i++) {
+        double d[512] = { 0 }, squares = 0, explained = 0, largest = 0;
+        for (int64_t t = 0; t < tokens; t++) {
+            double y = difference[t * stride + i];
+            squares += y * y;
+            for (int64_t k = 0; k < cols; k++)
+                d[k] += y * (double)xq[t * stride + k];
+        }
+        for (int64_t m = 0; m < cols; m++) {
+            double u = 0;
+            for (int64_t k = m; k < cols; k++)
+                u += (double)s->upper[m * cols + k] * d[k];
+            explained += u * u;
+            largest = fmax(largest, fabs(d[m]));
+        }
+        shares[i] = fmin(fmax(1 - chance / (1 - chance) * (squares - explained) / explained, 0), 1);
+        for (int64_t j = 0; j < cols; j++) {
+            double back = 0;
+            for (int64_t k = 0; k < cols; k++)
+                back += (double)s->shift[i * cols + k] * h[k * cols + j];
+            worst = fmax(worst, fabs(back - shares[i] * d[j]) / largest);
+        }
+    }
+    return worst;
+}
+
 static void test_moments(void **state)
 {
     (void)state;
-    enum { TOKENS = 450, COLS = 150, STRIDE = 192 };
+    enum { TOKENS = 600, COLS = 150, STRIDE = 192, TOLD = 20 };
     const ash_blas *blas = blas_or_skip();
     test_rng rng = test_rng_start("moments");
     float *xq = make_inputs(&rng, TOKENS, COLS, STRIDE), *xf = malloc(TOKENS * STRIDE * sizeof *xf);
-    static double h[COLS * COLS], d[COLS * COLS];
-    assert_non_null(xf);
-    for (int i = 0; i < TOKENS * STRIDE; i++)
-        xf[i] = xq[i] * (1 + 0.1f * test_rng_float(&rng));
-    plain_moments(xf, xq, TOKENS, COLS, STRIDE, 0.01, h, d);
+    float *difference = calloc(TOKENS * STRIDE, sizeof *xf);
+    static double h[COLS * COLS], shares[COLS];
+    assert_true(xf && difference);
+    memcpy(xf, xq, TOKENS * STRIDE * sizeof *xf);
+    /* The first columns differ by what other columns tell, those behind them by chance. */
+    for (int t = 0; t < TOKENS; t++)
+        for (int k = 0; k < COLS; k++) {
+            float *at = xf + t * STRIDE + k, noise = test_rng_float(&rng);
+            *at += k < TOLD ? 0.2f * xq[t * STRIDE + k + 50] : 0.1f * noise;
+            difference[t * STRIDE + k] = *at - xq[t * STRIDE + k];
+        }
+    plain_hessian(xq, TOKENS, COLS, STRIDE, 0.01, h);
     ash_hessian s = solved(blas, xf, xq, TOKENS, COLS, STRIDE, 2);
-    double worst_u = 0, worst_s = 0, largest_d = 0;
+    double worst_u = 0, told = 0, chance = 0;
     for (int i = 0; i < COLS; i++) {
         assert_true(s.weight[i] > 0);
         for (int j = 0; j < COLS; j++) {
             assert_true(j >= i || s.upper[i * COLS + j] == 0);
-            /* (U^T U) (h + L) = 1, shift (h + L) = d */
-            double u = 0, shift = 0;
+            double u = 0; /* (U^T U) (h + L) = 1 */
             for (int k = 0; k < COLS; k++) {
                 double inverse = 0;
                 for (int m = 0; m <= (i < k ? i : k); m++)
                     inverse += (double)s.upper[m * COLS + i] * s.upper[m * COLS + k];
                 u += inverse * h[k * COLS + j];
-                shift += (double)s.shift[i * COLS + k] * h[k * COLS + j];
             }
             worst_u = fmax(worst_u, fabs(u - (i == j)));
-            worst_s = fmax(worst_s, fabs(shift - d[i * COLS + j]));
-            largest_d = fmax(largest_d, fabs(d[i * COLS + j]));
         }
     }
-    printf("# measure inverse of moments: off by %.2g, shift by %.2g of the largest\n", worst_u, worst_s / largest_d);
+    double worst = check_shift(&s, h, difference, xq, TOKENS, STRIDE, shares);
+    for (int i = 0; i < COLS; i++)
+        *(i < TOLD ? &told : &chance) += shares[i] / (i < TOLD ? TOLD : COLS - TOLD);
+    printf("# measure inverse of moments: off by %.2g, shift by %.2g of the largest; shares of %.2f, and of chance %.2f\n",
+           worst_u, worst, told, chance);
+    assert_true(told > 0.95 && chance < 0.1);
     /* Moments in float carry 2^-24 a token at most, and rounding grows with the condition, which the damping keeps
-     * below 100 * COLS: 450 * 2^-24 * 15000 = 0.4 if every rounding were of one sign; they are not. */
-    assert_true(worst_u < 5e-3 && worst_s < 5e-3 * largest_d);
+     * below 100 * COLS: 600 * 2^-24 * 15000 = 0.5 if every rounding were of one sign; they are not. */
+    assert_true(worst_u < 5e-3 && worst < 5e-3);
+    ash_hessian_free(&s);
+    free(difference);
+    free(xf);
+    free(xq);
+}
+
+/* Fewer tokens than columns say nothing that is more than chance. */
+static void test_few_tokens(void **state)
+{
+    (void)state;
+    enum { TOKENS = 60, COLS = 64 };
+    const ash_blas *blas = blas_or_skip();
+    test_rng rng = test_rng_start("few");
+    float *xq = make_inputs(&rng, TOKENS, COLS, COLS), *xf = make_inputs(&rng, TOKENS, COLS, COLS);
+    ash_hessian s = solved(blas, xf, xq, TOKENS, COLS, COLS, 1);
+    for (int i = 0; i < COLS * COLS; i++)
+        assert_true(s.shift[i] == 0);
     ash_hessian_free(&s);
     free(xf);
     free(xq);
@@ -186,19 +241,25 @@ static void give_row(void *context, int64_t row, float *out)
 }
 
 /* sum over tokens and rows of (W xf - decoded xq)^2 */
-static double output_error(ash_dtype dtype, const uint8_t *bytes, const float *w, const float *xf, const float *xq,
-                           int64_t tokens, int64_t rows, int64_t cols, int64_t stride)
+typedef struct judge {
+    const float *w, *xf, *xq;
+    int64_t tokens, rows, cols, stride;
+} judge;
+
+static double output_error(const judge *g, ash_dtype dtype, const uint8_t *bytes, const float *scales, bool by_row)
 {
     uint64_t row_bytes;
     double sum = 0;
-    float *row = malloc((size_t)cols * sizeof *row);
-    assert_true(row && ash_row_bytes(dtype, (uint64_t)cols, &row_bytes));
-    for (int64_t r = 0; r < rows; r++) {
-        ash_decode_row(dtype, bytes + (uint64_t)r * row_bytes, cols, row);
-        for (int64_t t = 0; t < tokens; t++) {
+    float *row = malloc((size_t)g->cols * sizeof *row);
+    assert_true(row && ash_row_bytes(dtype, (uint64_t)g->cols, &row_bytes));
+    for (int64_t r = 0; r < g->rows; r++) {
+        double scale = dtype == ASH_F8_E4M3 ? (double)scales[by_row ? r : 0] : 1;
+        ash_decode_row(dtype, bytes + (uint64_t)r * row_bytes, g->cols, row);
+        for (int64_t t = 0; t < g->tokens; t++) {
             double y = 0;
-            for (int64_t k = 0; k < cols; k++)
-                y += (double)w[r * cols + k] * xf[t * stride + k] - (double)row[k] * xq[t * stride + k];
+            for (int64_t k = 0; k < g->cols; k++)
+                y += (double)g->w[r * g->cols + k] * g->xf[t * g->stride + k] -
+                     (double)row[k] * scale * g->xq[t * g->stride + k];
             sum += y * y;
         }
     }
@@ -206,71 +267,157 @@ static double output_error(ash_dtype dtype, const uint8_t *bytes, const float *w
     return sum;
 }
 
+/* Each weight for itself. */
+static void encode_plain(const ash_kernels *kernels, ash_dtype dtype, const float *w, int64_t rows, int64_t cols,
+                         uint64_t row_bytes, uint8_t *out, float *scales)
+{
+    ash_error err;
+    for (int64_t r = 0; r < rows; r++) {
+        const float *x = w + r * cols;
+        void *to = out + (uint64_t)r * row_bytes;
+        scales[r] = ash_fp8_row_scale(kernels, x, cols);
+        assert_ok(dtype == ASH_F8_E4M3 ? ash_encode_fp8_row(kernels, x, cols, scales[r], to, &err)
+                                       : ash_encode_row(kernels, dtype, x, NULL, cols, to, &err), &err);
+    }
+}
+
+static void check_feedback(const ash_kernels *kernels, ash_dtype dtype, int64_t cols, bool by_row)
+{
+    enum { TOKENS = 1200, ROWS = 100, STRIDE = 384 };
+    const ash_blas *blas = blas_or_skip();
+    test_rng rng = test_rng_start("feedback");
+    float *xq = make_inputs(&rng, TOKENS, cols, STRIDE), *xf = malloc(TOKENS * STRIDE * sizeof *xf);
+    float *w = malloc((size_t)(ROWS * cols) * sizeof *w);
+    float scales[ROWS], plain_scales[ROWS];
+    uint64_t row_bytes;
+    assert_true(xf && w && ash_row_bytes(dtype, (uint64_t)cols, &row_bytes));
+    for (int t = 0; t < TOKENS; t++)
+        for (int k = 0; k < STRIDE; k++)
+            xf[t * STRIDE + k] = xq[t * STRIDE + k] + (k < cols ? 0.2f * xq[t * STRIDE + (k + 1) % cols] : 0);
+    for (int64_t k = 0; k < ROWS * cols; k++)
+        w[k] = test_rng_float(&rng) + test_rng_float(&rng);
+    uint8_t *plain = calloc(ROWS, row_bytes), *fed[3], *shifted = calloc(ROWS, row_bytes);
+    assert_true(plain && shifted);
+    ash_error err;
+    encode_plain(kernels, dtype, w, ROWS, cols, row_bytes, plain, plain_scales);
+    matrix m = { .cols = cols, .w = w };
+    ash_calibrate_matrix job = { .dtype = dtype, .rows = ROWS, .weights = give_row, .context = &m, .scales = scales,
+                                 .scale_by_row = by_row };
+    judge same = { w, xq, xq, TOKENS, ROWS, cols, STRIDE }, changed = same;
+    changed.xf = xf;
+    double alone = output_error(&same, dtype, plain, plain_scales, true);
+    static const uint32_t threads[] = { 1, 2, 7 };
+    for (int k = 0; k < 3; k++) {
+        ash_hessian h = solved(blas, NULL, xq, TOKENS, cols, STRIDE, threads[k]);
+        assert_null(h.shift);
+        fed[k] = job.out = calloc(ROWS, row_bytes);
+        assert_non_null(fed[k]);
+        assert_ok(ash_calibrate(kernels, blas, &h, &job, threads[k], &err), &err);
+        assert_memory_equal(fed[k], fed[0], ROWS * row_bytes);
+        ash_hessian_free(&h);
+    }
+    double fedback = output_error(&same, dtype, fed[0], scales, by_row);
+    double before = output_error(&changed, dtype, fed[0], scales, by_row);
+    ash_hessian h = solved(blas, xf, xq, TOKENS, cols, STRIDE, 2);
+    job.out = shifted;
+    assert_ok(ash_calibrate(kernels, blas, &h, &job, 2, &err), &err);
+    ash_hessian_free(&h);
+    double after = output_error(&changed, dtype, shifted, scales, by_row);
+    printf("# measure %s, %d columns: output error %.3f of rounding's; on inputs that changed %.3f of that without the "
+           "shift\n", ash_dtype_name(dtype), (int)cols, fedback / alone, after / before);
+    assert_true(fedback < (dtype == ASH_F8_E4M3 ? 0.2 : 0.1) * alone);
+    assert_true(after < 0.3 * before);
+    /* Bits behind the row's end. */
+    if (cols % 256 && dtype != ASH_F8_E4M3) {
+        ash_kblock b;
+        ash_kblock_read(dtype, fed[0] + row_bytes - ash_dtype_find(dtype)->block_bytes, &b);
+        for (int64_t k = cols % 256; k < 256; k++)
+            assert_int_equal(b.code[k], b.low);
+    }
+    for (int k = 0; k < 3; k++)
+        free(fed[k]);
+    free(plain);
+    free(shifted);
+    free(w);
+    free(xf);
+    free(xq);
+}
+
 static void test_feedback(void **state)
 {
     (void)state;
-    enum { TOKENS = 700, ROWS = 100, STRIDE = 384 };
-    const ash_blas *blas = blas_or_skip();
     ash_kernels kernels;
     ash_kernels_init(&kernels, ASH_LEVEL_COUNT - 1);
     static const int64_t widths[] = { 320, 256, 90 };
-    for (size_t i = 0; i < 9; i++) {
+    for (size_t i = 0; i < 3; i++) {
+        for (size_t k = 0; k < 3; k++)
+            check_feedback(&kernels, k_types[k], widths[i], false);
+        check_feedback(&kernels, ASH_F8_E4M3, widths[i], i % 2);
+    }
+}
+
+/* What a block adds to the error of the outputs: |(x - q) U^-1|^2, from the bytes that are written. */
+static double block_error(ash_dtype dtype, const ash_kblock *b, const float *x, const float *upper, int64_t count)
+{
+    uint8_t bytes[256];
+    float values[256];
+    double y[256], sum = 0;
+    ash_kblock_write(dtype, b, bytes);
+    ash_decode_row(dtype, bytes, 256, values);
+    for (int64_t j = 0; j < count; j++) {
+        y[j] = (double)x[j] - (double)values[j];
+        for (int64_t i = 0; i < j; i++)
+            y[j] -= y[i] * (double)upper[i * count + j];
+        y[j] /= (double)upper[j * count + j];
+        sum += y[j] * y[j];
+    }
+    return sum;
+}
+
+static void test_descent(void **state)
+{
+    (void)state;
+    const ash_blas *blas = blas_or_skip();
+    ash_kernels kernels;
+    ash_kernels_init(&kernels, ASH_LEVEL_SCALAR);
+    ash_block_form *form = malloc(sizeof *form);
+    assert_non_null(form);
+    for (int i = 0; i < 6; i++) {
         ash_dtype dtype = k_types[i % 3];
-        int64_t cols = widths[i / 3];
-        test_rng rng = test_rng_start("feedback");
-        float *xq = make_inputs(&rng, TOKENS, cols, STRIDE), *xf = malloc(TOKENS * STRIDE * sizeof *xf);
-        float *w = malloc((size_t)(ROWS * cols) * sizeof *w);
-        uint64_t row_bytes;
-        assert_true(xf && w && ash_row_bytes(dtype, (uint64_t)cols, &row_bytes));
-        for (int t = 0; t < TOKENS * STRIDE; t++)
-            xf[t] = xq[t] * (1 + 0.1f * test_rng_float(&rng));
-        for (int64_t k = 0; k < ROWS * cols; k++)
-            w[k] = test_rng_float(&rng) + test_rng_float(&rng);
-        uint8_t *plain = calloc(ROWS, row_bytes), *fed[3], *shifted = calloc(ROWS, row_bytes);
-        assert_true(plain && shifted);
+        int64_t count = i < 3 ? 256 : 90;
+        test_rng rng = test_rng_start("descent");
+        float *xq = make_inputs(&rng, 700, count, count), x[256];
+        ash_hessian h = solved(blas, NULL, xq, 700, count, count, 1);
         ash_error err;
-        for (int64_t r = 0; r < ROWS; r++)
-            assert_ok(ash_encode_row(&kernels, dtype, w + r * cols, NULL, cols, plain + (uint64_t)r * row_bytes, &err),
-                      &err);
-        matrix m = { .cols = cols, .w = w };
-        ash_calibrate_matrix job = { .dtype = dtype, .rows = ROWS, .weights = give_row, .context = &m };
-        static const uint32_t threads[] = { 1, 2, 7 };
-        for (int k = 0; k < 3; k++) {
-            ash_hessian h = solved(blas, NULL, xq, TOKENS, cols, STRIDE, threads[k]);
-            assert_null(h.shift);
-            fed[k] = job.out = calloc(ROWS, row_bytes);
-            assert_non_null(fed[k]);
-            assert_ok(ash_calibrate(&kernels, blas, &h, &job, threads[k], &err), &err);
-            assert_memory_equal(fed[k], fed[0], ROWS * row_bytes);
-            ash_hessian_free(&h);
-        }
-        ash_hessian h = solved(blas, xf, xq, TOKENS, cols, STRIDE, 2);
-        job.out = shifted;
-        assert_ok(ash_calibrate(&kernels, blas, &h, &job, 2, &err), &err);
-        ash_hessian_free(&h);
-        double alone = output_error(dtype, plain, w, xq, xq, TOKENS, ROWS, cols, STRIDE);
-        double fedback = output_error(dtype, fed[0], w, xq, xq, TOKENS, ROWS, cols, STRIDE);
-        double before = output_error(dtype, fed[0], w, xf, xq, TOKENS, ROWS, cols, STRIDE);
-        double after = output_error(dtype, shifted, w, xf, xq, TOKENS, ROWS, cols, STRIDE);
-        printf("# measure %s, %d columns: output error %.2f of rounding's; on inputs that changed %.2f of that without "
-               "the shift\n", ash_dtype_name(dtype), (int)cols, fedback / alone, after / before);
-        assert_true(fedback < 0.1 * alone);
-        assert_true(after < 0.95 * before);
-        /* Bits behind the row's end. */
-        if (cols % 256) {
+        assert_ok(ash_block_form_init(form, blas, h.upper, count, (int)count, dtype == ASH_Q6_K ? 16 : 32, &err), &err);
+        double before = 0, after = 0;
+        for (int r = 0; r < 20; r++) {
+            uint8_t bytes[256];
             ash_kblock b;
-            ash_kblock_read(dtype, fed[0] + row_bytes - ash_dtype_find(dtype)->block_bytes, &b);
-            for (int64_t k = cols % 256; k < 256; k++)
-                assert_int_equal(b.code[k], b.low);
+            for (int64_t k = 0; k < count; k++)
+                x[k] = test_rng_float(&rng) + test_rng_float(&rng);
+            if (r == 19)
+                memset(x, 0, sizeof x); /* d is 0 */
+            assert_ok(ash_encode_row(&kernels, dtype, x, NULL, count, bytes, &err), &err);
+            ash_kblock_read(dtype, bytes, &b);
+            double first = block_error(dtype, &b, x, h.upper, count);
+            ash_descend(form, x, &b);
+            for (int e = 0; e < 256; e++) {
+                assert_in_range(b.code[e] - b.low, 0, b.high - b.low);
+                assert_in_range(b.sc[e / b.sub_elems] - b.sc_low, 0, b.sc_high - b.sc_low);
+                assert_in_range(b.mn[e / b.sub_elems], 0, b.mn_high);
+            }
+            double last = block_error(dtype, &b, x, h.upper, count);
+            assert_true(last <= first);
+            before += first, after += last;
         }
-        for (int k = 0; k < 3; k++)
-            free(fed[k]);
-        free(plain);
-        free(shifted);
-        free(w);
-        free(xf);
+        printf("# measure %s, %d columns: descent leaves %.3f of the error\n", ash_dtype_name(dtype), (int)count,
+               after / before);
+        assert_true(after < 0.2 * before);
+        ash_hessian_free(&h);
         free(xq);
     }
+    free(form);
 }
 
 /* A weight that no block can hold fails by its column, on several threads too. */
@@ -306,7 +453,9 @@ int main(void)
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_moments),
         cmocka_unit_test(test_broken_moments),
+        cmocka_unit_test(test_few_tokens),
         cmocka_unit_test(test_feedback),
+        cmocka_unit_test(test_descent),
         cmocka_unit_test(test_weights_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
