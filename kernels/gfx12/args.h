@@ -187,7 +187,7 @@ typedef struct ash_gfx_attend {
 /* Workgroups for decoding that keep every SIMD busy, and no more than a context of so many positions has work for. */
 static inline uint32_t ash_gfx_attend_splits(uint32_t kv_heads, uint32_t context)
 {
-    uint32_t splits = 128 / kv_heads, useful = (context + 127) / 128;
+    uint32_t splits = 256 / kv_heads, useful = (context + 31) / 32;
     splits = splits < useful ? splits : useful;
     return splits < 1 ? 1 : splits > ASH_GFX_SPLITS_MAX ? ASH_GFX_SPLITS_MAX : splits;
 }
