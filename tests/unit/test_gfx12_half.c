@@ -31,7 +31,7 @@ static uint32_t fma_half(float p, float q, float r)
     if (!isfinite(p) || !isfinite(q) || !isfinite(r))
         return of(p * q + r);
     __int128_t sum = (__int128_t)((double)p * 0x1p24) * (__int128_t)((double)q * 0x1p24) +
-                     ((__int128_t)((double)r * 0x1p24) << 24);
+                     (__int128_t)((double)r * 0x1p24) * ((__int128_t)1 << 24);
     if (sum == 0)
         return of(p * q + r); /* its sign */
     bool minus = sum < 0;
