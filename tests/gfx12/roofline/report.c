@@ -103,7 +103,7 @@ void roof_report(FILE *to, const roof_result *r)
 
 static void verdict(FILE *to, const roof_result *r, const char *what, double got, double wanted)
 {
-    fprintf(to, "  %-6s %-9s %-7s %-52s %5.1f%% (target %.0f%%)\n", got >= wanted ? "met" : "MISSED", r->model, r->type, what,
+    fprintf(to, "  %-6s %-9s %-9s %-54s %5.1f%% (target %.0f%%)\n", got >= wanted ? "met" : "MISSED", r->model, r->type, what,
             got, wanted);
 }
 
@@ -124,14 +124,34 @@ static void explain_decode(FILE *to, const roof_line *l, double share)
 
 static void explain_prefill(FILE *to, const roof_line *l, double share)
 {
+    const roof_launch *m = l->launch;
     const roof_counts *c = &l->counts;
-    double cycles = roof_matrix_cycles(l->launch->dtype);
+    double cycles = m->op == ASH_GFX_OP_PREFILL ? roof_matrix_cycles(m->dtype) : 16;
+    double least = m->products / 4096 * cycles / ROOF_SIMDS / ROOF_CLOCK;
     if (c->matrix == 0)
         return;
-    fprintf(to, "           %s: %.1f vector cycles for each matrix instruction, of %.1f that %.0f%% of the peak leave; "
-            "workgroups fill the card to %.0f%%, %.1f%% of products are padding\n", l->launch->what,
-            (c->cycles - c->matrix_cycles) / c->matrix, roof_cycles_a_product(cycles, share), 100 * share,
-            percent(l->time.issue_least, l->time.issue), 100 - percent(l->launch->products, c->matrix * 4096));
+    fprintf(to, "           %s%s%s: %.1f%% of the peak, bound by %s; %.1f vector cycles for each matrix instruction, of %.1f that "
+            "%.0f%% of the peak leave; workgroups fill the card to %.0f%%\n", m->what,
+            m->dtype == ASH_DTYPE_COUNT ? "" : " ", m->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(m->dtype),
+            percent(least, l->time.inside), roof_bound_name(l->time.bound), (c->cycles - c->matrix_cycles) / c->matrix,
+            roof_cycles_a_product(cycles, share), 100 * share, percent(l->time.issue_least, l->time.issue));
+}
+
+/* Where a prompt's time goes. */
+static void explain_prompt(FILE *to, const roof_result *r, double least, double overhead)
+{
+    double matrices = 0, inputs = 0, attention = 0, output = 0, all = roof_seconds(r, overhead);
+    for (uint32_t i = 0; i < r->list.count; i++) {
+        const roof_line *l = &r->line[i];
+        ash_gfx_op op = l->launch->op;
+        *(op == ASH_GFX_OP_PREFILL ? &matrices : op == ASH_GFX_OP_INPUTS ? &inputs
+          : op == ASH_GFX_OP_ATTEND_PREFILL || op == ASH_GFX_OP_KV_STORE ? &attention : &output) +=
+            l->launch->times * l->time.total;
+    }
+    fprintf(to, "           matrices %.1f%% of the time (at their peak %.1f%%), inputs of the matrices %.1f%%, attention and cache "
+            "%.1f%%, embedding and output %.1f%%, %u launches %.1f%%\n", percent(matrices, all), percent(least, all),
+            percent(inputs, all), percent(attention, all), percent(output, all), r->launches,
+            percent(r->launches * overhead, all));
 }
 
 static void decode_targets(FILE *to, const roof_result *r)
@@ -142,8 +162,8 @@ static void decode_targets(FILE *to, const roof_result *r)
         char what[80];
         if (!is_matrix(l))
             continue;
-        snprintf(what, sizeof what, "%s %s: of %.0f GB/s inside the kernel", l->launch->what, ash_dtype_name(l->launch->dtype),
-                 ROOF_BANDWIDTH / 1e9);
+        snprintf(what, sizeof what, "%s %s: of %.0f GB/s inside (ramp too: %.1f%%)", l->launch->what,
+                 ash_dtype_name(l->launch->dtype), ROOF_BANDWIDTH / 1e9, percent(l->time.memory_least, l->time.total));
         verdict(to, r, what, got, 95);
         if (got < 95)
             explain_decode(to, l, 0.95);
@@ -180,9 +200,12 @@ static void prefill_targets(FILE *to, const roof_result *r)
     for (uint32_t i = 0; i < r->list.count && percent(least, matrices) < matrix_target; i++)
         if (is_matrix(&r->line[i]) && r->line[i].launch->op == ASH_GFX_OP_PREFILL)
             explain_prefill(to, &r->line[i], matrix_target / 100);
-    if (r->whole)
-        verdict(to, r, fp8 ? "prefill, whole prompt, 3 us launches: of the FP8 peak"
-                           : "prefill, whole prompt, 3 us launches: of the INT8 peak", percent(least, all), fp8 ? 70 : 60);
+    if (!r->whole)
+        return;
+    verdict(to, r, fp8 ? "prefill, whole prompt, 3 us launches: of the FP8 peak"
+                       : "prefill, whole prompt, 3 us launches: of the INT8 peak", percent(least, all), fp8 ? 70 : 60);
+    if (percent(least, all) < (fp8 ? 70 : 60))
+        explain_prompt(to, r, least, 3e-6);
 }
 
 static void attention_target(FILE *to, const roof_result *r)

@@ -13,6 +13,9 @@
  *   LDS      bytes at ROOF_LDS_BYTES a cycle
  *   ramp     ROOF_LATENCY: until the first bytes arrive
  *   overhead of the launch itself: 0, 3 and 5 microseconds are shown
+ * Not in it: waits inside a workgroup that no other wave covers (a decoding kernel rounds its inputs behind a barrier, its first
+ * weights under way), bandwidth of L2 and of the Infinity Cache, clocks below boost. Activations that the Infinity Cache would
+ * hold from one launch to the next count as memory. The first three make a projection too good, the last one too bad.
  */
 #ifndef ASHLAR_TESTS_GFX12_ROOFLINE_H
 #define ASHLAR_TESTS_GFX12_ROOFLINE_H
