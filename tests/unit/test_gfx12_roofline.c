@@ -180,12 +180,38 @@ static void test_scaling(void **state)
     free(list);
 }
 
+/* Every launch runs as the runtime would launch it, within its buffers, at a context that fills no block of the cache. */
+static void test_launches(void **state)
+{
+    (void)state;
+    roof_result *r = calloc(1, sizeof *r);
+    for (int decode = 0; decode < 2; decode++) {
+        if (decode)
+            roof_decode(shape("llama-1b"), "q4_k_m", 1000, &r->list);
+        else
+            roof_prefill(shape("llama-1b"), "fp8", 75, &r->list);
+        r->seconds = r->inside = r->bytes = 0;
+        r->launches = 0;
+        roof_run(r);
+        for (uint32_t i = 0; i < r->list.count; i++) {
+            const roof_line *l = &r->line[i];
+            if (!l->counted)
+                fail_msg("%s: %s", l->launch->what, l->why);
+            assert_int_equal(l->counts.scratch, 0);
+            assert_true(l->time.total >= l->time.inside && l->time.inside >= l->time.memory_least);
+        }
+        assert_true(r->whole && r->seconds > r->inside);
+        assert_near(roof_seconds(r, 1e-6), r->seconds + r->launches * 1e-6);
+    }
+    free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory), cmocka_unit_test(test_issue), cmocka_unit_test(test_budgets),
         cmocka_unit_test(test_models), cmocka_unit_test(test_types), cmocka_unit_test(test_gate_up),
-        cmocka_unit_test(test_scaling),
+        cmocka_unit_test(test_scaling), cmocka_unit_test(test_launches),
     };
     return cmocka_run_group_tests_name("gfx12_roofline", tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 #include "tests/gfx12/machine.h"
 #include "tests/gfx12/roofline/roofline.h"
 
+#define GAP 4096 /* after each buffer: whatever goes beyond one is not in the next */
 #define GROUPS_MAX 65536
 #define FILL_MAX (UINT64_C(64) << 20) /* bytes that are given values; a matrix is larger, and zero */
 
@@ -77,7 +78,7 @@ static bool place(const roof_launch *l, places *p, roof_args *args, char why[512
     *args = l->args;
     for (p->count = 0; p->count < l->buffer_count; p->count++) {
         const roof_buffer *b = &l->buffers[p->count];
-        void *at = mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *at = mmap(NULL, b->bytes + GAP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED) {
             snprintf(why, 512, "no room for %llu bytes of %s", (unsigned long long)b->bytes, b->name);
             return false;
@@ -94,7 +95,7 @@ static bool place(const roof_launch *l, places *p, roof_args *args, char why[512
 static void unplace(places *p)
 {
     for (uint32_t i = 0; i < p->count; i++)
-        munmap(p->buffer[i].base, p->buffer[i].size);
+        munmap(p->buffer[i].base, p->buffer[i].size + GAP);
 }
 
 /* ---- counting ---- */

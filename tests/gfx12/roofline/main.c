@@ -72,7 +72,7 @@ int main(int argc, char **argv)
            "(tests/gfx12/roofline/roofline.h).\n"
            "x: launches of the kind. groups: workgroups x waves. w/S: waves that a SIMD holds. MB: lines of memory,\n"
            "each once a launch; MB again: what lanes ask for beyond that, from caches. us, ramp us: of one launch;\n"
-           "us in all: of all of the kind. bound: what decides, and how much of the launch it would take at its peak.\n",
+           "us in all: of all of the kind. bound: what decides, and its part of the launch at its peak.\n",
            ROOF_CARD, ROOF_BANDWIDTH / 1e9, ROOF_CLOCK / 1e9, ROOF_LATENCY * 1e9);
     for (uint32_t m = 0; m < roof_model_count; m++) {
         if (argc > 2 && strcmp(argv[2], roof_models[m].name) != 0)

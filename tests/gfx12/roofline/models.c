@@ -295,9 +295,10 @@ static ash_gfx_attend attend_args(const builder *b)
 {
     const ash_hparams *h = b->h;
     uint32_t q = h->heads * h->head_dim, kv = h->kv_heads * h->head_dim;
+    uint32_t rows = (b->context + ASH_GFX_CACHE_ROWS - 1) / ASH_GFX_CACHE_ROWS * ASH_GFX_CACHE_ROWS;
     return (ash_gfx_attend){
-        .cache = { .head_stride = (uint64_t)b->context * h->head_dim, .stride = h->head_dim, .rows = b->context,
-                   .k_scale = 1, .v_scale = 1 },
+        .cache = { .head_stride = (uint64_t)rows * h->head_dim, .stride = h->head_dim, .rows = rows, .k_scale = 1,
+                   .v_scale = 1 },
         .qkv_stride = stride_of(q + 2 * kv), .k_first = q, .v_first = q + kv, .out_stride = stride_of(q),
         .heads = h->heads, .kv_heads = h->kv_heads, .head_dim = h->head_dim, .rope_dim = h->rope_dim,
         .tokens = b->tokens,
