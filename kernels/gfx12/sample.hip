@@ -1,9 +1,9 @@
 /* Sampling on the card, so that a decoded token costs the host its id alone. One workgroup each.
  *
- * A logit and its id make one number that orders as they do: the float's bits, mapped to ascend, above the inverted id. NaN
- * comes last, -0 equals 0. The k largest: each of 64 groups of lanes finds its largest; the smallest of those is a bound
- * that 64 logits reach, some 300 of 128 K random ones (64 groups have all been met after 64 (1 + 1/2 + .. + 1/64)). A
- * second pass collects them, each wave in its own 64 places. Where those do not do, the bound rises by bisection:
+ * A logit and its id make one number that orders as they do: the float's bits, mapped to ascend, above the inverted id.
+ * NaN comes last, -0 equals 0. The k largest: each of 64 groups of lanes finds its largest; the smallest of those is a
+ * bound that 64 logits reach, some 300 of 128 K random ones (all groups have been met after 64 (1 + 1/2 + .. + 1/64)).
+ * A second pass collects them, each wave in its own 64 places. Where those do not do, the bound rises by bisection:
  * numbers are distinct, so the one at which exactly k remain always fits.
  */
 #include "kernels/gfx12/args.h"

@@ -75,8 +75,8 @@ static void test_embed(void **state)
             for (ash_scale_kind s = ASH_SCALE_TENSOR; dtype == ASH_F8_E4M3 && s <= ASH_SCALE_BLOCK128; s++)
                 check(&c, dtype, widths[n], kind, s, &rng);
         }
-        check(&c, dtype, 320, is_float ? WEIGHT_NAN : WEIGHT_RUNS, dtype == ASH_F8_E4M3 ? ASH_SCALE_ROW : ASH_SCALE_NONE,
-              &rng);
+        check(&c, dtype, 320, is_float ? WEIGHT_NAN : WEIGHT_RUNS,
+              dtype == ASH_F8_E4M3 ? ASH_SCALE_ROW : ASH_SCALE_NONE, &rng);
     }
     card_free(&c);
 }

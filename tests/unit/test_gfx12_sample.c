@@ -130,9 +130,9 @@ static void test_top_k(void **state)
 /* ---- probabilities ---- */
 
 /* Against the same in double. The exponent a = (x - max) log2(e) / T, |a| at most 160 before e^a is 0 either way, takes
- * five roundings of 2^-24 each (difference, constant, division, product, 1 ulp of exp2 as a factor of its own): relative
- * 160 ln 2 * 4 * 2^-24 at most; the sum of n / 1024 + 10 additions, its reciprocal and the last product add as many. Below
- * 2^-126 nothing is relative. */
+ * five roundings of 2^-24 each (difference, constant, division, product, 1 ulp of exp2 as a factor of its own):
+ * relative 160 ln 2 * 4 * 2^-24 at most; the sum of n / 1024 + 10 additions, its reciprocal and the last product add as
+ * many. Below 2^-126 nothing is relative. */
 static void check_softmax(card *c, sort s, uint32_t count, float temperature, bool in_place, test_rng *rng)
 {
     float *logits = logits_make(c, s, count, rng), *values = in_place ? logits : card_buffer(c, "values", count * 4);
@@ -150,7 +150,8 @@ static void check_softmax(card *c, sort s, uint32_t count, float temperature, bo
         if (most == -INFINITY)
             assert_true(isnan(values[i]));
         else if (!(fabs((double)values[i] - want[i] / sum) <= allowed * want[i] / sum + 0x1p-126))
-            fail_msg("of %u logits (sort %d) number %u has %.9g, not %.9g", count, s, i, (double)values[i], want[i] / sum);
+            fail_msg("of %u logits (sort %d) number %u has %.9g, not %.9g", count, s, i, (double)values[i],
+                     want[i] / sum);
     }
     free(want);
     card_clear(c);

@@ -7,6 +7,7 @@
 #include "tests/gfx12/machine.h"
 #include "tests/gfx12/roofline/roofline.h"
 
+#define GAP 4096 /* after each buffer: whatever goes beyond one is not in the next */
 #define GROUPS_MAX 65536
 #define FILL_MAX (UINT64_C(64) << 20) /* bytes that are given values; a matrix is larger, and zero */
 
@@ -77,7 +78,7 @@ static bool place(const roof_launch *l, places *p, roof_args *args, char why[512
     *args = l->args;
     for (p->count = 0; p->count < l->buffer_count; p->count++) {
         const roof_buffer *b = &l->buffers[p->count];
-        void *at = mmap(NULL, b->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *at = mmap(NULL, b->bytes + GAP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED) {
             snprintf(why, 512, "no room for %llu bytes of %s", (unsigned long long)b->bytes, b->name);
             return false;
@@ -94,7 +95,7 @@ static bool place(const roof_launch *l, places *p, roof_args *args, char why[512
 static void unplace(places *p)
 {
     for (uint32_t i = 0; i < p->count; i++)
-        munmap(p->buffer[i].base, p->buffer[i].size);
+        munmap(p->buffer[i].base, p->buffer[i].size + GAP);
 }
 
 /* ---- counting ---- */
@@ -163,7 +164,8 @@ static void gather(const run *one, const run *some, double total, double counted
         .groups = total, .group_waves = (threads + GFX_LANES - 1) / GFX_LANES,
         .cycles = (double)gfx_issue_cycles(s) * scale, .wave_cycles = (double)s->wave_cycles_max,
         .vector = (double)gfx_total(s->insns, GFX_VALU, GFX_VALU_PRODUCT) * scale,
-        .matrix = (double)gfx_total(s->insns, GFX_WMMA_IU8, GFX_WMMA_BF16) * scale, .matrix_cycles = (double)matrix * scale,
+        .matrix = (double)gfx_total(s->insns, GFX_WMMA_IU8, GFX_WMMA_BF16) * scale,
+        .matrix_cycles = (double)matrix * scale,
         .memory_bytes = memory, .asked_bytes = asked,
         .lds_bytes = (double)gfx_total(s->bytes, GFX_LDS_LOAD_8, GFX_LDS_ATOMICS) * scale,
         .flight_bytes = s->awaited ? 4.0 * GFX_LANES * (double)s->in_flight / (double)s->awaited : 0,

@@ -66,12 +66,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: %s OUT.svg [MODEL [TYPE]]\n", argv[0]);
         return 2;
     }
-    printf("What an %s (gfx1201) would reach, projected from instructions and bytes that the interpreter counts. Nothing here was\n"
-           "measured on a card. Assumed: %.0f GB/s of memory, %.2f GHz, %.0f ns of memory latency, 16 cycles an F16 or BF16 matrix\n"
-           "instruction, 8 an INT8 or FP8 one, on one port with vector instructions (tests/gfx12/roofline/roofline.h).\n"
-           "x: launches of the kind. groups: workgroups x waves. w/S: waves that a SIMD holds. MB: lines of memory, each once a\n"
-           "launch; MB again: what lanes ask for beyond that, from caches. us, ramp us: of one launch; us in all: of all of the kind.\n"
-           "bound: what decides, and how much of the launch it would take at its peak.\n",
+    printf("What an %s (gfx1201) would reach, projected from instructions and bytes that the interpreter counts.\n"
+           "Nothing here was measured on a card. Assumed: %.0f GB/s of memory, %.2f GHz, %.0f ns of memory latency,\n"
+           "16 cycles an F16 or BF16 matrix instruction, 8 an INT8 or FP8 one, on one port with vector instructions\n"
+           "(tests/gfx12/roofline/roofline.h).\n"
+           "x: launches of the kind. groups: workgroups x waves. w/S: waves that a SIMD holds. MB: lines of memory,\n"
+           "each once a launch; MB again: what lanes ask for beyond that, from caches. us, ramp us: of one launch;\n"
+           "us in all: of all of the kind. bound: what decides, and its part of the launch at its peak.\n",
            ROOF_CARD, ROOF_BANDWIDTH / 1e9, ROOF_CLOCK / 1e9, ROOF_LATENCY * 1e9);
     for (uint32_t m = 0; m < roof_model_count; m++) {
         if (argc > 2 && strcmp(argv[2], roof_models[m].name) != 0)

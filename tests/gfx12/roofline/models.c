@@ -1,5 +1,5 @@
-/* Models by their shapes, and the launches of a token and of a prompt in the order of runtime/hip/: what of a layer one kernel
- * takes is one launch. Layers that launch the same are counted once. */
+/* Models by their shapes, and the launches of a token and of a prompt in the order of runtime/hip/: what of a layer one
+ * kernel takes is one launch. Layers that launch the same are counted once. */
 #include <math.h>
 #include <string.h>
 
@@ -8,8 +8,8 @@
 #include "kernels/kernels.h"
 #include "tests/gfx12/roofline/roofline.h"
 
-#define SHAPE(arch, layers_, hidden_, ffn_, heads_, kv, dim, vocab_, bias)                                                 \
-    { .architecture = arch, .layers = layers_, .hidden = hidden_, .ffn = ffn_, .heads = heads_, .kv_heads = kv,            \
+#define SHAPE(arch, layers_, hidden_, ffn_, heads_, kv, dim, vocab_, bias)                                      \
+    { .architecture = arch, .layers = layers_, .hidden = hidden_, .ffn = ffn_, .heads = heads_, .kv_heads = kv, \
       .head_dim = dim, .rope_dim = dim, .vocab = vocab_, .qkv_bias = bias, .norm_eps = 1e-5f, .context = 8192 }
 const roof_model roof_models[] = {
     { "llama-8b", SHAPE("llama", 32, 4096, 14336, 32, 8, 128, 128256, false) }, /* Llama 3 8B */
@@ -61,7 +61,8 @@ uint64_t roof_weight_bytes(const ash_hparams *h, const char *recipe)
         bool once = roles[i] == ASH_ROLE_EMBED || roles[i] == ASH_ROLE_OUTPUT;
         for (uint32_t layer = 0; layer < (once ? 1 : h->layers); layer++) {
             uint64_t bytes = 0;
-            (void)ash_tiled_bytes(roof_type(h, recipe, roles[i], layer), rows_of(h, roles[i]), cols_of(h, roles[i]), &bytes);
+            (void)ash_tiled_bytes(roof_type(h, recipe, roles[i], layer), rows_of(h, roles[i]), cols_of(h, roles[i]),
+                                  &bytes);
             sum += bytes;
         }
     }
@@ -159,8 +160,8 @@ static void add_gate_up(const builder *b, roof_launch *l, ash_gfx_part *part, ui
 {
     add_part(b, l, &part[0], at, (member){ ASH_ROLE_GATE, 0 });
     add_part(b, l, &part[1], at + sizeof *part, (member){ ASH_ROLE_UP, 0 });
-    roof_buffer *w = buffer(l, "weights", 2 * (uint64_t)part->panels * part->panel_bytes, at + offsetof(ash_gfx_part, data),
-                            ROOF_ZERO);
+    roof_buffer *w = buffer(l, "weights", 2 * (uint64_t)part->panels * part->panel_bytes,
+                            at + offsetof(ash_gfx_part, data), ROOF_ZERO);
     w->also = (uint32_t)(at + sizeof *part + offsetof(ash_gfx_part, data));
     w->also_bytes = part->panel_bytes;
     part[0].panel_bytes *= 2;
@@ -172,7 +173,8 @@ static uint32_t stride_of(uint64_t cols) { return (uint32_t)ash_pad_cols((int64_
 typedef struct shape_of { ash_gfx_kind kind; bool norm; uint32_t y_stride; } shape_of;
 
 /* Members that one kernel takes, from the first that is not done. */
-static uint32_t take(const builder *b, ash_gfx_op op, uint32_t variant, const member *m, uint32_t count, bool *done, member *out)
+static uint32_t take(const builder *b, ash_gfx_op op, uint32_t variant, const member *m, uint32_t count, bool *done,
+                     member *out)
 {
     const ash_gfx_kernel *k = NULL;
     uint32_t taken = 0;
@@ -187,8 +189,8 @@ static uint32_t take(const builder *b, ash_gfx_op op, uint32_t variant, const me
     return taken;
 }
 
-static roof_launch part_launch(const builder *b, ash_gfx_op op, uint32_t variant, shape_of s, const member *m, uint32_t count,
-                               ash_gfx_part *part, uint64_t at)
+static roof_launch part_launch(const builder *b, ash_gfx_op op, uint32_t variant, shape_of s, const member *m,
+                               uint32_t count, ash_gfx_part *part, uint64_t at)
 {
     roof_launch l = start(name_of(m->role), op, roof_type(b->h, b->recipe, m->role, b->layer), variant, 4);
     if (s.kind == ASH_GFX_SWIGLU) {
@@ -239,7 +241,8 @@ static uint64_t tile_scale_bytes(ash_gfx_form form, uint64_t tokens, uint64_t co
 static void inputs_launch(const builder *b, ash_gfx_form form, uint32_t cols, bool norm)
 {
     roof_launch l = start("inputs", ASH_GFX_OP_INPUTS, ASH_DTYPE_COUNT, form, 4);
-    ash_gfx_inputs a = { .form = form, .cols = cols, .tokens = b->tokens, .x_stride = stride_of(cols), .eps = b->h->norm_eps };
+    ash_gfx_inputs a = { .form = form, .cols = cols, .tokens = b->tokens, .x_stride = stride_of(cols),
+                         .eps = b->h->norm_eps };
     buffer(&l, "x", (uint64_t)b->tokens * a.x_stride * 4, offsetof(ash_gfx_inputs, x), ROOF_FLOATS);
     if (norm)
         buffer(&l, "norm", a.x_stride * UINT64_C(4), offsetof(ash_gfx_inputs, norm), ROOF_FLOATS);
@@ -271,7 +274,8 @@ static void product(const builder *b, shape_of s, const member *m, uint32_t coun
     int form = -1;
     for (uint32_t left = count; left;) {
         member taken[ASH_GFX_PARTS];
-        uint32_t n = take(b, decode ? ASH_GFX_OP_DECODE : ASH_GFX_OP_PREFILL, decode ? b->tokens : 0, m, count, done, taken);
+        uint32_t n = take(b, decode ? ASH_GFX_OP_DECODE : ASH_GFX_OP_PREFILL, decode ? b->tokens : 0, m, count, done,
+                          taken);
         ash_gfx_form wanted = form_of(roof_type(b->h, b->recipe, taken->role, b->layer));
         left -= n;
         if (decode) {
@@ -291,12 +295,15 @@ static ash_gfx_attend attend_args(const builder *b)
 {
     const ash_hparams *h = b->h;
     uint32_t q = h->heads * h->head_dim, kv = h->kv_heads * h->head_dim;
+    uint32_t rows = (b->context + ASH_GFX_CACHE_ROWS - 1) / ASH_GFX_CACHE_ROWS * ASH_GFX_CACHE_ROWS;
     return (ash_gfx_attend){
-        .cache = { .head_stride = (uint64_t)b->context * h->head_dim, .stride = h->head_dim, .rows = b->context,
-                   .k_scale = 1, .v_scale = 1 },
-        .qkv_stride = stride_of(q + 2 * kv), .k_first = q, .v_first = q + kv, .out_stride = stride_of(q), .heads = h->heads,
-        .kv_heads = h->kv_heads, .head_dim = h->head_dim, .rope_dim = h->rope_dim, .tokens = b->tokens,
-        .splits = ash_gfx_attend_splits(h->kv_heads, b->context), .scale = 1 / sqrtf((float)h->head_dim), .eps = h->norm_eps,
+        .cache = { .head_stride = (uint64_t)rows * h->head_dim, .stride = h->head_dim, .rows = rows, .k_scale = 1,
+                   .v_scale = 1 },
+        .qkv_stride = stride_of(q + 2 * kv), .k_first = q, .v_first = q + kv, .out_stride = stride_of(q),
+        .heads = h->heads, .kv_heads = h->kv_heads, .head_dim = h->head_dim, .rope_dim = h->rope_dim,
+        .tokens = b->tokens,
+        .splits = ash_gfx_attend_splits(h->kv_heads, b->context), .scale = 1 / sqrtf((float)h->head_dim),
+        .eps = h->norm_eps,
     };
 }
 
@@ -305,10 +312,12 @@ static void attend_buffers(const builder *b, roof_launch *l, const ash_gfx_atten
     uint64_t cache = a->kv_heads * a->cache.head_stride * 2, qkv = (uint64_t)b->tokens * a->qkv_stride * 4;
     buffer(l, "qkv", qkv, offsetof(ash_gfx_attend, qkv), ROOF_FLOATS);
     buffer(l, "angles", (uint64_t)b->context * a->rope_dim * 4, offsetof(ash_gfx_attend, angles), ROOF_FLOATS);
-    roof_buffer *step = buffer(l, "step", sizeof(ash_gfx_step) + b->tokens * UINT64_C(4), offsetof(ash_gfx_attend, step), ROOF_STEP);
+    roof_buffer *step = buffer(l, "step", sizeof(ash_gfx_step) + b->tokens * UINT64_C(4),
+                               offsetof(ash_gfx_attend, step), ROOF_STEP);
     step->number = b->pos;
     buffer(l, "out", (uint64_t)b->tokens * a->out_stride * 4, offsetof(ash_gfx_attend, out), ROOF_ZERO);
-    buffer(l, "parts", ash_gfx_attend_parts(a->heads, a->head_dim, a->splits) * 4, offsetof(ash_gfx_attend, parts), ROOF_ZERO);
+    buffer(l, "parts", ash_gfx_attend_parts(a->heads, a->head_dim, a->splits) * 4, offsetof(ash_gfx_attend, parts),
+           ROOF_ZERO);
     buffer(l, "done", a->heads * UINT64_C(4), offsetof(ash_gfx_attend, done), ROOF_ZERO);
     buffer(l, "keys", cache, offsetof(ash_gfx_attend, cache.k), ROOF_HALVES);
     buffer(l, "values", cache, offsetof(ash_gfx_attend, cache.v), ROOF_HALVES);
@@ -320,8 +329,8 @@ static void attention(const builder *b)
     const ash_hparams *h = b->h;
     ash_gfx_attend a = attend_args(b);
     bool decode = b->tokens <= ASH_GFX_DECODE_TOKENS;
-    roof_launch l = start("attention", decode ? ASH_GFX_OP_ATTEND : ASH_GFX_OP_ATTEND_PREFILL, ASH_DTYPE_COUNT, h->head_dim,
-                          decode ? 0 : 8);
+    roof_launch l = start("attention", decode ? ASH_GFX_OP_ATTEND : ASH_GFX_OP_ATTEND_PREFILL, ASH_DTYPE_COUNT,
+                          h->head_dim, decode ? 0 : 8);
     attend_buffers(b, &l, &a);
     l.grid = decode ? ash_gfx_attend_grid(&a) : ash_gfx_attend_prefill_grid(&a);
     /* Every query with every key that it sees, and as many for the values. */
@@ -370,7 +379,8 @@ static void pass(builder *b)
     const ash_hparams *h = b->h;
     uint32_t q = h->heads * h->head_dim, kv = h->kv_heads * h->head_dim;
     const member qkv[] = { { ASH_ROLE_Q, 0 }, { ASH_ROLE_K, q }, { ASH_ROLE_V, q + kv } };
-    const member o = { ASH_ROLE_O, 0 }, gate = { ASH_ROLE_GATE, 0 }, down = { ASH_ROLE_DOWN, 0 }, output = { ASH_ROLE_OUTPUT, 0 };
+    const member o = { ASH_ROLE_O, 0 }, gate = { ASH_ROLE_GATE, 0 }, down = { ASH_ROLE_DOWN, 0 };
+    const member output = { ASH_ROLE_OUTPUT, 0 };
     shape_of add = { ASH_GFX_ADD, false, stride_of(h->hidden) };
     embed(b);
     for (b->layer = 0; b->layer < h->layers; b->layer++) {

@@ -6,8 +6,8 @@
 static double at_most(double a, double b) { return a < b ? a : b; }
 static double at_least(double a, double b) { return a > b ? a : b; }
 
-/* A part of the launch's bytes, drawn by so many waves. Of a line that is asked for in part, only the part takes room among
- * what a wave has in flight. */
+/* A part of the launch's bytes, drawn by so many waves. Of a line that is asked for in part, only the part takes room
+ * among what a wave has in flight. */
 static double draw(const roof_counts *c, double part, double waves)
 {
     double asked = at_most(c->memory_bytes, c->asked_bytes) * part;

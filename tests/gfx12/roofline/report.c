@@ -38,10 +38,10 @@ static void report_line(FILE *to, const roof_result *r, const roof_line *line)
         fprintf(to, "  %s\n", line->why);
         return;
     }
-    fprintf(to, "%6.0f x %2.0f %5u %4u %6.1f %9.2f %9.2f %8.3f %8.4f %8.3f %8.2f %8.2f %8.2f %5.1f  %-7s %5.1f\n", c->groups,
-            c->group_waves, c->vgprs, c->occupancy, c->lds / 1024.0, c->memory_bytes / 1e6,
-            (c->asked_bytes > c->memory_bytes ? c->asked_bytes - c->memory_bytes : 0) / 1e6, c->vector / 1e6, c->matrix / 1e6,
-            c->cycles / 1e6, t->inside * 1e6, (t->total - t->inside) * 1e6, t->total * l->times * 1e6,
+    fprintf(to, "%6.0f x %2.0f %5u %4u %6.1f %9.2f %9.2f %8.3f %8.4f %8.3f %8.2f %8.2f %8.2f %5.1f  %-7s %5.1f\n",
+            c->groups, c->group_waves, c->vgprs, c->occupancy, c->lds / 1024.0, c->memory_bytes / 1e6,
+            (c->asked_bytes > c->memory_bytes ? c->asked_bytes - c->memory_bytes : 0) / 1e6, c->vector / 1e6,
+            c->matrix / 1e6, c->cycles / 1e6, t->inside * 1e6, (t->total - t->inside) * 1e6, t->total * l->times * 1e6,
             percent(t->total * l->times, r->seconds), roof_bound_name(t->bound), percent(bound_least(t), t->total));
 }
 
@@ -50,12 +50,13 @@ static void report_overheads(FILE *to, const roof_result *r)
     static const double overheads[] = { 0, 3e-6, 5e-6 };
     for (int i = 0; i < 3; i++) {
         double s = roof_seconds(r, overheads[i]);
-        fprintf(to, "  with %.0f us a launch: %8.3f ms, %9.1f tok/s", overheads[i] * 1e6, s * 1e3, (r->tokens ? r->tokens : 1) / s);
+        fprintf(to, "  with %.0f us a launch: %8.3f ms, %9.1f tok/s", overheads[i] * 1e6, s * 1e3,
+                (r->tokens ? r->tokens : 1) / s);
         if (r->tokens)
             fprintf(to, "\n");
         else
-            fprintf(to, ", %5.1f GB/s, %4.1f%% of %.0f\n", r->bytes / s / 1e9, percent(r->bytes / s, ROOF_PEAK_BANDWIDTH),
-                    ROOF_PEAK_BANDWIDTH / 1e9);
+            fprintf(to, ", %5.1f GB/s, %4.1f%% of %.0f\n", r->bytes / s / 1e9,
+                    percent(r->bytes / s, ROOF_PEAK_BANDWIDTH), ROOF_PEAK_BANDWIDTH / 1e9);
     }
 }
 
@@ -86,8 +87,8 @@ void roof_report(FILE *to, const roof_result *r)
         fprintf(to, "\n== %s %s: decoding at %u tokens of context", r->model, r->type, r->context);
     fprintf(to, " (a projection; %.2f GB of weights)\n", r->weight_bytes / 1e9);
     fprintf(to, "%-9s %-7s %4s %11s %5s %4s %6s %9s %9s %8s %8s %8s %8s %8s %8s %5s  %-7s %5s\n", "launch", "type", "x",
-            "groups", "VGPRs", "w/S", "LDS K", "MB", "MB again", "M VALU", "M WMMA", "M cycles", "us", "ramp us", "us in all",
-            "%", "bound", "% of");
+            "groups", "VGPRs", "w/S", "LDS K", "MB", "MB again", "M VALU", "M WMMA", "M cycles", "us", "ramp us",
+            "us in all", "%", "bound", "% of");
     for (uint32_t i = 0; i < r->list.count; i++)
         report_line(to, r, &r->line[i]);
     if (!r->whole)
@@ -103,8 +104,8 @@ void roof_report(FILE *to, const roof_result *r)
 
 static void verdict(FILE *to, const roof_result *r, const char *what, double got, double wanted)
 {
-    fprintf(to, "  %-6s %-9s %-7s %-52s %5.1f%% (target %.0f%%)\n", got >= wanted ? "met" : "MISSED", r->model, r->type, what,
-            got, wanted);
+    fprintf(to, "  %-6s %-9s %-9s %-54s %5.1f%% (target %.0f%%)\n", got >= wanted ? "met" : "MISSED", r->model,
+            r->type, what, got, wanted);
 }
 
 static bool is_matrix(const roof_line *l) { return l->counted && l->launch->weights > 0; }
@@ -124,14 +125,35 @@ static void explain_decode(FILE *to, const roof_line *l, double share)
 
 static void explain_prefill(FILE *to, const roof_line *l, double share)
 {
+    const roof_launch *m = l->launch;
     const roof_counts *c = &l->counts;
-    double cycles = roof_matrix_cycles(l->launch->dtype);
+    double cycles = m->op == ASH_GFX_OP_PREFILL ? roof_matrix_cycles(m->dtype) : 16;
+    double least = m->products / 4096 * cycles / ROOF_SIMDS / ROOF_CLOCK;
     if (c->matrix == 0)
         return;
-    fprintf(to, "           %s: %.1f vector cycles for each matrix instruction, of %.1f that %.0f%% of the peak leave; "
-            "workgroups fill the card to %.0f%%, %.1f%% of products are padding\n", l->launch->what,
-            (c->cycles - c->matrix_cycles) / c->matrix, roof_cycles_a_product(cycles, share), 100 * share,
-            percent(l->time.issue_least, l->time.issue), 100 - percent(l->launch->products, c->matrix * 4096));
+    fprintf(to, "           %s%s%s: %.1f%% of the peak, bound by %s; %.1f vector cycles for each matrix instruction, "
+            "of %.1f that %.0f%% of the peak leave; workgroups fill the card to %.0f%%\n", m->what,
+            m->dtype == ASH_DTYPE_COUNT ? "" : " ", m->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(m->dtype),
+            percent(least, l->time.inside), roof_bound_name(l->time.bound), (c->cycles - c->matrix_cycles) / c->matrix,
+            roof_cycles_a_product(cycles, share), 100 * share, percent(l->time.issue_least, l->time.issue));
+}
+
+/* Where a prompt's time goes. */
+static void explain_prompt(FILE *to, const roof_result *r, double least, double overhead)
+{
+    double matrices = 0, inputs = 0, attention = 0, output = 0, all = roof_seconds(r, overhead);
+    for (uint32_t i = 0; i < r->list.count; i++) {
+        const roof_line *l = &r->line[i];
+        ash_gfx_op op = l->launch->op;
+        *(op == ASH_GFX_OP_PREFILL ? &matrices : op == ASH_GFX_OP_INPUTS ? &inputs
+          : op == ASH_GFX_OP_ATTEND_PREFILL || op == ASH_GFX_OP_KV_STORE ? &attention : &output) +=
+            l->launch->times * l->time.total;
+    }
+    fprintf(to, "           matrices %.1f%% of the time (at their peak %.1f%%), inputs of the matrices %.1f%%, "
+            "attention and cache %.1f%%, embedding and output %.1f%%, %u launches %.1f%%\n", percent(matrices, all),
+            percent(least, all),
+            percent(inputs, all), percent(attention, all), percent(output, all), r->launches,
+            percent(r->launches * overhead, all));
 }
 
 static void decode_targets(FILE *to, const roof_result *r)
@@ -142,8 +164,8 @@ static void decode_targets(FILE *to, const roof_result *r)
         char what[80];
         if (!is_matrix(l))
             continue;
-        snprintf(what, sizeof what, "%s %s: of %.0f GB/s inside the kernel", l->launch->what, ash_dtype_name(l->launch->dtype),
-                 ROOF_BANDWIDTH / 1e9);
+        snprintf(what, sizeof what, "%s %s: of %.0f GB/s inside (ramp too: %.1f%%)", l->launch->what,
+                 ash_dtype_name(l->launch->dtype), ROOF_BANDWIDTH / 1e9, percent(l->time.memory_least, l->time.total));
         verdict(to, r, what, got, 95);
         if (got < 95)
             explain_decode(to, l, 0.95);
@@ -154,9 +176,10 @@ static void decode_targets(FILE *to, const roof_result *r)
         return;
     verdict(to, r, "decoding, whole token, launches of 3 us: of 640 GB/s", got, 88);
     if (got < 88)
-        fprintf(to, "           %u launches take %.1f%% of the token, their ramps %.1f%%; without both it would be %.1f%%\n",
-                r->launches, percent(r->launches * 3e-6, roof_seconds(r, 3e-6)),
-                percent(r->seconds - r->inside, roof_seconds(r, 3e-6)), percent(r->bytes / r->inside, ROOF_PEAK_BANDWIDTH));
+        fprintf(to, "           %u launches take %.1f%% of the token, their ramps %.1f%%; without both it would be "
+                "%.1f%%\n", r->launches, percent(r->launches * 3e-6, roof_seconds(r, 3e-6)),
+                percent(r->seconds - r->inside, roof_seconds(r, 3e-6)),
+                percent(r->bytes / r->inside, ROOF_PEAK_BANDWIDTH));
 }
 
 static void prefill_targets(FILE *to, const roof_result *r)
@@ -175,14 +198,17 @@ static void prefill_targets(FILE *to, const roof_result *r)
     all = roof_seconds(r, 3e-6);
     if (matrices == 0)
         return;
-    verdict(to, r, fp8 ? "prefill, matrices: of the FP8 peak" : "prefill, matrices: of the INT8 peak", percent(least, matrices),
-            matrix_target);
+    verdict(to, r, fp8 ? "prefill, matrices: of the FP8 peak" : "prefill, matrices: of the INT8 peak",
+            percent(least, matrices), matrix_target);
     for (uint32_t i = 0; i < r->list.count && percent(least, matrices) < matrix_target; i++)
         if (is_matrix(&r->line[i]) && r->line[i].launch->op == ASH_GFX_OP_PREFILL)
             explain_prefill(to, &r->line[i], matrix_target / 100);
-    if (r->whole)
-        verdict(to, r, fp8 ? "prefill, whole prompt, 3 us launches: of the FP8 peak"
-                           : "prefill, whole prompt, 3 us launches: of the INT8 peak", percent(least, all), fp8 ? 70 : 60);
+    if (!r->whole)
+        return;
+    verdict(to, r, fp8 ? "prefill, whole prompt, 3 us launches: of the FP8 peak"
+                       : "prefill, whole prompt, 3 us launches: of the INT8 peak", percent(least, all), fp8 ? 70 : 60);
+    if (percent(least, all) < (fp8 ? 70 : 60))
+        explain_prompt(to, r, least, 3e-6);
 }
 
 static void attention_target(FILE *to, const roof_result *r)

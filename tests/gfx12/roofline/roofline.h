@@ -1,18 +1,22 @@
 /* What the card would reach, projected from what kernels count in the interpreter. No figure here is a measurement.
  *
  * A model is a list of launches, those of one decoded token or of one prompt, with the arguments that the runtime gives
- * them (runtime/hip/), in its order. count.c executes some workgroups of each with the real shapes and scales; project.c turns
- * counts into time; report.c and svg.c show it.
+ * them (runtime/hip/), in its order. count.c executes some workgroups of each with the real shapes and scales;
+ * project.c turns counts into time; report.c and svg.c show it.
  *
  * A launch takes max(memory, issue, LDS) + ramp + overhead:
- *   memory   lines of 128 bytes of every buffer, each counted once a launch: what a line is asked for again comes from a
- *            cache. At ROOF_BANDWIDTH where enough is in flight, else at what the resident waves have in flight a latency.
- *            Workgroups come in rounds of as many as are resident, the last round may not fill the card.
- *   issue    cycles of the port that vector and matrix instructions share (count.c of the interpreter), workgroups dealt
- *            to 32 work-group processors of 4 SIMDs; at least the longest wave.
+ *   memory   lines of 128 bytes of every buffer, each counted once a launch: what a line is asked for again comes from
+ *            a cache. At ROOF_BANDWIDTH where enough is in flight, else at what the resident waves have in flight a
+ *            latency. Workgroups come in rounds of as many as are resident, the last round may not fill the card.
+ *   issue    cycles of the port that vector and matrix instructions share (count.c of the interpreter), workgroups
+ *            dealt to 32 work-group processors of 4 SIMDs; at least the longest wave.
  *   LDS      bytes at ROOF_LDS_BYTES a cycle
  *   ramp     ROOF_LATENCY: until the first bytes arrive
  *   overhead of the launch itself: 0, 3 and 5 microseconds are shown
+ * Not in it: waits inside a workgroup that no other wave covers (a decoding kernel rounds its inputs behind a barrier,
+ * its first weights under way), bandwidth of L2 and of the Infinity Cache, clocks below boost. Activations that the
+ * Infinity Cache would hold from one launch to the next count as memory. The first three make a projection too good,
+ * the last one too bad.
  */
 #ifndef ASHLAR_TESTS_GFX12_ROOFLINE_H
 #define ASHLAR_TESTS_GFX12_ROOFLINE_H
@@ -37,7 +41,11 @@
 
 /* ---- a launch ---- */
 
-typedef enum roof_fill { ROOF_ZERO, ROOF_FLOATS, ROOF_HALVES, ROOF_CODES /* bytes of small e4m3 or int8 */, ROOF_STEP } roof_fill;
+typedef enum roof_fill {
+    ROOF_ZERO, ROOF_FLOATS, ROOF_HALVES,
+    ROOF_CODES, /* bytes of small e4m3 or int8 */
+    ROOF_STEP,
+} roof_fill;
 
 typedef struct roof_buffer {
     const char *name;
@@ -71,7 +79,7 @@ typedef struct roof_launch {
     uint32_t sample;              /* workgroups to count; 0: all of them */
     uint32_t times;               /* a token, or a prompt */
     double weights;               /* elements of its matrices */
-    double products;              /* multiplications with an addition that its result needs: of matrices, of attention */
+    double products;              /* multiplications with an addition that it needs: of matrices, of attention */
 } roof_launch;
 
 #define ROOF_LAUNCHES 64
@@ -132,8 +140,8 @@ typedef struct roof_time { /* seconds */
 roof_time roof_project(const roof_counts *c);
 const char *roof_bound_name(roof_bound b);
 
-/* Issue cycles of one SIMD that there are for each weight and lane (32 weights a wave) if `share` of the bandwidth is to be
- * reached with weights of so many bytes. */
+/* Issue cycles of one SIMD that there are for each weight and lane (32 weights a wave) if `share` of the bandwidth is
+ * to be reached with weights of so many bytes. */
 double roof_cycles_a_weight(double weight_bytes, double share);
 /* Vector cycles beside each matrix instruction of `cycles` that leave `share` of the peak. */
 double roof_cycles_a_product(double cycles, double share);
@@ -142,7 +150,13 @@ double roof_matrix_cycles(ash_dtype dtype);
 
 /* ---- what is shown ---- */
 
-typedef struct roof_line { const roof_launch *launch; roof_counts counts; roof_time time; bool counted; char why[512]; } roof_line;
+typedef struct roof_line {
+    const roof_launch *launch;
+    roof_counts counts;
+    roof_time time;
+    bool counted;
+    char why[512];
+} roof_line;
 typedef struct roof_result {
     const char *model, *type;
     uint32_t tokens;  /* 0: decoding */

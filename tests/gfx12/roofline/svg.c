@@ -10,11 +10,12 @@
 #define OVERHEAD 3e-6
 
 typedef struct part { const char *name, *colour; } part;
-enum { PART_QKV, PART_ATTENTION, PART_O, PART_GATE_UP, PART_DOWN, PART_OUTPUT, PART_REST, PART_RAMP, PART_LAUNCH, PARTS };
+enum { PART_QKV, PART_ATTENTION, PART_O, PART_GATE_UP, PART_DOWN, PART_OUTPUT, PART_REST, PART_RAMP, PART_LAUNCH,
+       PARTS };
 static const part parts[PARTS] = {
-    { "q k v", "#4269d0" }, { "attention", "#efb118" }, { "o", "#6cc5b0" }, { "gate up", "#3ca951" }, { "down", "#9ac7a0" },
-    { "output", "#a463f2" }, { "inputs, embedding, sampling", "#9c6b4e" }, { "ramps", "#ff725c" },
-    { "launches, 3 us each", "#b0b0b0" },
+    { "q k v", "#4269d0" }, { "attention", "#efb118" }, { "o", "#6cc5b0" }, { "gate up", "#3ca951" },
+    { "down", "#9ac7a0" }, { "output", "#a463f2" }, { "inputs, embedding, sampling", "#9c6b4e" },
+    { "ramps", "#ff725c" }, { "launches, 3 us each", "#b0b0b0" },
 };
 
 static int part_of(const roof_launch *l)
@@ -48,15 +49,16 @@ static void bar(FILE *to, const roof_result *r, double y, double longest)
     text(to, LEFT - 8, y + 14, "end", "", label);
     for (int p = 0; p < PARTS; p++) {
         double wide = seconds[p] / longest * BAR;
-        fprintf(to, "<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"18\" fill=\"%s\"><title>%s: %.3f ms, %.1f%%</title>"
-                "</rect>\n", x, y, wide, parts[p].colour, parts[p].name, seconds[p] * 1e3, 100 * seconds[p] / all);
+        fprintf(to, "<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"18\" fill=\"%s\">"
+                "<title>%s: %.3f ms, %.1f%%</title></rect>\n", x, y, wide, parts[p].colour, parts[p].name,
+                seconds[p] * 1e3, 100 * seconds[p] / all);
         x += wide;
     }
     if (r->tokens)
         snprintf(label, sizeof label, "%.0f tok/s%s", r->tokens / all, r->whole ? "" : " at most: kernels are missing");
     else
-        snprintf(label, sizeof label, "%.1f tok/s, %.0f%% of 640 GB/s%s", 1 / all, r->bytes / all / ROOF_PEAK_BANDWIDTH * 100,
-                 r->whole ? "" : " at most: kernels are missing");
+        snprintf(label, sizeof label, "%.1f tok/s, %.0f%% of 640 GB/s%s", 1 / all,
+                 r->bytes / all / ROOF_PEAK_BANDWIDTH * 100, r->whole ? "" : " at most: kernels are missing");
     text(to, x + 6, y + 14, "start", "class=\"v\"", label);
 }
 
@@ -107,11 +109,13 @@ void roof_svg(FILE *to, const roof_result *results, uint32_t count)
     double height = 130 + ROW * (count + 2.0) + 17.0 * roof_peer_count + 30;
     fprintf(to, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\">\n"
             "<style>text{font:13px sans-serif;fill:#222}.h{font-weight:bold;font-size:15px}.v{font-size:12px}"
-            ".p{font-size:12px;fill:#666}</style>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n", WIDTH, height, WIDTH,
-            height);
-    text(to, 16, 26, "start", "class=\"h\"", "ashlar on an " ROOF_CARD ": a projection from counted instructions and bytes, not a measurement");
-    text(to, 16, 46, "start", "class=\"p\"", "620 GB/s, 2.97 GHz, 800 ns of memory latency (assumed), 3 microseconds a launch; of matrix "
-         "and vector instructions, memory and LDS the slowest decides");
+            ".p{font-size:12px;fill:#666}</style>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
+            WIDTH, height, WIDTH, height);
+    text(to, 16, 26, "start", "class=\"h\"",
+         "ashlar on an " ROOF_CARD ": a projection from counted instructions and bytes, not a measurement");
+    text(to, 16, 46, "start", "class=\"p\"",
+         "620 GB/s, 2.97 GHz, 800 ns of memory latency (assumed), 3 microseconds a launch; of matrix and "
+         "vector instructions, memory and LDS the slowest decides");
     legend(to, 58);
     double y = section(to, results, count, true, 90);
     (void)section(to, results, count, false, y);
