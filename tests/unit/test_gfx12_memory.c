@@ -321,6 +321,11 @@ static void atomic(const char *name, bool wide, combine_fn *combine, bool return
     for (uint32_t l = 0; l < GFX_LANES; l++)
         place[l] = l % 8 * 8;
     gfx_test_set_v(b.w, 4, place);
+    for (int l = 0; l < GFX_LANES; l += 3) /* small ones too: inc and dec wrap at 0 and at the operand */
+        b.w->v[12][l] %= 3, b.w->v[13][l] = 0;
+    memset(b.memory, 0, 16);
+    memset(b.w->group->lds, 0, 16);
+    memset(b.lds, 0, 16);
     uint8_t want[64];
     memcpy(want, lds ? b.lds : b.memory, sizeof want);
     uint64_t mask = wide ? UINT64_MAX : UINT32_MAX, old[GFX_LANES];
