@@ -308,7 +308,7 @@ ash_gfx_cache ash_hip_plan_cache(const ash_hip_plan *p, uint32_t index)
                             .v = (void *)(uintptr_t)(p->at.cache + half + first),
                             .head_stride = p->head_stride,
                             .stride = (uint32_t)p->cache_stride,
-                            .rows = p->options.context,
+                            .rows = (uint32_t)p->cache_rows,
                             .fp8 = p->options.cache_fp8,
                             .k_scale = 1,
                             .v_scale = 1 };
@@ -336,7 +336,8 @@ static ash_status check_linear(const ash_linear *op, uint32_t layer_index, ash_r
 static ash_status check_model(const ashlar_model *m, uint32_t first, ash_error *err)
 {
     const ash_hparams *h = &m->meta.h;
-    if (!ash_gfx_kernel_find(ASH_GFX_OP_ATTEND, ASH_DTYPE_COUNT, h->head_dim) || h->head_dim % 16 != 0)
+    const ash_gfx_kernel *attend = ash_gfx_kernel_find(ASH_GFX_OP_ATTEND_PREFILL, ASH_DTYPE_COUNT, h->head_dim);
+    if (!attend || attend->variant != h->head_dim) /* prefill has no room to spare */
         return ash_fail(err, ASH_E_UNSUPPORTED, "heads of %u elements: the card has no kernel for them, use the CPU",
                         h->head_dim);
     for (uint32_t i = first; i < h->layers; i++) {
@@ -362,8 +363,9 @@ static ash_status set_up(ash_hip_plan *p, ash_error *err)
     p->h_stride = (uint32_t)ash_pad_cols(h->ffn);
     p->logits_stride = (uint32_t)ash_pad_cols(m->output.row_elems);
     p->splits = ash_gfx_attend_splits(h->kv_heads, p->options.context);
-    p->cache_stride = h->head_dim;
-    p->head_stride = p->cache_stride * p->options.context;
+    p->cache_stride = ash_div_up(h->head_dim, 16) * 16; /* so that head_stride is a multiple of 16 too */
+    p->cache_rows = ash_div_up(p->options.context, ASH_GFX_CACHE_ROWS) * ASH_GFX_CACHE_ROWS;
+    p->head_stride = p->cache_stride * p->cache_rows;
     p->layers = calloc(h->layers, sizeof *p->layers);
     if (!p->layers)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for the plan of %u layers", h->layers);

@@ -29,7 +29,7 @@ struct ash_hip_plan {
     uint32_t extent_count;
     uint64_t weight_bytes;
     uint32_t splits;
-    uint64_t head_stride, cache_stride; /* elements */
+    uint64_t head_stride, cache_stride, cache_rows; /* elements; positions */
     plan_region constants, workspace;
     uint8_t *fill; /* host copy of the constants while they are placed */
     ash_hip_plan_memory at;

@@ -89,7 +89,7 @@ static float *cpu_logits(const subject *s, int activations)
 
 static float *card_logits(const subject *s, bool decode_prompt, uint64_t *launches, uint64_t *insns)
 {
-    ash_hip_plan_options o = { .context = 64, .batch = decode_prompt ? 8 : 64 };
+    ash_hip_plan_options o = { .context = 50, .batch = decode_prompt ? 8 : 64 };
     card_model *m = card_model_open(s->model, &o);
     float *out = malloc((1 + DECODED) * s->vocab * sizeof *out);
     assert_non_null(out);
