@@ -167,10 +167,9 @@ $(GFX12): $(call obj,$(GFX12_SRC))
 	$(run)$(AR) rcs $@ $^
 # The interpreter is for LLVM alone to see; its loops over lanes want to be vectors, of the kind that this machine has.
 GFX12_CPU := $(if $(shell grep -m1 -w avx2 /proc/cpuinfo 2>/dev/null | grep -w fma | grep -w f16c | grep -w bmi2),$(FLAGS_avx2))
-$(call obj,$(GFX12_SRC)): CFLAGS += -I$(LLVM_INCLUDE) -DASH_GFX12=1 -O3 -fno-trapping-math $(GFX12_CPU)
+$(call obj,$(GFX12_SRC)): CFLAGS += -I$(LLVM_INCLUDE) -O3 -fno-trapping-math $(GFX12_CPU)
 GFX12_BIN := $(filter $(B)/tests/test_gfx12%,$(UNIT_BIN))
 ifneq ($(GFX12_SRC),)
-$(GFX12_BIN:$(B)/tests/%=$(B)/obj/tests/unit/%.o): CFLAGS += -DASH_GFX12=1
 $(GFX12_BIN): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(GFX12) $(SUPPORT) $(TOOLS) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD)

@@ -2,65 +2,8 @@
 #ifndef ASHLAR_TESTS_GFX12_TESTING_H
 #define ASHLAR_TESTS_GFX12_TESTING_H
 
-#include <stdlib.h>
-
 #include "tests/gfx12/machine.h"
 #include "tests/support/support.h"
-
-/* ---- where compiler or disassembler are absent: skipped, but failed where env CI is set ---- */
-
-static inline const char *gfx_test_missing(void)
-{
-#if ASH_GFX12
-    return system("clang-19 --version >/dev/null 2>&1") == 0 ? NULL : "clang-19 is absent (Debian package clang-19)";
-#else
-    return "LLVM 19's disassembler library is absent (Debian package llvm-19-dev)";
-/* ---- tables of vector instructions ---- */
-
-/* One instruction on 32 lanes of edge values and random ones, under full and random EXEC. Sources are v[0:1], v[2:3],
- * v[4:5] and the result v6 or v[6:7], or s10 of a comparison; `expect` gets the sources and what the result held. */
-typedef uint64_t gfx_test_expect(const uint64_t in[3], uint64_t old);
-typedef struct gfx_test_op {
-    const char *text;
-    gfx_test_expect *expect;
-    enum { GFX_TEST_BITS, GFX_TEST_F32, GFX_TEST_F16, GFX_TEST_PK_F16, GFX_TEST_2F32 } nan; /* any NaN equals any other */
-    double ulps; /* F32: how far the result may be, in units of the last place; 0: not at all */
-} gfx_test_op;
-void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, size_t edge_count);
-/* An expectation: a, b, c: the sources' lower words; x, y, z: as floats; A, B, C: 64 bits; old: the result's register. */
-#define GFX_EXPECT(name, expr)                                                                                  \
-    static uint64_t e_##name(const uint64_t in[3], uint64_t old)                                                \
-    {                                                                                                           \
-        uint32_t a = (uint32_t)in[0], b = (uint32_t)in[1], c = (uint32_t)in[2];                                 \
-        uint64_t A = in[0], B = in[1], C = in[2];                                                               \
-        float x = gfx_float(a), y = gfx_float(b), z = gfx_float(c);                                             \
-        (void)a, (void)b, (void)c, (void)A, (void)B, (void)C, (void)x, (void)y, (void)z, (void)old;             \
-        return (expr);                                                                                          \
-    }
-
-#endif
-}
-static inline void gfx_test_absent(void **state)
-{
-    (void)state;
-    if (getenv("CI"))
-        fail_msg("%s", gfx_test_missing());
-    test_skip(gfx_test_missing());
-}
-/* A test program's main: the tests, or where something is missing the one that says so. */
-#define GFX_TEST_MAIN(name, tests)                                                                             \
-    int main(void)                                                                                             \
-    {                                                                                                          \
-        const struct CMUnitTest absent[] = { cmocka_unit_test(gfx_test_absent) };                              \
-        return gfx_test_missing() ? cmocka_run_group_tests_name(name, absent, NULL, NULL)                      \
-                                  : cmocka_run_group_tests_name(name, tests, NULL, NULL);                      \
-    }
-#define GFX_TEST_ABSENT_MAIN(name)                                                                             \
-    int main(void)                                                                                             \
-    {                                                                                                          \
-        const struct CMUnitTest absent[] = { cmocka_unit_test(gfx_test_absent) };                              \
-        return cmocka_run_group_tests_name(name, absent, NULL, NULL);                                          \
-    }
 
 /* ---- tools ---- */
 
