@@ -151,12 +151,7 @@ static ash_status make_index(folder_export *x, ash_error *err)
 static ash_status put_text(folder_export *x, const char *name, const char *text, size_t size, ash_error *err)
 {
     char *path = ash_folder_file(x->folder, name);
-    ash_output *out = NULL;
-    ash_status status = path ? ash_output_create(path, false, &out, err) : no_memory(x, err);
-    if (status == ASH_OK && (status = ash_output_append(out, text, size, err)) != ASH_OK)
-        ash_output_abort(out);
-    else if (status == ASH_OK)
-        status = ash_output_commit(out, err);
+    ash_status status = path ? ash_write_whole(path, false, text, size, err) : no_memory(x, err);
     free(path);
     return status;
 }

@@ -51,6 +51,8 @@ uint64_t ash_output_position(const ash_output *o);
 ash_status ash_output_rewrite(ash_output *o, uint64_t offset, const void *bytes, size_t size, ash_error *err);
 /* Flush, fsync, rename, fsync of the folder; frees o in any case. */
 ash_status ash_output_commit(ash_output *o, ash_error *err);
+/* All of it in one call. */
+ash_status ash_write_whole(const char *path, bool replace, const void *bytes, size_t size, ash_error *err);
 void ash_output_abort(ash_output *o); /* removes the temporary file; frees o; NULL is fine */
 /* A folder of files that appears under its name only when all of them are there. Until then it is a hidden folder
  * ".NAME.XXXXXX" beside it. The target may be an empty folder; with `replace` one that holds nothing but names that

@@ -336,3 +336,14 @@ void ash_output_abort(ash_output *o)
     ash_live_remove(o->live_name);
     output_free(o);
 }
+
+ash_status ash_write_whole(const char *path, bool replace, const void *bytes, size_t size, ash_error *err)
+{
+    ash_output *o;
+    ASH_TRY(ash_output_create(path, replace, &o, err));
+    ash_status status = ash_output_append(o, bytes, size, err);
+    if (status == ASH_OK)
+        return ash_output_commit(o, err);
+    ash_output_abort(o);
+    return status;
+}

@@ -168,19 +168,11 @@ bool cache_slot_record(const cache_slot *s, cache_record *out)
 ash_status cache_slot_write_record(const cache_slot *s, const char *key, const char *source, ash_error *err)
 {
     char header[33], *text;
-    ash_output *out;
     ASH_TRY(header_hash(s, header, err));
     int size = asprintf(&text, RECORD_MAGIC "%s %s\n%s", key, header, source);
     if (size < 0)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", s->files[CACHE_RECORD]);
-    ash_status status = ash_output_create(s->files[CACHE_RECORD], true, &out, err);
-    if (status == ASH_OK) {
-        status = ash_output_append(out, text, (size_t)size, err);
-        if (status == ASH_OK)
-            status = ash_output_commit(out, err);
-        else
-            ash_output_abort(out);
-    }
+    ash_status status = ash_write_whole(s->files[CACHE_RECORD], true, text, (size_t)size, err);
     free(text);
     return status;
 }

@@ -70,17 +70,6 @@ static char *as_text(const chat *c)
     return fclose(out) == 0 ? text : (free(text), NULL);
 }
 
-static ash_status write_file(const char *path, bool replace, const char *text, ash_error *err)
-{
-    ash_output *out;
-    ASH_TRY(ash_output_create(path, replace, &out, err));
-    ash_status status = ash_output_append(out, text, strlen(text), err);
-    if (status == ASH_OK)
-        return ash_output_commit(out, err);
-    ash_output_abort(out);
-    return status;
-}
-
 void chat_save(chat *c, const char *path)
 {
     bool again = c->saved && strcmp(c->saved, path) == 0;
@@ -94,7 +83,7 @@ void chat_save(chat *c, const char *path)
     if (!text) {
         fail("out of memory for %s", path);
         c->failed = true;
-    } else if (write_file(path, again, text, &err) != ASH_OK) {
+    } else if (ash_write_whole(path, again, text, strlen(text), &err) != ASH_OK) {
         fail_with(&err);
         c->failed = true;
     } else {
