@@ -14,6 +14,9 @@ typedef struct bench_row {
     double rate[BENCH_REPEATS_MAX]; /* tokens a second, ascending */
 } bench_row;
 
+void bench_sort(double *values, size_t count); /* ascending */
+/* Of ascending values, linear between neighbours: q 0.5 is the median. */
+double bench_quantile(const double *values, size_t count, double q);
 /* Median, and half the distance between the quartiles: what a single run is off by. */
 double bench_median(const bench_row *row);
 double bench_spread(const bench_row *row);
@@ -37,7 +40,7 @@ typedef struct bench_result {
     size_t row_count;
 } bench_result;
 
-/* JSON text, malloc'd; NULL when out of memory. */
+/* A line of JSON, malloc'd; NULL when out of memory. */
 char *bench_json(const bench_result *r);
 /* Tables of two results that --save wrote: rows in both, their ratio, and whether it is more than the noise. Exit code.
  */

@@ -15,14 +15,17 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Linear between neighbours; the rates ascend. */
-static double quantile(const bench_row *row, double q)
+void bench_sort(double *values, size_t count) { qsort(values, count, sizeof *values, by_value); }
+
+double bench_quantile(const double *values, size_t count, double q)
 {
-    double at = q * (double)(row->count - 1);
+    double at = q * (double)(count - 1);
     size_t i = (size_t)at;
-    double next = i + 1 < row->count ? row->rate[i + 1] : row->rate[i];
-    return row->rate[i] + (at - (double)i) * (next - row->rate[i]);
+    double next = i + 1 < count ? values[i + 1] : values[i];
+    return values[i] + (at - (double)i) * (next - values[i]);
 }
+
+static double quantile(const bench_row *row, double q) { return bench_quantile(row->rate, row->count, q); }
 
 double bench_median(const bench_row *row) { return row->count ? quantile(row, 0.5) : 0; }
 double bench_spread(const bench_row *row) { return row->count ? 0.5 * (quantile(row, 0.75) - quantile(row, 0.25)) : 0; }
@@ -76,9 +79,12 @@ char *bench_json(const bench_result *r)
     cJSON *rows = cJSON_AddArrayToObject(root, "rows");
     for (size_t i = 0; i < r->row_count; i++)
         cJSON_AddItemToArray(rows, row_json(r, &r->rows[i]));
-    char *text = cJSON_PrintUnformatted(root);
+    char *text = cJSON_PrintUnformatted(root), *line = NULL;
     cJSON_Delete(root);
-    return text;
+    if (text && asprintf(&line, "%s\n", text) < 0)
+        line = NULL;
+    free(text);
+    return line;
 }
 
 /* ---- two of them ---- */
@@ -95,7 +101,7 @@ static bool read_row(const cJSON *o, bench_row *row)
     row->depth = (uint32_t)depth->valuedouble;
     cJSON_ArrayForEach(rate, rates) if (cJSON_IsNumber(rate) && rate->valuedouble > 0 && row->count < BENCH_REPEATS_MAX)
         row->rate[row->count++] = rate->valuedouble;
-    qsort(row->rate, row->count, sizeof *row->rate, by_value);
+    bench_sort(row->rate, row->count);
     return row->count != 0;
 }
 

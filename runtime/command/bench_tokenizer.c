@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/command/engine.h"
+#include "runtime/command/bench.h"
 
 enum { REPEATS_MAX = 99, TEXT_BYTES = 1 << 20 };
 
@@ -31,16 +31,10 @@ static char *built_in(size_t *size)
     return text;
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median(double *values, size_t count)
 {
-    qsort(values, count, sizeof *values, by_value);
-    return count % 2 ? values[count / 2] : 0.5 * (values[count / 2 - 1] + values[count / 2]);
+    bench_sort(values, count);
+    return bench_quantile(values, count, 0.5);
 }
 
 /* Seconds of encoding and of decoding, the median; *tokens of one encoding. */

@@ -34,12 +34,6 @@ static size_t parse_sizes(const char *text, uint32_t least, uint32_t sizes[BENCH
     }
 }
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static int feed_depth(engine *e, const int32_t *ids, uint32_t depth, ashlar_error *err)
 {
     ashlar_session_rewind(e->session, 0, err);
@@ -58,7 +52,7 @@ static int measure(engine *e, const int32_t *ids, bench_row *row, uint32_t repea
             status = ashlar_session_feed(e->session, ids + i, 1, 0, err);
         row->rate[row->count++] = row->tokens / (seconds_now() - started);
     }
-    qsort(row->rate, row->count, sizeof *row->rate, by_value);
+    bench_sort(row->rate, row->count);
     return status;
 }
 
@@ -95,26 +89,6 @@ static size_t make_rows(const sizes *s, bench_row *rows)
         for (size_t d = 0; d < s->depths; d++)
             rows[count++] = (bench_row){ .decode = true, .tokens = s->tg[i], .depth = s->depth[d] };
     return count;
-}
-
-static bool save(const char *path, const char *text, int *code)
-{
-    ash_output *out;
-    ash_error err;
-    if (ash_output_create(path, true, &out, &err) != ASH_OK) {
-        *code = fail_with(&err);
-        return false;
-    }
-    ash_status status = ash_output_append(out, text, strlen(text), &err);
-    if (status == ASH_OK)
-        status = ash_output_append(out, "\n", 1, &err);
-    if (status != ASH_OK)
-        ash_output_abort(out);
-    else
-        status = ash_output_commit(out, &err);
-    if (status != ASH_OK)
-        *code = fail_with(&err);
-    return status == ASH_OK;
 }
 
 static int run(engine *e, bench_result *r, uint32_t longest, uint32_t repeats, double started, ashlar_error *err)
@@ -162,20 +136,17 @@ static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, 
         free(r.rows);
         return fail_public(&err);
     }
-    int level = 0;
-    for (int l = 0; l < ASH_LEVEL_COUNT; l++)
-        if (strcmp(e->level, ash_level_name((ash_level)l)) == 0)
-            level = l + 1;
-    r.limits = bench_measure_limits(e->threads, level);
+    r.limits = bench_measure_limits(e->threads, e->cpu_level);
     char *text = json || save_path ? bench_json(&r) : NULL;
     if ((json || save_path) && !text)
         code = fail("out of memory");
     else if (json)
-        puts(text);
+        fputs(text, stdout);
     else
         print_rows(&r);
-    if (code == EXIT_OK && save_path)
-        save(save_path, text, &code);
+    ash_error unsaved;
+    if (code == EXIT_OK && save_path && ash_write_whole(save_path, true, text, strlen(text), &unsaved) != ASH_OK)
+        code = fail_with(&unsaved);
     free(text);
     free(r.rows);
     return code;

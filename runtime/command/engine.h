@@ -11,6 +11,7 @@ typedef struct engine {
     const char *level;       /* "best" or a kernel level's name */
     ashlar_sampler_options sampling;
     /* opened */
+    int cpu_level; /* of ashlar_session_options */
     ashlar_model *model;
     ashlar_model_info info;
     ashlar_session *session;
