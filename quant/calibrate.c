@@ -49,22 +49,27 @@ static inline int nearest(const ash_kblock *b, float x, float scale, float inver
     return code;
 }
 
-static float reciprocal(float scale) { return scale != 0 && isfinite(1 / scale) ? 1 / scale : 0; }
+/* Column j of the block that begins at `at` has lost `lost`: the later ones, up to `until`, are to make up for it. Returns
+ * the error divided by U[j][j], which is what goes on to the next blocks. */
+static inline float push(const work *w, int64_t at, int j, int until, float lost, float *x)
+{
+    const float *row = w->h->upper + (at + j) * w->h->cols + at;
+    float e = lost * w->inverse_diagonal[at + j];
+    for (int k = j + 1; k < until; k++)
+        x[k] -= e * row[k];
+    return e;
+}
 
 /* Codes of one sub-block on its grid; errors go to the columns up to `until`, and divided by U[j][j] into `error`. The
  * sum of their squares is what the sub-block adds to the error of the outputs; above `most` it stops. */
 static float feed(const work *w, ash_kblock *b, int sub, const place *p, int until, float most, float *x, float *error)
 {
-    float scale = b->d * (float)b->sc[sub], min = b->dmin * (float)b->mn[sub], inverse = reciprocal(scale), sum = 0;
+    float scale = b->d * (float)b->sc[sub], min = b->dmin * (float)b->mn[sub], inverse = ash_kblock_reciprocal(scale), sum = 0;
     for (int j = p->first; j < p->end && sum < most; j++) {
         float value;
         b->code[j] = (int8_t)nearest(b, x[j], scale, inverse, min, &value);
-        const float *row = w->h->upper + (p->at + j) * w->h->cols + p->at;
-        float e = (x[j] - value) * w->inverse_diagonal[p->at + j];
-        error[j] = e;
-        sum += e * e;
-        for (int k = j + 1; k < until; k++)
-            x[k] -= e * row[k];
+        error[j] = push(w, p->at, j, until, x[j] - value, x);
+        sum += error[j] * error[j];
     }
     return sum;
 }
@@ -94,15 +99,8 @@ static void choose_grid(const work *w, ash_kblock *b, int sub, const place *p, c
 /* The errors of finished codes, as `feed` gives them. */
 static void feed_codes(const work *w, const ash_kblock *b, int64_t at, int count, float *x, float *error)
 {
-    for (int j = 0; j < count; j++) {
-        int sub = j / b->sub_elems;
-        const float *row = w->h->upper + (at + j) * w->h->cols + at;
-        float e = (x[j] - (b->d * (float)b->sc[sub] * (float)b->code[j] - b->dmin * (float)b->mn[sub])) *
-                  w->inverse_diagonal[at + j];
-        error[j] = e;
-        for (int k = j + 1; k < count; k++)
-            x[k] -= e * row[k];
-    }
+    for (int j = 0; j < count; j++)
+        error[j] = push(w, at, j, count, x[j] - ash_kblock_value(b, j / b->sub_elems, b->code[j]), x);
 }
 
 /* One row's block of columns from `at` on. */
@@ -134,12 +132,8 @@ static void feed_fp8(const work *w, int64_t at, int count, float scale, float *x
 {
     float inverse = 1 / scale;
     for (int j = 0; j < count; j++) {
-        const float *row = w->h->upper + (at + j) * w->h->cols + at;
         out[j] = ash_f32_to_e4m3(x[j] * inverse);
-        float e = (x[j] - ash_e4m3_to_f32(out[j]) * scale) * w->inverse_diagonal[at + j];
-        error[j] = e;
-        for (int k = j + 1; k < count; k++)
-            x[k] -= e * row[k];
+        error[j] = push(w, at, j, count, x[j] - ash_e4m3_to_f32(out[j]) * scale, x);
     }
 }
 

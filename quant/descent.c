@@ -68,14 +68,11 @@ static inline void take(state *s, const ash_block_form *f, int j, float step)
         g[k] -= step * row[k];
 }
 
-static float reciprocal(float scale) { return scale != 0 && isfinite(1 / scale) ? 1 / scale : 0; }
-
 static void start(state *s, const ash_block_form *f, const float *x, const ash_kblock *b)
 {
     *s = (state){ 0 };
     for (int j = 0; j < f->count; j++) {
-        int sub = j / f->sub_elems;
-        float e = x[j] - (b->d * (float)b->sc[sub] * (float)b->code[j] - b->dmin * (float)b->mn[sub]);
+        float e = x[j] - ash_kblock_value(b, j / f->sub_elems, b->code[j]);
         take(s, f, j, -e);
     }
 }
@@ -92,7 +89,7 @@ static float round_sub(const ash_block_form *f, const ash_kblock *b, int first, 
                        float most, trial *out)
 {
     float x[ASH_SUB_MAX], sum = 0;
-    float scale = b->d * (float)sc, min = b->dmin * (float)mn, inverse = reciprocal(scale);
+    float scale = b->d * (float)sc, min = b->dmin * (float)mn, inverse = ash_kblock_reciprocal(scale);
     float low = (float)b->low, high = (float)b->high;
     memcpy(x, ideal, sizeof x);
     for (int j = 0; j < n && sum < most; j++) {

@@ -2,6 +2,7 @@
 #ifndef ASHLAR_QUANT_KBLOCK_H
 #define ASHLAR_QUANT_KBLOCK_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,6 +20,13 @@ typedef struct ash_kblock {
     int sc[ASH_KBLOCK_SUBS_MAX], mn[ASH_KBLOCK_SUBS_MAX];
     int8_t code[ASH_KBLOCK_ELEMS];
 } ash_kblock;
+
+static inline float ash_kblock_value(const ash_kblock *b, int sub, int code)
+{
+    return b->d * (float)b->sc[sub] * (float)code - b->dmin * (float)b->mn[sub];
+}
+/* 1 / scale; 0 where that is no number. */
+static inline float ash_kblock_reciprocal(float scale) { return scale != 0 && isfinite(1 / scale) ? 1 / scale : 0; }
 
 bool ash_kblock_has(ash_dtype dtype); /* Q4_K, Q5_K, Q6_K */
 void ash_kblock_read(ash_dtype dtype, const void *bytes, ash_kblock *out);
