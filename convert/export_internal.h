@@ -116,6 +116,10 @@ ash_status ash_export_steps(const ash_vocab *v, FILE *f, ash_error *err);
 
 /* tokenizer.*, from TOKN and META. */
 ash_status ash_export_vocab(ash_export *e, ash_error *err);
+/* The next place from *at on, 1 at first, where `bytes` fall between characters into two tokens of the model; *at is then
+ * behind it. 0: there is none. */
+size_t ash_export_split(const ash_vocab *v, const uint8_t *bytes, size_t size, size_t *at, uint32_t *left,
+                        uint32_t *right);
 /* The merges of ids below `rows`, lowest rank first; *out is freed with free(). */
 ash_status ash_export_merges(const ash_vocab *v, uint32_t rows, ash_vocab_merge **out, uint32_t *count,
                              ash_error *err);

@@ -125,16 +125,11 @@ static ash_status check_complete(const ash_export *e, uint32_t rows, ash_error *
         if (size > TOKEN_BYTES_MAX)
             return ash_fail(err, ASH_E_LIMIT, "%s: token %" PRIu32 " has %zu bytes, at most %d are exported", e->path,
                             id, size, TOKEN_BYTES_MAX);
-        for (size_t at = 1; at < size; at++) {
-            if ((bytes[at] & 0xc0) == 0x80)
-                continue;
-            int32_t left = ash_vocab_search(v, bytes, at, ASH_TOKEN_MODEL);
-            int32_t right = left < 0 ? -1 : ash_vocab_search(v, bytes + at, size - at, ASH_TOKEN_MODEL);
-            if (right < 0)
-                continue;
-            const ash_vocab_merge *m = ash_vocab_find_merge(v, (uint32_t)left, (uint32_t)right);
+        uint32_t left, right;
+        for (size_t at = 1; ash_export_split(v, bytes, size, &at, &left, &right);) {
+            const ash_vocab_merge *m = ash_vocab_find_merge(v, left, right);
             if (!m || m->result != id)
-                return ash_fail(err, ASH_E_UNSUPPORTED, "%s: the tokenizer does not merge tokens %d and %d to token "
+                return ash_fail(err, ASH_E_UNSUPPORTED, "%s: the tokenizer does not merge tokens %u and %u to token "
                                 "%" PRIu32 ", as llama.cpp would: its merges cannot be said in a GGUF", e->path, left,
                                 right, id);
         }

@@ -165,13 +165,9 @@ static ash_status add_splits(const ash_vocab *v, uint32_t id, scored_list *list,
                         size, SPLIT_BYTES_MAX);
     if (!isfinite(v->tokens[id].score))
         return ash_fail(err, ASH_E_FORMAT, "the score of token %" PRIu32 " is no number", id);
-    for (size_t at = 1; at < size; at++) {
-        if ((bytes[at] & 0xc0) == 0x80)
-            continue;
-        int32_t left = ash_vocab_search(v, bytes, at, ASH_TOKEN_MODEL);
-        int32_t right = left < 0 ? -1 : ash_vocab_search(v, bytes + at, size - at, ASH_TOKEN_MODEL);
-        if (right < 0)
-            continue;
+    uint32_t left, right;
+    size_t next = 1;
+    for (size_t at; (at = ash_export_split(v, bytes, size, &next, &left, &right)) != 0;) {
         if (list->count == SPLITS_MAX)
             return ash_fail(err, ASH_E_LIMIT, "more than %zu merges are not exported", SPLITS_MAX);
         if (list->count == list->room) {
@@ -183,7 +179,7 @@ static ash_status add_splits(const ash_vocab *v, uint32_t id, scored_list *list,
             list->room = room;
         }
         list->items[list->count++] = (scored_merge){
-            { (uint32_t)left, (uint32_t)right, 0, id }, v->tokens[id].score, (uint32_t)size, (uint32_t)at
+            { left, right, 0, id }, v->tokens[id].score, (uint32_t)size, (uint32_t)at
         };
     }
     return ASH_OK;

@@ -120,6 +120,24 @@ static int by_rank(const void *a, const void *b)
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
+size_t ash_export_split(const ash_vocab *v, const uint8_t *bytes, size_t size, size_t *at, uint32_t *left,
+                        uint32_t *right)
+{
+    while (*at < size) {
+        size_t here = (*at)++;
+        if ((bytes[here] & 0xc0) == 0x80)
+            continue;
+        int32_t first = ash_vocab_search(v, bytes, here, ASH_TOKEN_MODEL);
+        int32_t second = first < 0 ? -1 : ash_vocab_search(v, bytes + here, size - here, ASH_TOKEN_MODEL);
+        if (second < 0)
+            continue;
+        *left = (uint32_t)first;
+        *right = (uint32_t)second;
+        return here;
+    }
+    return 0;
+}
+
 ash_status ash_export_merges(const ash_vocab *v, uint32_t rows, ash_vocab_merge **out, uint32_t *count,
                              ash_error *err)
 {
