@@ -116,6 +116,11 @@ static inline ash_gfx_grid ash_gfx_prefill_grid(const ash_gfx_prefill *a)
  *   F16, BF16  tiles of 16 x 16; no scales
  * Columns are padded with zeros to multiples of ASH_GFX_GROUP, tokens to 16. One workgroup for each padded token. */
 typedef enum ash_gfx_form { ASH_GFX_INT8, ASH_GFX_FP8, ASH_GFX_F16, ASH_GFX_BF16 } ash_gfx_form;
+static inline ash_gfx_form ash_gfx_form_of(uint32_t dtype) /* what weights of a type multiply */
+{
+    return dtype == ASH_F8_E4M3 ? ASH_GFX_FP8 : dtype == ASH_F16 ? ASH_GFX_F16 : dtype == ASH_BF16 ? ASH_GFX_BF16
+                                                                                                  : ASH_GFX_INT8;
+}
 #define ASH_GFX_PADDED_COLS(cols) (((cols) + ASH_GFX_GROUP - 1) / ASH_GFX_GROUP * ASH_GFX_GROUP)
 typedef struct ash_gfx_inputs {
     const float *x, *norm;
@@ -251,5 +256,15 @@ typedef struct ash_gfx_sample {
     float temperature;
     uint32_t reserved;
 } ash_gfx_sample;
+
+/* Of any kernel. */
+typedef union ash_gfx_args {
+    ash_gfx_decode decode;
+    ash_gfx_prefill prefill;
+    ash_gfx_inputs inputs;
+    ash_gfx_attend attend;
+    ash_gfx_embed embed;
+    ash_gfx_sample sample;
+} ash_gfx_args;
 
 #endif

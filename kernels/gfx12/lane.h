@@ -55,11 +55,6 @@ DEVICE int uniform_here(int x)
     asm volatile("" : "+s"(x));
     return x;
 }
-DEVICE unsigned offset_here(int x)
-{
-    asm volatile("" : "+v"(x));
-    return (unsigned)x;
-}
 /* A sum that is wanted here: its terms are not put off until the loop's end, which would keep all of them in registers. */
 DEVICE float sum_here(float x)
 {
@@ -72,6 +67,7 @@ DEVICE int here(int x)
     asm volatile("" : "+v"(x));
     return x;
 }
+DEVICE unsigned offset_here(int x) { return (unsigned)here(x); } /* of an address: see uniform_here */
 DEVICE int here_scalar(int x)
 {
     asm volatile("" : "+s"(x));
@@ -218,7 +214,7 @@ DEVICE int mad_24(int a, int b, int c)
 }
 DEVICE float dot4_e4m3(unsigned a, unsigned b, float c) { return __builtin_amdgcn_dot4_f32_fp8_fp8(a, b, c); }
 DEVICE float dot2_f16(v2h a, v2h b, float c) { return __builtin_amdgcn_fdot2(a, b, c, false); }
-DEVICE float dot2_bf16(v2s a, v2s b, float c) 
+DEVICE float dot2_bf16(v2s a, v2s b, float c)
 {
     return __builtin_amdgcn_fdot2_f32_bf16(__builtin_bit_cast(v2b, a), __builtin_bit_cast(v2b, b), c, false);
 }

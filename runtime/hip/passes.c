@@ -74,14 +74,6 @@ static ash_status decode_linear(pass *s, const plan_linear *op, ash_gfx_kind kin
     return ASH_OK;
 }
 
-static ash_gfx_form form_of(uint32_t dtype)
-{
-    return dtype == ASH_F8_E4M3 ? ASH_GFX_FP8
-           : dtype == ASH_F16   ? ASH_GFX_F16
-           : dtype == ASH_BF16  ? ASH_GFX_BF16
-                                : ASH_GFX_INT8;
-}
-
 /* Parts that take the same inputs: rounded alike. Where the kernel differs they are launches of their own. */
 static ash_status prefill_linear(pass *s, const plan_linear *op, ash_gfx_kind kind, rows x, rows y, ash_role role)
 {
@@ -91,8 +83,8 @@ static ash_status prefill_linear(pass *s, const plan_linear *op, ash_gfx_kind ki
         const ash_gfx_part *part = &op->part[i];
         if (done[i])
             continue;
-        ash_gfx_form form = form_of(part->dtype);
-        if (!last || form_of(last->dtype) != form || last->input_scale != part->input_scale) {
+        ash_gfx_form form = ash_gfx_form_of(part->dtype);
+        if (!last || ash_gfx_form_of(last->dtype) != form || last->input_scale != part->input_scale) {
             ash_gfx_inputs in = { .x = pointer(x.at),
                                   .norm = pointer(x.norm),
                                   .out = writable(s->p->tiles),

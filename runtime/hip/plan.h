@@ -64,21 +64,12 @@ typedef struct ash_hip_plan_io {
 #define ASH_PLAN_LOGITS 64
 ash_hip_plan_io ash_hip_plan_places(const ash_hip_plan *plan);
 
-typedef union ash_launch_args {
-    ash_gfx_decode decode;
-    ash_gfx_prefill prefill;
-    ash_gfx_inputs inputs;
-    ash_gfx_attend attend;
-    ash_gfx_embed embed;
-    ash_gfx_sample sample;
-} ash_launch_args;
-
 typedef struct ash_launch {
     const ash_gfx_kernel *kernel;
     uint32_t grid[3]; /* workgroups of kernel->threads lanes */
     uint32_t layer;   /* or ASH_NO_LAYER */
     ash_role role;    /* QKV, O, GATE_UP, DOWN, OUTPUT; EMBED for the rest outside of layers; OTHER: attention */
-    ash_launch_args args;
+    ash_gfx_args args;
 } ash_launch;
 
 typedef struct ash_launches {

@@ -71,9 +71,9 @@ typedef struct places {
     uint32_t count;
 } places;
 
-static void set_pointer(roof_args *args, uint32_t at, const uint8_t *p) { memcpy((uint8_t *)args + at, &p, sizeof p); }
+static void set_pointer(ash_gfx_args *args, uint32_t at, const uint8_t *p) { memcpy((uint8_t *)args + at, &p, sizeof p); }
 
-static bool place(const roof_launch *l, places *p, roof_args *args, char why[512])
+static bool place(const roof_launch *l, places *p, ash_gfx_args *args, char why[512])
 {
     *args = l->args;
     for (p->count = 0; p->count < l->buffer_count; p->count++) {
@@ -104,7 +104,7 @@ typedef struct run {
     const roof_launch *l;
     const gfx_kernel *kernel;
     const places *p;
-    const roof_args *args;
+    const ash_gfx_args *args;
     gfx_stats stats;
     gfx_touch touch[ROOF_BUFFERS];
 } run;
@@ -176,7 +176,7 @@ static void gather(const run *one, const run *some, double total, double counted
 
 bool roof_count(const roof_launch *l, roof_counts *out, char why[512])
 {
-    static roof_args args; /* the interpreter lets kernels read it */
+    static ash_gfx_args args; /* the interpreter lets kernels read it */
     places p = { 0 };
     if (!l->kernel) {
         snprintf(why, 512, "the library has no kernel for it");

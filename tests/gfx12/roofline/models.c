@@ -220,24 +220,6 @@ static void decode_launch(const builder *b, shape_of s, const member *m, uint32_
     push(b->list, &l);
 }
 
-static ash_gfx_form form_of(ash_dtype dtype)
-{
-    return dtype == ASH_F8_E4M3 ? ASH_GFX_FP8 : dtype == ASH_F16 ? ASH_GFX_F16 : dtype == ASH_BF16 ? ASH_GFX_BF16
-                                                                                                  : ASH_GFX_INT8;
-}
-
-/* Bytes of the tiles that INPUTS makes, and of their scales. */
-static uint64_t tile_bytes(ash_gfx_form form, uint64_t tokens, uint64_t cols)
-{
-    uint64_t unit = form == ASH_GFX_INT8 ? ASH_GFX_GROUP : form == ASH_GFX_FP8 ? 32 : 16;
-    return (tokens + 15) / 16 * 16 * ((cols + unit - 1) / unit * unit) * (form >= ASH_GFX_F16 ? 2 : 1);
-}
-static uint64_t tile_scale_bytes(ash_gfx_form form, uint64_t tokens, uint64_t cols)
-{
-    uint64_t panel = form == ASH_GFX_INT8 ? (cols + ASH_GFX_GROUP - 1) / ASH_GFX_GROUP : 1;
-    return (tokens + 15) / 16 * panel * 64;
-}
-
 static void inputs_launch(const builder *b, ash_gfx_form form, uint32_t cols, bool norm)
 {
     roof_launch l = start("inputs", ASH_GFX_OP_INPUTS, ASH_DTYPE_COUNT, form, 4);
@@ -246,8 +228,8 @@ static void inputs_launch(const builder *b, ash_gfx_form form, uint32_t cols, bo
     buffer(&l, "x", (uint64_t)b->tokens * a.x_stride * 4, offsetof(ash_gfx_inputs, x), ROOF_FLOATS);
     if (norm)
         buffer(&l, "norm", a.x_stride * UINT64_C(4), offsetof(ash_gfx_inputs, norm), ROOF_FLOATS);
-    buffer(&l, "tiles", tile_bytes(form, b->tokens, cols), offsetof(ash_gfx_inputs, out), ROOF_ZERO);
-    buffer(&l, "tile scales", tile_scale_bytes(form, b->tokens, cols), offsetof(ash_gfx_inputs, scale), ROOF_ZERO);
+    buffer(&l, "tiles", ash_gfx_inputs_bytes(form, cols, b->tokens), offsetof(ash_gfx_inputs, out), ROOF_ZERO);
+    buffer(&l, "tile scales", 4 * ash_gfx_inputs_scales(form, cols, b->tokens), offsetof(ash_gfx_inputs, scale), ROOF_ZERO);
     l.args.inputs = a;
     l.grid = ash_gfx_inputs_grid(&a);
     push(b->list, &l);
@@ -258,10 +240,10 @@ static void prefill_launch(const builder *b, shape_of s, const member *m, uint32
     ash_gfx_prefill a = { .part_count = s.kind == ASH_GFX_SWIGLU ? 2 : count, .kind = s.kind, .tokens = b->tokens,
                           .cols = (uint32_t)cols_of(b->h, m->role), .y_stride = s.y_stride };
     roof_launch l = part_launch(b, ASH_GFX_OP_PREFILL, 0, s, m, count, a.part, offsetof(ash_gfx_prefill, part));
-    ash_gfx_form form = form_of(l.dtype);
-    buffer(&l, "x", tile_bytes(form, b->tokens, a.cols), offsetof(ash_gfx_prefill, x),
+    ash_gfx_form form = ash_gfx_form_of(l.dtype);
+    buffer(&l, "x", ash_gfx_inputs_bytes(form, a.cols, b->tokens), offsetof(ash_gfx_prefill, x),
            form >= ASH_GFX_F16 ? ROOF_HALVES : ROOF_CODES);
-    buffer(&l, "x scales", tile_scale_bytes(form, b->tokens, a.cols), offsetof(ash_gfx_prefill, x_scale), ROOF_FLOATS);
+    buffer(&l, "x scales", 4 * ash_gfx_inputs_scales(form, a.cols, b->tokens), offsetof(ash_gfx_prefill, x_scale), ROOF_FLOATS);
     buffer(&l, "y", (uint64_t)b->tokens * a.y_stride * 4, offsetof(ash_gfx_prefill, y), ROOF_FLOATS);
     l.args.prefill = a;
     l.grid = ash_gfx_prefill_grid(&a);
@@ -276,7 +258,7 @@ static void product(const builder *b, shape_of s, const member *m, uint32_t coun
         member taken[ASH_GFX_PARTS];
         uint32_t n = take(b, decode ? ASH_GFX_OP_DECODE : ASH_GFX_OP_PREFILL, decode ? b->tokens : 0, m, count, done,
                           taken);
-        ash_gfx_form wanted = form_of(roof_type(b->h, b->recipe, taken->role, b->layer));
+        ash_gfx_form wanted = ash_gfx_form_of(roof_type(b->h, b->recipe, taken->role, b->layer));
         left -= n;
         if (decode) {
             decode_launch(b, s, taken, n);

@@ -58,22 +58,13 @@ typedef struct roof_buffer {
 } roof_buffer;
 #define ROOF_BUFFERS 12
 
-typedef union roof_args {
-    ash_gfx_decode decode;
-    ash_gfx_prefill prefill;
-    ash_gfx_inputs inputs;
-    ash_gfx_attend attend;
-    ash_gfx_embed embed;
-    ash_gfx_sample sample;
-} roof_args;
-
 typedef struct roof_launch {
     const char *what;             /* "gate up" */
     const ash_gfx_kernel *kernel; /* NULL: the library has none */
     ash_gfx_op op;
     ash_dtype dtype;              /* of its first matrix; ASH_DTYPE_COUNT: it has none */
     ash_gfx_grid grid;
-    roof_args args;               /* pointers are NULL until it is counted */
+    ash_gfx_args args;               /* pointers are NULL until it is counted */
     roof_buffer buffers[ROOF_BUFFERS];
     uint32_t buffer_count;
     uint32_t sample;              /* workgroups to count; 0: all of them */
