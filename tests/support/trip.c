@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/container.h"
+#include "tests/support/container.h"
+
 char trip_notes[4096];
 
 static void keep_note(void *context, const char *line)
@@ -88,4 +91,21 @@ void assert_gguf_float(const ash_gguf *g, const char *key, double expected)
     double value = 0;
     if (!ash_gguf_get_f64(g, key, &value) || (float)value != (float)expected)
         fail_msg("%s is %.9g, not %.9g", key, value, expected);
+}
+
+void trip_damage(const uint8_t *bytes, size_t size, test_rng *rng, uint8_t *copy)
+{
+    ash_header header;
+    const ash_section_record *s;
+    memcpy(&header, bytes, sizeof header);
+    do
+        s = &header.sections[test_rng_below(rng, header.section_count)];
+    while (s->id == ASH_SECTION_DATA || s->id == ASH_SECTION_HASHES || s->id == ASH_SECTION_META);
+    memcpy(copy, bytes, size);
+    for (uint64_t k = test_rng_below(rng, 3) + 1; k > 0; k--) {
+        /* Mostly near the start: a tokenizer's header and first tokens count for more than its pool. */
+        uint64_t range = test_rng_below(rng, 2) && s->size > 4096 ? 4096 : s->size;
+        copy[s->offset + test_rng_below(rng, range)] ^= (uint8_t)(1u << test_rng_below(rng, 8));
+    }
+    test_container_rehash(copy, size, 1);
 }

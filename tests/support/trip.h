@@ -20,6 +20,10 @@ ash_status trip_export(const char *ashlar, const char *gguf, ash_error *err);
 trip trip_go(const char *source, const char *name, uint32_t type);
 void trip_done(trip *t);
 
+/* To `copy`: an .ashlar's bytes with one to three bits wrong in one of its sections, neither tensor data nor hashes nor META,
+ * behind right checksums. */
+void trip_damage(const uint8_t *bytes, size_t size, test_rng *rng, uint8_t *copy);
+
 const ash_gguf_tensor *trip_tensor(const ash_gguf *g, const char *name); /* or NULL */
 /* A tensor's bytes, malloc'd. */
 uint8_t *trip_bytes(const ash_gguf *g, const char *name, const ash_gguf_tensor **out);

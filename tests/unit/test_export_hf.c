@@ -484,21 +484,10 @@ static void test_hostile(void **state)
     trip_convert(source, path, ASH_TYPE_KEEP);
     size_t size;
     uint8_t *bytes = test_read_file(path, &size), *copy = malloc(size);
-    ash_header header;
-    memcpy(&header, bytes, sizeof header);
     test_rng rng = test_rng_start("hostile");
     int failed = 0, rounds = 200;
     for (int i = 0; i < rounds; i++) {
-        const ash_section_record *s;
-        do
-            s = &header.sections[test_rng_below(&rng, header.section_count)];
-        while (s->id == ASH_SECTION_DATA || s->id == ASH_SECTION_HASHES || s->id == ASH_SECTION_META);
-        memcpy(copy, bytes, size);
-        for (uint64_t k = test_rng_below(&rng, 3) + 1; k > 0; k--) {
-            uint64_t range = test_rng_below(&rng, 2) && s->size > 4096 ? 4096 : s->size;
-            copy[s->offset + test_rng_below(&rng, range)] ^= (uint8_t)(1u << test_rng_below(&rng, 8));
-        }
-        test_container_rehash(copy, size, 1);
+        trip_damage(bytes, size, &rng, copy);
         test_write_file(bad, copy, size);
         ash_error err;
         failed += export(bad, out, 0, &err) != ASH_OK;
