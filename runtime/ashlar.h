@@ -138,18 +138,33 @@ typedef struct ashlar_session_options {
     uint32_t threads; /* 0: the processors that this process may use */
     int activations;  /* AUTO, INT8: 8-bit for the Q types (small models: float where 8 bits hurt); others: float */
     int cpu_level;    /* 0: the best; 1 + n: at most level n of kernels.h (tests) */
+    /* Where the model runs. NULL, "cpu": the CPU. "hip", "hip:N": a card, or an error that says why not. "auto": a card where
+     * one can be used, else the CPU, and ashlar_session_device says why. */
+    const char *device;
+    uint32_t card_layers; /* so many of the last layers on the card, the others on the CPU; 0: as many as fit */
+    int cache;            /* keys and values on a card: F16 or FP8 */
+    int no_graph;         /* launches of a decoded token one by one */
+    void (*load_progress)(void *context, uint64_t done, uint64_t total); /* of weights to a card, by another thread; or NULL */
+    void *load_context;
 } ashlar_session_options;
+enum { ASHLAR_CACHE_F16 = 0, ASHLAR_CACHE_FP8 = 1 };
 /* options may be NULL: all defaults. */
 ASHLAR_API int ashlar_session_new(const ashlar_model *model, const ashlar_session_options *options,
                                   ashlar_session **out, ashlar_error *err);
 ASHLAR_API void ashlar_session_free(ashlar_session *session);
+/* "hip:0, AMD Radeon RX 9070 XT (gfx1201), 32 of 32 layers", or "cpu", and where "auto" chose it "cpu: " and why. Lives as long
+ * as the session. */
+ASHLAR_API const char *ashlar_session_device(const ashlar_session *session);
 ASHLAR_API uint32_t ashlar_session_context(const ashlar_session *session);
 ASHLAR_API uint32_t ashlar_session_position(const ashlar_session *session); /* tokens fed so far */
 ASHLAR_API uint64_t ashlar_session_kv_bytes(const ashlar_session *session);
 /* Forgets everything after the first `position` tokens. */
 ASHLAR_API int ashlar_session_rewind(ashlar_session *session, uint32_t position, ashlar_error *err);
 
-enum { ASHLAR_FEED_ALL_LOGITS = 1 /* keep logits for each of the tokens fed, not the last alone */ };
+enum {
+    ASHLAR_FEED_ALL_LOGITS = 1, /* keep logits for each of the tokens fed, not the last alone */
+    ASHLAR_FEED_CHOOSE = 2,     /* the most likely next token is wanted (ashlar_session_choice), and no logits */
+};
 /* Runs tokens through the model. When fewer than `count` places are left in the context nothing is fed and the result
  * is ASHLAR_ERROR_LIMIT. With ALL_LOGITS count is at most ASHLAR_ALL_LOGITS_MAX. An id outside the vocabulary is
  * ASHLAR_ERROR_ARGUMENT. ashlar_session_stop from a signal handler or another thread makes it return
@@ -169,6 +184,26 @@ ASHLAR_API void ashlar_session_stop(ashlar_session *session); /* async-signal-sa
 /* `vocab` floats for the i-th of the last feed's tokens (0 without ALL_LOGITS); valid until the next feed; NULL when
  * there are none. Padding rows of the output matrix are not in it. */
 ASHLAR_API const float *ashlar_session_logits(const ashlar_session *session, size_t i);
+
+/* After ASHLAR_FEED_CHOOSE: the most likely next token, among equals the smallest id; else -1. */
+ASHLAR_API int32_t ashlar_session_choice(const ashlar_session *session);
+
+/* ---- cards ---- */
+
+typedef struct ashlar_device_info {
+    int index;         /* N of "hip:N" */
+    char name[96], target[16], pci[24];
+    uint64_t memory_free, memory_total;
+    uint32_t compute_units; /* 0: unknown */
+    int usable;
+} ashlar_device_info;
+/* The cards that HIP finds, *count of them, at most `room`; `library`: what was loaded for it, "" where nothing could be.
+ * ASHLAR_ERROR_UNSUPPORTED says what is missing. */
+ASHLAR_API int ashlar_devices(ashlar_device_info *list, size_t room, size_t *count, char library[256], ashlar_error *err);
+
+/* Whether a card has stopped answering in this process: a call has failed with ASHLAR_ERROR_LIMIT, naming the kernel. The
+ * process should then end at once, by _exit, and free nothing, since the driver would wait too. */
+ASHLAR_API int ashlar_card_hangs(void);
 
 /* ---- sampling ---- */
 

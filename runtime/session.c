@@ -5,6 +5,7 @@
 
 #include "format/checked.h"
 #include "runtime/api.h"
+#include "runtime/hip/card.h"
 
 #define DEFAULT_CONTEXT 8192
 
@@ -107,7 +108,8 @@ static ash_status open_session(ashlar_session *s, const ashlar_session_options *
     arena place = { .base = s->arena };
     place_buffers(s, &place);
     s->logits_stride = s->model->output.row_elems;
-    return reserve_logits(s, 1, err);
+    ASH_TRY(reserve_logits(s, 1, err));
+    return ash_session_use_card(s, o, err);
 }
 
 int ashlar_session_new(const ashlar_model *model, const ashlar_session_options *options, ashlar_session **out,
@@ -122,6 +124,7 @@ int ashlar_session_new(const ashlar_model *model, const ashlar_session_options *
         return ash_public_error(&local, err);
     }
     s->model = model;
+    s->choice = -1;
     if (open_session(s, options ? options : &defaults, &local) != ASH_OK) {
         ashlar_session_free(s);
         return ash_public_error(&local, err);
@@ -134,6 +137,7 @@ void ashlar_session_free(ashlar_session *s)
 {
     if (!s)
         return;
+    ash_card_free(s->card);
     ash_pool_free(s->pool);
     ash_kv_cache_free(&s->kv);
     ash_pages_free(s->arena, s->arena_bytes);
@@ -145,7 +149,16 @@ void ashlar_session_free(ashlar_session *s)
 
 uint32_t ashlar_session_context(const ashlar_session *s) { return s->context; }
 uint32_t ashlar_session_position(const ashlar_session *s) { return s->position; }
-uint64_t ashlar_session_kv_bytes(const ashlar_session *s) { return s->kv.bytes; }
+const char *ashlar_session_device(const ashlar_session *s) { return s->device; }
+int32_t ashlar_session_choice(const ashlar_session *s) { return s->choice; }
+
+uint64_t ashlar_session_kv_bytes(const ashlar_session *s)
+{
+    if (!s->card)
+        return s->kv.bytes;
+    uint64_t cpu = s->kv.bytes / s->model->meta.h.layers * s->cpu_layers;
+    return ash_card_memory(s->card).cache + cpu;
+}
 
 int ashlar_session_rewind(ashlar_session *s, uint32_t position, ashlar_error *err)
 {
@@ -169,10 +182,38 @@ void ash_session_announce(ashlar_session *s, uint32_t positions)
         ash_rope_angles(&s->model->rope, s->angles_ready, s->angles + (size_t)s->angles_ready * width);
 }
 
-static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool all, ash_error *err)
+/* The largest logit's id, among equals the smallest. */
+static int32_t most_likely(const float *logits, uint32_t count)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < count; i++)
+        if (logits[i] > logits[best] || logits[best] != logits[best])
+            best = i;
+    return (int32_t)best;
+}
+
+static ash_status run_pass(ashlar_session *s, const int32_t *ids, uint32_t count, unsigned flags, size_t done,
+                           ash_error *err)
+{
+    bool all = flags & ASHLAR_FEED_ALL_LOGITS;
+    ash_session_announce(s, s->position + count);
+    if (s->card) {
+        float *to = s->logits + (all ? (int64_t)done * s->logits_stride : 0);
+        return ash_session_card_feed(s, ids, count, flags, to, err);
+    }
+    ash_forward(s, ids, count, all);
+    return ASH_OK;
+}
+
+static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, unsigned flags, ash_error *err)
 {
     uint32_t vocab = s->model->meta.h.vocab;
+    bool all = flags & ASHLAR_FEED_ALL_LOGITS;
+    uint32_t most = s->card ? ash_session_card_pass(s, flags) : ASH_BATCH;
     s->logits_count = 0;
+    s->choice = -1;
+    if (all && (flags & ASHLAR_FEED_CHOOSE))
+        return ash_fail(err, ASH_E_ARGUMENT, "either all logits or the choice can be asked for, not both");
     if (count == 0)
         return ash_fail(err, ASH_E_ARGUMENT, "there are no tokens to feed: the prompt is empty");
     if (all && count > ASHLAR_ALL_LOGITS_MAX)
@@ -190,21 +231,23 @@ static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool
     for (size_t done = 0; done < count;) {
         if (atomic_exchange(&s->stop, 0))
             return ash_fail(err, ASH_E_CANCELLED, "stopped after %zu of %zu tokens", done, count);
-        size_t n = count - done < ASH_BATCH ? count - done : ASH_BATCH;
-        ash_session_announce(s, s->position + (uint32_t)n);
-        ash_forward(s, ids + done, (int64_t)n, all);
+        size_t n = count - done < most ? count - done : most;
+        ASH_TRY(run_pass(s, ids + done, (uint32_t)n, flags, done, err));
         memcpy(s->ids + s->position, ids + done, n * sizeof *ids);
         s->position += (uint32_t)n;
         done += n;
     }
-    s->logits_count = all ? (uint32_t)count : 1;
+    if (!(flags & ASHLAR_FEED_CHOOSE))
+        s->logits_count = all ? (uint32_t)count : 1;
+    else if (!s->card)
+        s->choice = most_likely(s->logits, vocab);
     return ASH_OK;
 }
 
 int ashlar_session_feed(ashlar_session *s, const int32_t *ids, size_t count, unsigned flags, ashlar_error *err)
 {
     ash_error local;
-    if (feed(s, ids, count, flags & ASHLAR_FEED_ALL_LOGITS, &local) != ASH_OK)
+    if (feed(s, ids, count, flags, &local) != ASH_OK)
         return ash_public_error(&local, err);
     return ASHLAR_OK;
 }

@@ -69,11 +69,23 @@ struct ashlar_session {
     float *angles; /* cosines and sines by position, filled up to angles_ready */
     uint32_t angles_ready;
 
+    struct ash_card *card;  /* NULL: all on the CPU */
+    uint32_t cpu_layers;    /* the first ones, where a card has the others */
+    char device[256];
+    int32_t choice;         /* or -1 */
+
     float *logits;
     uint64_t logits_bytes;
     int64_t logits_stride;
     uint32_t logits_room, logits_count; /* in tokens */
 };
+
+/* A card for the session, as its options ask; "auto" may leave it without. s->context is known. */
+ash_status ash_session_use_card(ashlar_session *s, const ashlar_session_options *o, ash_error *err);
+/* One pass of `count` tokens (at most ash_session_card_pass) at s->position on the card. `to`: where ALL copies its logits. */
+ash_status ash_session_card_feed(ashlar_session *s, const int32_t *ids, uint32_t count, unsigned flags, float *to,
+                                 ash_error *err);
+uint32_t ash_session_card_pass(const ashlar_session *s, unsigned flags);
 
 /* Runs `tokens` (1 to ASH_BATCH) ids at s->position through the model: fills the KV cache and the logits of the last
  * one, or with `all` of each. Ids and room are checked by the caller; s->position is not changed. */

@@ -177,6 +177,7 @@ int verb_bench(int argc, char **argv)
         { "--save", "FILE", OPTION_STRING, &save_path, 0, 0, "keep the result, as JSON" },
         { "--diff", NULL, OPTION_FLAG, &diff, 0, 0, "compare two such files: ashlar bench --diff BEFORE AFTER" },
         ENGINE_OPTIONS(e),
+        DEVICE_OPTIONS(e),
         { "--json", NULL, OPTION_FLAG, &json, 0, 0, "one object" },
     };
     static const usage u = { "bench", "FILE", "Measures load, prefill and decode, or the tokenizer, on this machine.",

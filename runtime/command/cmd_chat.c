@@ -81,6 +81,7 @@ int verb_chat(int argc, char **argv)
 {
     chat c = { 0 };
     engine_defaults(&c.e);
+    engine_may_use_cards(&c.e);
     const char *path, *system = NULL, *template_path = NULL;
     bool no_history = false;
     const option options[] = {
@@ -93,6 +94,7 @@ int verb_chat(int argc, char **argv)
         { "--no-history", NULL, OPTION_FLAG, &no_history, 0, 0, "neither read nor write the file of typed lines" },
         SAMPLING_OPTIONS(c.e),
         ENGINE_OPTIONS(c.e),
+        DEVICE_OPTIONS(c.e),
     };
     static const usage u = { "chat", "FILE", "Talks with a model through its chat template; without one it completes text.",
                              "In the chat: /help /reset /system /regen /save /load /stats /params /exit.\n"

@@ -65,6 +65,7 @@ int verb_perplexity(int argc, char **argv)
 {
     engine e;
     engine_defaults(&e);
+    engine_may_use_cards(&e);
     const char *path, *text_path = NULL;
     uint32_t tokens = 1u << 30, window = 1024;
     bool json = false;
@@ -73,6 +74,7 @@ int verb_perplexity(int argc, char **argv)
         { "--tokens", "N", OPTION_U32, &tokens, 2, 1 << 30, "only the first N ids of the text" },
         { "--window", "W", OPTION_U32, &window, 2, 1 << 20, "ids a window, BOS included" },
         ENGINE_OPTIONS(e),
+        DEVICE_OPTIONS(e),
         { "--json", NULL, OPTION_FLAG, &json, 0, 0, "one object: tokens, nll, ppl" },
     };
     static const usage u = { "perplexity", "FILE --text FILE", "Measures how well a model predicts a text (lower is better).",

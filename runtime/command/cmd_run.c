@@ -76,6 +76,7 @@ int verb_run(int argc, char **argv)
 {
     engine e;
     engine_defaults(&e);
+    engine_may_use_cards(&e);
     const char *path, *prompt = NULL;
     uint32_t limit = 256;
     bool ids = false, json = false, special = false;
@@ -84,6 +85,7 @@ int verb_run(int argc, char **argv)
         { "-n", "N", OPTION_U32, &limit, 1, 1 << 30, "tokens at most" },
         SAMPLING_OPTIONS(e),
         ENGINE_OPTIONS(e),
+        DEVICE_OPTIONS(e),
         { "--special", NULL, OPTION_FLAG, &special, 0, 0, "special tokens spelled in TEXT are parsed" },
         { "--ids", NULL, OPTION_FLAG, &ids, 0, 0, "print token ids too" },
         { "--json", NULL, OPTION_FLAG, &json, 0, 0, "one object: prompt_ids, ids, text, load_s, pp_tok_s, tg_tok_s" },

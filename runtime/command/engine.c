@@ -2,13 +2,42 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kernels/kernels.h"
 #include "runtime/command/cache.h"
 
 void engine_defaults(engine *e)
 {
-    *e = (engine){ .activations = "auto", .level = "best", .sampling = ashlar_sampler_defaults() };
+    *e = (engine){ .activations = "auto", .level = "best", .device = "cpu", .cache = "f16", .sampling = ashlar_sampler_defaults() };
+}
+
+/* A verb with DEVICE_OPTIONS takes a card where there is one. */
+void engine_may_use_cards(engine *e) { e->device = "auto"; }
+
+static progress loading;
+
+static void show_loading(void *context, uint64_t done, uint64_t total)
+{
+    (void)context;
+    progress_update(&loading, done, total);
+}
+
+static bool device_options(const engine *e, const usage *u, ashlar_session_options *out, int *code)
+{
+    out->device = e->device;
+    out->card_layers = e->card_layers;
+    out->no_graph = e->no_graph;
+    out->cache = strcmp(e->cache, "fp8") == 0 ? ASHLAR_CACHE_FP8 : ASHLAR_CACHE_F16;
+    if (out->cache == ASHLAR_CACHE_F16 && strcmp(e->cache, "f16") != 0) {
+        *code = usage_error(u, "--kv %s is not f16 or fp8", e->cache);
+        return false;
+    }
+    if (strcmp(e->device, "cpu") != 0) {
+        progress_start(&loading, "loading");
+        out->load_progress = show_loading;
+    }
+    return true;
 }
 
 static bool session_options(const engine *e, const usage *u, ashlar_session_options *out, int *code)
@@ -22,6 +51,8 @@ static bool session_options(const engine *e, const usage *u, ashlar_session_opti
         *code = usage_error(u, "--act %s is not auto, float or int8", e->activations);
         return false;
     }
+    if (!device_options(e, u, out, code))
+        return false;
     if (strcmp(e->level, "best") == 0)
         return true;
     for (int level = 0; level < ASH_LEVEL_COUNT; level++)
@@ -70,12 +101,19 @@ bool engine_open(engine *e, const usage *u, const char *path, int *code)
         engine_close(e);
         return false;
     }
+    const char *where = ashlar_session_device(e->session);
+    if (strcmp(where, "cpu") != 0)
+        fprintf(stderr, "device %s\n", where);
     e->load_s = seconds_since_start();
     return true;
 }
 
 void engine_close(engine *e)
 {
+    if (ashlar_card_hangs()) { /* to free anything of it would hang too */
+        fflush(NULL);
+        _exit(EXIT_FAILED);
+    }
     ashlar_sampler_free(e->sampler);
     ashlar_session_free(e->session);
     ashlar_model_free(e->model);
@@ -143,6 +181,8 @@ void text_stream_end(text_stream *s)
 generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated *out, ashlar_error *err)
 {
     const float *logits = ashlar_session_logits(e->session, 0);
+    /* Without chance or penalties the token is chosen where the model runs. */
+    bool choose = e->sampling.temperature == 0 && e->sampling.repeat_penalty == 1;
     size_t room = out->count; /* what is there is as large as that or larger */
     double started = 0, before = out->seconds;
     for (;;) {
@@ -150,7 +190,7 @@ generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated 
             return END_INTERRUPT;
         if (out->count == limit)
             return END_LIMIT;
-        int32_t id = ashlar_sampler_next(e->sampler, logits);
+        int32_t id = logits ? ashlar_sampler_next(e->sampler, logits) : ashlar_session_choice(e->session);
         if (out->count == room) {
             room = 2 * room + 64;
             int32_t *bigger = realloc(out->ids, room * sizeof *bigger);
@@ -170,7 +210,7 @@ generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated 
             return END_CONTEXT;
         if (started == 0)
             started = seconds_now();
-        int status = ashlar_session_feed(e->session, &id, 1, 0, err);
+        int status = ashlar_session_feed(e->session, &id, 1, choose ? ASHLAR_FEED_CHOOSE : 0, err);
         if (status == ASHLAR_ERROR_CANCELLED)
             return END_INTERRUPT;
         if (status != ASHLAR_OK)

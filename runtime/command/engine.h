@@ -9,6 +9,10 @@ typedef struct engine {
     uint32_t context, threads;
     const char *activations; /* "auto", "float", "int8" */
     const char *level;       /* "best" or a kernel level's name */
+    const char *device;      /* "auto", "cpu", "hip", "hip:N" */
+    uint32_t card_layers;    /* 0: as many as fit */
+    const char *cache;       /* "f16", "fp8" */
+    bool no_graph;
     ashlar_sampler_options sampling;
     /* opened */
     int cpu_level; /* of ashlar_session_options */
@@ -21,12 +25,19 @@ typedef struct engine {
 
 /* Values before the options are parsed. */
 void engine_defaults(engine *e);
+void engine_may_use_cards(engine *e);
 /* Options that every verb with a session has, and those of the sampler; paste them into the verb's table. */
 #define ENGINE_OPTIONS(e)                                                                                               \
     { "--ctx", "N", OPTION_U32, &(e).context, 1, 1 << 30, "context in tokens; default: the trained one, at most 8192" }, \
     { "--threads", "N", OPTION_U32, &(e).threads, 1, 1024, "threads; default: all processors" },                        \
     { "--act", "KIND", OPTION_STRING, &(e).activations, 0, 0, "activations of quantized layers: auto, float, int8" },   \
     { "--cpu", "LEVEL", OPTION_STRING, &(e).level, 0, 0, "kernels: best, scalar, avx2, avx512, vnni" }
+/* Of verbs that may run on a card. */
+#define DEVICE_OPTIONS(e)                                                                                               \
+    { "--device", "WHERE", OPTION_STRING, &(e).device, 0, 0, "auto, cpu, hip or hip:N ('ashlar devices' lists them)" }, \
+    { "--gpu-layers", "N", OPTION_U32, &(e).card_layers, 1, 1 << 20, "of the last layers, on the card; default: all that fit" }, \
+    { "--kv", "TYPE", OPTION_STRING, &(e).cache, 0, 0, "keys and values on a card: f16, fp8" },                         \
+    { "--no-graph", NULL, OPTION_FLAG, &(e).no_graph, 0, 0, "launch a token's kernels one by one" }
 #define SAMPLING_OPTIONS(e)                                                                                             \
     { "--temp", "T", OPTION_FLOAT, &(e).sampling.temperature, 0, 100, "temperature; 0 takes the most likely token" },   \
     { "--top-k", "K", OPTION_U32, &(e).sampling.top_k, 0, 1 << 30, "only the K most likely tokens; 0: all" },           \

@@ -1,0 +1,47 @@
+/* A model on a card: its weights, a KV cache, and the passes that fill it. One stream, buffers allocated once,
+ * arguments in one block a launch; decoding steps are captured as graphs where the runtime has them.
+ *
+ * Weights may still be arriving while the first pass runs: each layer waits for its own. A wait on the card has a
+ * deadline: one that passes is ASH_E_LIMIT, naming what ran, and ash_hip_hangs(); then nothing of the card may be touched or
+ * freed any more, since the driver would wait too: the process should end at once.
+ */
+#ifndef ASHLAR_RUNTIME_HIP_CARD_H
+#define ASHLAR_RUNTIME_HIP_CARD_H
+
+#include "runtime/hip/devices.h"
+#include "runtime/hip/load.h"
+#include "runtime/hip/plan.h"
+
+typedef struct ash_card ash_card;
+
+typedef struct ash_card_options {
+    int device; /* HIP's number; -1: the best one */
+    uint32_t context;
+    uint32_t batch;       /* tokens of one pass; 0: 512 */
+    uint32_t first_layer; /* the CPU's layers come before it */
+    bool fit_layers;      /* leave as many more to the CPU as the card's memory asks for */
+    bool cache_fp8;
+    bool no_graph;
+    uint32_t timeout_ms; /* of one pass without an answer; 0: 60,000 */
+    ash_load_options load;
+} ash_card_options;
+
+/* Checks the memory before anything is allocated: ASH_E_LIMIT says by how much it does not fit and what would. The
+ * model stays until ash_card_free. Loading goes on behind it. */
+ash_status ash_card_open(const ashlar_model *model, const ash_card_options *options, ash_card **out, ash_error *err);
+void ash_card_free(ash_card *card); /* NULL and a card that hangs are fine: the latter is left alone */
+
+const ash_device *ash_card_device(const ash_card *card);
+ash_hip_plan_memory ash_card_memory(const ash_card *card);
+uint32_t ash_card_batch(const ash_card *card);
+uint32_t ash_card_first_layer(const ash_card *card);
+
+/* Feeds `count` (1 to the batch) ids at `position`, or with rows != NULL that many rows of hidden states, `stride`
+ * floats apart, from layers that the CPU has computed. Returns when the results are on the host. */
+ash_status ash_card_feed(ash_card *card, const int32_t *ids, const float *rows, int64_t stride, uint32_t count,
+                         uint32_t position, ash_hip_plan_output output, ash_error *err);
+/* Of the last feed: LAST, ALL: row i of the logits. GREEDY: none on the host (NULL); the choice instead. */
+const float *ash_card_logits(const ash_card *card, uint32_t i);
+int32_t ash_card_choice(const ash_card *card);
+
+#endif

@@ -1,0 +1,118 @@
+/* A session whose layers, all of them or the last ones, run on a card. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/api.h"
+#include "runtime/hip/card.h"
+#include "runtime/session.h"
+
+/* "hip" and "auto": -1, any card. */
+static ash_status parse_device(const char *text, int *index, ash_error *err)
+{
+    *index = -1;
+    if (strcmp(text, "auto") == 0 || strcmp(text, "hip") == 0)
+        return ASH_OK;
+    char *end = NULL;
+    long n = strncmp(text, "hip:", 4) == 0 ? strtol(text + 4, &end, 10) : -1;
+    if (!end || end == text + 4 || *end || n < 0 || n >= ASH_DEVICES_MAX)
+        return ash_fail(err, ASH_E_ARGUMENT, "device \"%s\": give auto, cpu, hip or hip:N", text);
+    *index = (int)n;
+    return ASH_OK;
+}
+
+static ash_status open_card(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
+{
+    uint32_t layers = s->model->meta.h.layers;
+    if (o->card_layers > layers)
+        return ash_fail(err, ASH_E_ARGUMENT, "%u layers on the card: the model has %u", o->card_layers, layers);
+    ash_card_options c = { .context = s->context,
+                           .cache_fp8 = o->cache == ASHLAR_CACHE_FP8,
+                           .no_graph = o->no_graph,
+                           .fit_layers = o->card_layers == 0,
+                           .first_layer = o->card_layers ? layers - o->card_layers : 0,
+                           .load = { .progress = o->load_progress, .context = o->load_context } };
+    ASH_TRY(parse_device(o->device, &c.device, err));
+    const char *timeout = getenv("ASHLAR_HIP_TIMEOUT_MS");
+    if (timeout)
+        c.timeout_ms = (uint32_t)strtoul(timeout, NULL, 10);
+    ASH_TRY(ash_card_open(s->model, &c, &s->card, err));
+    s->cpu_layers = ash_card_first_layer(s->card);
+    const ash_device *d = ash_card_device(s->card);
+    snprintf(s->device, sizeof s->device, "hip:%d, %s (%s), %u of %u layers", d->index, d->name, d->target,
+             layers - s->cpu_layers, layers);
+    return ASH_OK;
+}
+
+ash_status ash_session_use_card(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
+{
+    snprintf(s->device, sizeof s->device, "cpu");
+    if (o->cache != ASHLAR_CACHE_F16 && o->cache != ASHLAR_CACHE_FP8)
+        return ash_fail(err, ASH_E_ARGUMENT, "cache %d: give ASHLAR_CACHE_F16 or FP8", o->cache);
+    if (!o->device || strcmp(o->device, "cpu") == 0)
+        return ASH_OK;
+    ash_status status = open_card(s, o, err);
+    if (status == ASH_OK || strcmp(o->device, "auto") != 0 || status == ASH_E_ARGUMENT || ash_hip_hangs())
+        return status;
+    snprintf(s->device, sizeof s->device, "cpu: %.240s", err->text);
+    return ASH_OK;
+}
+
+uint32_t ash_session_card_pass(const ashlar_session *s, unsigned flags)
+{
+    uint32_t most = ash_card_batch(s->card);
+    if (s->cpu_layers && most > ASH_BATCH)
+        most = ASH_BATCH;
+    return flags & ASHLAR_FEED_ALL_LOGITS && most > ASH_PLAN_LOGITS ? ASH_PLAN_LOGITS : most;
+}
+
+ash_status ash_session_card_feed(ashlar_session *s, const int32_t *ids, uint32_t count, unsigned flags, float *to,
+                                 ash_error *err)
+{
+    ash_hip_plan_output output = flags & ASHLAR_FEED_ALL_LOGITS ? ASH_PLAN_ALL
+                                 : flags & ASHLAR_FEED_CHOOSE   ? ASH_PLAN_GREEDY
+                                                                : ASH_PLAN_LAST;
+    if (s->cpu_layers) {
+        ash_forward_embed(s, ids, count);
+        for (uint32_t i = 0; i < s->cpu_layers; i++)
+            ash_forward_layer(s, &s->model->layers[i], i, ASH_LAYER_QKV, ASH_LAYER_END, count);
+    }
+    ASH_TRY(ash_card_feed(s->card, ids, s->cpu_layers ? s->x : NULL, s->x_stride, count, s->position, output, err));
+    if (output == ASH_PLAN_GREEDY) {
+        s->choice = ash_card_choice(s->card);
+        return ASH_OK;
+    }
+    uint32_t vocab = s->model->meta.h.vocab, rows = output == ASH_PLAN_ALL ? count : 1;
+    for (uint32_t i = 0; i < rows; i++)
+        memcpy(to + i * s->logits_stride, ash_card_logits(s->card, i), vocab * sizeof(float));
+    return ASH_OK;
+}
+
+int ashlar_card_hangs(void) { return ash_hip_hangs(); }
+
+int ashlar_devices(ashlar_device_info *list, size_t room, size_t *count, char library[256], ashlar_error *err)
+{
+    ash_error local;
+    ash_hip hip;
+    ash_devices found;
+    *count = 0;
+    library[0] = 0;
+    if (ash_hip_load(&hip, &local) != ASH_OK)
+        return ash_public_error(&local, err);
+    snprintf(library, 256, "%s", hip.path);
+    if (ash_devices_find(&hip, &found, &local) != ASH_OK)
+        return ash_public_error(&local, err);
+    for (uint32_t i = 0; i < found.count && *count < room; i++) {
+        const ash_device *d = &found.list[i];
+        ashlar_device_info *to = &list[(*count)++];
+        *to = (ashlar_device_info){ .index = d->index,
+                                    .memory_free = d->memory_free,
+                                    .memory_total = d->memory_total,
+                                    .compute_units = d->compute_units,
+                                    .usable = d->usable };
+        snprintf(to->name, sizeof to->name, "%s", d->name);
+        snprintf(to->target, sizeof to->target, "%s", d->target);
+        snprintf(to->pci, sizeof to->pci, "%s", d->pci);
+    }
+    return ASHLAR_OK;
+}
