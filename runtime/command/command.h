@@ -116,6 +116,7 @@ int verb_compare(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_export(int argc, char **argv);
 int verb_devices(int argc, char **argv);
+int verb_doctor(int argc, char **argv);
 int verb_cache(int argc, char **argv);
 /* bench --tokenizer; text_path NULL: English that the tool has. */
 int bench_tokenizer(const char *path, const char *text_path, uint32_t repeats, bool json);

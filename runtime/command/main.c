@@ -24,6 +24,8 @@ static const verb verbs[] = {
     { "compare", verb_compare, "how far a model's predictions are from another's" },
     { "bench", verb_bench, "measure load, prefill and decode" },
     { "export", verb_export, "an .ashlar file to a GGUF or a Hugging Face folder" },
+    { "devices", verb_devices, "the cards of this machine, and what is missing to use them" },
+    { "doctor", verb_doctor, "try every kernel on the card, and write a report to send back" },
     { "cache", verb_cache, "what has been converted on the way, and its removal" },
 };
 enum { VERBS = sizeof verbs / sizeof *verbs };

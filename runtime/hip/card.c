@@ -151,6 +151,7 @@ void ash_card_free(ash_card *c)
     if (ash_hip_hangs())
         return;
     ash_card_forget_graphs(c);
+    ash_card_forget_ticks(c);
     void *pinned[] = { c->step, c->choice, c->logits, c->rows };
     for (size_t i = 0; i < sizeof pinned / sizeof *pinned; i++)
         if (pinned[i])

@@ -44,4 +44,15 @@ ash_status ash_card_feed(ash_card *card, const int32_t *ids, const float *rows, 
 const float *ash_card_logits(const ash_card *card, uint32_t i);
 int32_t ash_card_choice(const ash_card *card);
 
+/* What each launch of a pass took, by events around it: with `on` passes are launched one by one, and none overlaps another. */
+typedef struct ash_card_timing {
+    const ash_gfx_kernel *kernel;
+    uint32_t layer; /* or ASH_NO_LAYER */
+    ash_role role;
+    double seconds;
+} ash_card_timing;
+void ash_card_profile(ash_card *card, bool on);
+/* Of the last feed, in order; valid until the next. *count is 0 where it was not timed. */
+const ash_card_timing *ash_card_timings(const ash_card *card, uint32_t *count);
+
 #endif

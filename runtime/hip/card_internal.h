@@ -37,6 +37,11 @@ struct ash_card {
     ash_load *load;               /* NULL when everything has arrived */
     ash_card_graph graph[ASH_CARD_GRAPHS];
 
+    bool profile;
+    ash_hip_event **tick; /* before the first launch and behind each */
+    ash_card_timing *timing;
+    uint32_t ticks, timings;
+
     ash_gfx_step *step; /* pinned, as are the following */
     uint64_t step_bytes;
     int32_t *choice;
@@ -49,6 +54,16 @@ struct ash_card {
 /* Waits for everything on the stream, within the deadline; `what` is for the message. */
 ash_status ash_card_wait(ash_card *c, const char *what, ash_error *err);
 void ash_card_forget_graphs(ash_card *c);
+
+/* ---- profile.c ---- */
+
+/* Room for the events of a pass of `launches`. */
+ash_status ash_card_ticks(ash_card *c, uint32_t launches, ash_error *err);
+/* Event `i` of a timed pass; nothing where passes are not timed. */
+ash_status ash_card_tick(ash_card *c, uint32_t i, ash_error *err);
+/* The pass is over: reads the events. */
+ash_status ash_card_read_ticks(ash_card *c, const ash_launches *list, ash_error *err);
+void ash_card_forget_ticks(ash_card *c);
 
 /* Whether a plan's memory is free on the device. With `fit_layers` plan->first_layer grows until it does. */
 ash_status ash_card_fits(const ashlar_model *model, ash_hip_plan_options *plan, const ash_device *device,

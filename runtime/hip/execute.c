@@ -79,6 +79,7 @@ static void name_place(const ash_card *c, const ash_launches *list, const track 
 static ash_status launch_all(ash_card *c, const ash_launches *list, track *t, ash_error *err)
 {
     uint32_t layer = ASH_NO_LAYER - 1;
+    ASH_TRY(ash_card_tick(c, 0, err));
     for (uint32_t i = 0; i < list->count; i++) {
         const ash_launch *l = &list->list[i];
         if (c->load && l->layer != layer) /* what a launch outside of the layers needs, the output's places cover */
@@ -89,6 +90,7 @@ static ash_status launch_all(ash_card *c, const ash_launches *list, track *t, as
                                   c->stream, err));
         layer = l->layer;
         ASH_TRY(launch(c, l, err));
+        ASH_TRY(ash_card_tick(c, i + 1, err));
         ASH_TRY(mark(c, t, i + 1, err));
     }
     return ASH_OK;
@@ -147,7 +149,7 @@ static ash_status find_graph(ash_card *c, uint32_t tokens, ash_hip_plan_output o
                              ash_error *err)
 {
     *out = NULL;
-    if (c->options.no_graph || c->load || tokens > ASH_GFX_DECODE_TOKENS || output == ASH_PLAN_ALL)
+    if (c->options.no_graph || c->profile || c->load || tokens > ASH_GFX_DECODE_TOKENS || output == ASH_PLAN_ALL)
         return ASH_OK;
     ash_card_graph *g = &c->graph[2 * (tokens - 1) + (output == ASH_PLAN_GREEDY)];
     if (g->pieces == 0) {
@@ -257,7 +259,9 @@ ash_status ash_card_feed(ash_card *c, const int32_t *ids, const float *rows, int
         ASH_TRY(ash_hip_plan_pass(c->plan, count, output, &made, err));
     const ash_launches *list = graph ? &graph->list : &made;
     t = track_of(list);
-    ash_status status = send_step(c, ids, count, position, err);
+    ash_status status = ash_card_ticks(c, list->count, err);
+    if (status == ASH_OK)
+        status = send_step(c, ids, count, position, err);
     c->next_known = false;
     if (status == ASH_OK && rows)
         status = send_rows(c, rows, stride, count, err);
@@ -267,6 +271,8 @@ ash_status ash_card_feed(ash_card *c, const int32_t *ids, const float *rows, int
         status = fetch_results(c, count, output, err);
     if (status == ASH_OK)
         status = finish(c, list, &t, err);
+    if (status == ASH_OK)
+        status = ash_card_read_ticks(c, list, err);
     if (status == ASH_OK) {
         c->logits_rows = output == ASH_PLAN_ALL ? count : output == ASH_PLAN_LAST;
         c->next_known = output == ASH_PLAN_GREEDY;

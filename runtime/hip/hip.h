@@ -29,7 +29,7 @@ enum { /* hipError_t, as far as it is looked at */
        ASH_HIP_NOT_READY = 600,
        ASH_HIP_NOT_SUPPORTED = 801,
 };
-enum { ASH_HIP_TO_DEVICE = 1, ASH_HIP_TO_HOST = 2 };            /* hipMemcpyKind */
+enum { ASH_HIP_TO_DEVICE = 1, ASH_HIP_TO_HOST = 2, ASH_HIP_ON_DEVICE = 3 }; /* hipMemcpyKind */
 enum { ASH_HIP_STREAM_NON_BLOCKING = 1 };                       /* hipStreamCreateWithFlags */
 enum { ASH_HIP_EVENT_TIMING = 0, ASH_HIP_EVENT_NO_TIMING = 2 }; /* hipEventCreateWithFlags */
 enum { ASH_HIP_CAPTURE_THREAD = 1 };                            /* hipStreamCaptureModeThreadLocal */

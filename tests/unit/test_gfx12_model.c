@@ -1,25 +1,7 @@
 /* llama-30m put together from the card's kernels and executed in the interpreter, beside the CPU: a prompt through the
  * matrix units, then tokens one by one through the decoding kernels, all teacher-forced.
- *
- * What may differ. The card rounds the inputs of every product (8 bits, e4m3, bf16) and sums in another order. Rounding is
- * chaotic: a sum that differs in its last bit may round the other way, and after a few layers two correct
- * implementations are as far apart as the rounding itself carries them. But how far that is the CPU can tell: its own
- * distance, with inputs rounded alike, from the same model with inputs that are not rounded at all. So with N that
- * distance, and distances being roots of mean squares over the whole vocabulary at five positions:
- *   Q types, decoded  the same rounding (blocks of 32 columns): N
- *   FP8               the same rounding: N
- *   Q types, prompt   blocks of 128 columns, whose largest value of 128 is 1.26 times that of 32 (2.6 and 2.07 deviations of
- *                     a normal distribution), and weights rounded so too: 1.26 * sqrt(2) = 1.8 N
- *   BF16              spacing 2^-7 of a value at most, where 8 bits have 1 / 127 of a block's largest: 0.48 (1 / 2.07) of
- *                     the N that the same weights have in Q8_0
- * each times MARGIN, since N itself is one draw. The reference of the tests for single kernels is exact; this one sees what
- * is put together wrongly: a norm, a scale, a position, a head.
+ * What may differ: tests/gfx12/tolerance.h.
  */
-#define MARGIN 1.3
-#define PROMPT_FACTOR 1.8
-#define BF16_FACTOR 0.48
-
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +9,7 @@
 #include "convert/convert.h"
 #include "runtime/model.h"
 #include "tests/gfx12/card_model.h"
+#include "tests/gfx12/tolerance.h"
 #include "tests/support/support.h"
 #include "tests/support/unrounded.h"
 
@@ -104,24 +87,6 @@ static float *card_logits(const subject *s, bool decode_prompt, uint64_t *launch
     return out;
 }
 
-/* Root of the mean squared difference of rows [first, end), each taken from its mean: a shift of all logits changes nothing. */
-static double distance(const float *a, const float *b, uint32_t vocab, int first, int end)
-{
-    double sum = 0;
-    for (int i = first; i < end; i++) {
-        double mean = 0, square = 0;
-        for (uint32_t k = 0; k < vocab; k++)
-            mean += (double)a[(size_t)i * vocab + k] - (double)b[(size_t)i * vocab + k];
-        mean /= vocab;
-        for (uint32_t k = 0; k < vocab; k++) {
-            double d = (double)a[(size_t)i * vocab + k] - (double)b[(size_t)i * vocab + k] - mean;
-            square += d * d;
-        }
-        sum += square / vocab;
-    }
-    return sqrt(sum / (end - first));
-}
-
 typedef struct distances {
     double noise;                    /* N */
     double prompt, after, decoded;   /* prompt in one pass, tokens after it; everything decoded */
@@ -144,10 +109,10 @@ static distances measure(const char *source, uint32_t type, const char *name)
     float *got = card_logits(&s, false, &launches, &insns), *slow = card_logits(&s, true, &launches, &insns);
     drop_input_rounding(s.model);
     float *exact = cpu_logits(&s, ASHLAR_ACT_FLOAT);
-    distances d = { .noise = distance(rounded, exact, s.vocab, 0, 1 + DECODED),
-                    .prompt = distance(got, exact, s.vocab, 0, 1),
-                    .after = distance(got, exact, s.vocab, 1, 1 + DECODED),
-                    .decoded = distance(slow, exact, s.vocab, 0, 1 + DECODED) };
+    distances d = { .noise = gfx_logits_distance(rounded, exact, s.vocab, 0, 1 + DECODED),
+                    .prompt = gfx_logits_distance(got, exact, s.vocab, 0, 1),
+                    .after = gfx_logits_distance(got, exact, s.vocab, 1, 1 + DECODED),
+                    .decoded = gfx_logits_distance(slow, exact, s.vocab, 0, 1 + DECODED) };
     print_message("# measure %s: rounding %.4f; prompt %.4f, after it %.4f, all decoded %.4f; %llu launches, %.2f M wave "
                   "instructions a token\n", name, d.noise, d.prompt, d.after, d.decoded, (unsigned long long)launches,
                   (double)insns / 1e6);
@@ -159,11 +124,11 @@ static distances measure(const char *source, uint32_t type, const char *name)
 
 static void check(const distances *d, double noise, double prompt_factor)
 {
-    if (!(d->prompt <= MARGIN * prompt_factor * noise))
+    if (!(d->prompt <= GFX_LOGITS_MARGIN * prompt_factor * noise))
         fail_msg("the prompt's logits are off by %.4f, rounding by %.4f", d->prompt, noise);
-    if (!(d->after <= MARGIN * prompt_factor * noise)) /* the cache comes from the prompt */
+    if (!(d->after <= GFX_LOGITS_MARGIN * prompt_factor * noise)) /* the cache comes from the prompt */
         fail_msg("logits after the prompt are off by %.4f, rounding by %.4f", d->after, noise);
-    if (!(d->decoded <= MARGIN * noise))
+    if (!(d->decoded <= GFX_LOGITS_MARGIN * noise))
         fail_msg("decoded logits are off by %.4f, rounding by %.4f", d->decoded, noise);
 }
 
@@ -174,14 +139,14 @@ static void test_q8_0(void **state)
     (void)state;
     distances d = measure("models/llama-30m", ASH_Q8_0, "q8_0.ashlar");
     q8_0_noise = d.noise;
-    check(&d, d.noise, PROMPT_FACTOR);
+    check(&d, d.noise, GFX_PROMPT_FACTOR);
 }
 
 static void test_q4_k(void **state)
 {
     (void)state;
     distances d = measure("models/llama-30m", ASH_Q4_K, "q4_k.ashlar");
-    check(&d, d.noise, PROMPT_FACTOR);
+    check(&d, d.noise, GFX_PROMPT_FACTOR);
 }
 
 static void test_fp8(void **state)
@@ -203,7 +168,7 @@ static void test_bf16(void **state)
     (void)state;
     distances d = measure("models/llama-30m", ASH_TYPE_KEEP, "bf16.ashlar");
     assert_true(q8_0_noise > 0);
-    check(&d, BF16_FACTOR * q8_0_noise, 1);
+    check(&d, GFX_BF16_FACTOR * q8_0_noise, 1);
 }
 
 int main(void)

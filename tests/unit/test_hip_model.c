@@ -1,0 +1,302 @@
+/* Whole models through the HIP runtime, on the stand-in: the product's own loader, plan, launches and graphs.
+ *
+ * Tokens are those that the CPU would choose, fed to both (teacher-forced); what the logits may differ by is what rounding
+ * itself does to them, as tests/unit/test_gfx12_model.c derives it: N is the CPU's own distance from the same model with
+ * inputs that are not rounded. A card that is further away than MARGIN times the factor of its type is wrong.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "convert/convert.h"
+#include "runtime/model.h"
+#include "tests/gfx12/tolerance.h"
+#include "tests/support/hip.h"
+#include "tests/support/unrounded.h"
+
+#define PROMPT 40
+#define DECODED 16
+#define ROWS (1 + DECODED) /* of logits: the prompt's last token, and each decoded one */
+
+static const char prompt[] =
+    "The old bridge over the river was built by masons who cut every stone before they came, so that the wall went up in a "
+    "single summer and has stood for four hundred years without mortar or repair, though floods have come each spring.";
+
+/* ---- models and logits ---- */
+
+typedef struct subject {
+    ashlar_model *model;
+    int32_t ids[PROMPT + DECODED];
+    uint32_t vocab;
+} subject;
+
+static ashlar_model *load(const char *source, uint32_t type, const char *name)
+{
+    char *path = test_path(name), *from = test_shared(source);
+    ash_error err;
+    ashlar_error public_err;
+    ash_convert_options options = { .type = type, .force = true };
+    ash_convert_result result;
+    ashlar_model *model;
+    if (!from)
+        test_skip("the shared models are absent");
+    assert_ok(ash_convert(from, path, &options, &result, &err), &err);
+    if (ashlar_model_load(path, &model, &public_err) != ASHLAR_OK)
+        fail_msg("%s", public_err.text);
+    free(path), free(from);
+    return model;
+}
+
+/* 8-bit inputs in one step, as the card has them. */
+static void drop_second_step(ashlar_model *m)
+{
+    m->output.fine = false;
+    for (uint32_t i = 0; i < m->meta.h.layers; i++)
+        m->layers[i].qkv.fine = m->layers[i].down.fine = false;
+}
+
+static int32_t most_likely(const float *logits, uint32_t count)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < count; i++)
+        if (logits[i] > logits[best])
+            best = i;
+    return (int32_t)best;
+}
+
+static void feed(ashlar_session *session, const int32_t *ids, size_t count, unsigned flags)
+{
+    ashlar_error err;
+    if (ashlar_session_feed(session, ids, count, flags, &err) != ASHLAR_OK)
+        fail_msg("%s", err.text);
+}
+
+/* Feeds the prompt, then one token after the other: s->ids, or with `choose` the session's own choice, kept there. */
+static float *run(subject *s, ashlar_session *session, bool choose)
+{
+    float *out = malloc(ROWS * s->vocab * sizeof *out);
+    assert_non_null(out);
+    feed(session, s->ids, PROMPT, 0);
+    for (int i = 0; i < ROWS; i++) {
+        const float *logits = ashlar_session_logits(session, 0);
+        assert_non_null(logits);
+        memcpy(out + (size_t)i * s->vocab, logits, s->vocab * sizeof *out);
+        if (i == DECODED)
+            break;
+        if (choose)
+            s->ids[PROMPT + i] = most_likely(logits, s->vocab);
+        feed(session, &s->ids[PROMPT + i], 1, 0);
+    }
+    ashlar_session_free(session);
+    return out;
+}
+
+static float *run_cpu(subject *s, int activations, bool choose)
+{
+    ashlar_session_options o = { .context = 64, .activations = activations, .threads = 2 };
+    ashlar_session *session;
+    ashlar_error err;
+    if (ashlar_session_new(s->model, &o, &session, &err) != ASHLAR_OK)
+        fail_msg("%s", err.text);
+    return run(s, session, choose);
+}
+
+static subject open_subject(const char *source, uint32_t type, const char *name, float **rounded)
+{
+    subject s = { .model = load(source, type, name) };
+    int32_t *ids;
+    size_t count;
+    ashlar_error err;
+    if (ashlar_tokenize(s.model, prompt, sizeof prompt - 1, ASHLAR_TOKENIZE_BOS, &ids, &count, &err) != ASHLAR_OK)
+        fail_msg("%s", err.text);
+    assert_true(count >= PROMPT);
+    memcpy(s.ids, ids, PROMPT * sizeof *ids);
+    ashlar_free(ids);
+    s.vocab = s.model->meta.h.vocab;
+    drop_second_step(s.model);
+    *rounded = run_cpu(&s, ASHLAR_ACT_INT8, true);
+    return s;
+}
+
+/* ---- every type ---- */
+
+typedef struct options {
+    uint32_t card_layers;
+    int no_graph, cache;
+} options;
+
+static float *run_card(subject *s, const options *o)
+{
+    hip_reset();
+    ashlar_session_options so = { .context = 64, .threads = 2, .device = "hip", .card_layers = o->card_layers,
+                                  .no_graph = o->no_graph, .cache = o->cache };
+    float *out = run(s, hip_session(s->model, &so), false);
+    hip_assert_clean();
+    hip_assert_freed();
+    return out;
+}
+
+static double q8_0_noise; /* of test_q8_0, which runs first: what BF16's bound is made of */
+
+static void check_type(const char *source, uint32_t type, const char *name, double prompt_factor)
+{
+    float *rounded;
+    hip_standin();
+    subject s = open_subject(source, type, name, &rounded);
+    float *got = run_card(&s, &(options){ 0 }), *split = run_card(&s, &(options){ .card_layers = 2 });
+    drop_input_rounding(s.model);
+    float *exact = run_cpu(&s, ASHLAR_ACT_FLOAT, false);
+    double noise = gfx_logits_distance(rounded, exact, s.vocab, 0, ROWS);
+    double off = gfx_logits_distance(got, exact, s.vocab, 0, ROWS);
+    double off_split = gfx_logits_distance(split, exact, s.vocab, 0, ROWS);
+    if (type == ASH_Q8_0)
+        q8_0_noise = noise;
+    if (type == ASH_TYPE_KEEP && strstr(name, "bf16"))
+        noise = GFX_BF16_FACTOR * q8_0_noise;
+    assert_true(noise > 0);
+    print_message("# measure %s: rounding %.4f, card %.4f, with two layers there %.4f\n", name, noise, off, off_split);
+    if (!(off <= GFX_LOGITS_MARGIN * prompt_factor * noise))
+        fail_msg("the card's logits are off by %.4f, rounding by %.4f", off, noise);
+    if (!(off_split <= GFX_LOGITS_MARGIN * prompt_factor * noise))
+        fail_msg("with two layers on the card logits are off by %.4f, rounding by %.4f", off_split, noise);
+    free(rounded), free(got), free(split), free(exact);
+    ashlar_model_free(s.model);
+}
+
+static void test_q8_0(void **state)
+{
+    (void)state;
+    check_type("models/llama-30m", ASH_Q8_0, "q8_0.ashlar", GFX_PROMPT_FACTOR);
+}
+
+static void test_q4_k(void **state)
+{
+    (void)state;
+    check_type("models/llama-30m", ASH_Q4_K, "q4_k.ashlar", GFX_PROMPT_FACTOR);
+}
+
+static void test_fp8(void **state)
+{
+    (void)state;
+    check_type("models/llama-30m", ASH_F8_E4M3, "fp8.ashlar", 1);
+}
+
+static void test_bf16(void **state)
+{
+    (void)state;
+    check_type("models/llama-30m", ASH_TYPE_KEEP, "bf16.ashlar", 1);
+}
+
+/* ---- graphs, choices, turns ---- */
+
+/* Greedy ids that the card chooses itself. */
+static void choose_ids(const ashlar_model *model, const int32_t *ids, int no_graph, int32_t out[DECODED])
+{
+    ashlar_session_options o = { .context = 64, .device = "hip", .no_graph = no_graph };
+    hip_reset();
+    ashlar_session *session = hip_session(model, &o);
+    feed(session, ids, PROMPT, ASHLAR_FEED_CHOOSE);
+    for (int i = 0; i < DECODED; i++) {
+        out[i] = ashlar_session_choice(session);
+        standin_counts before = hip_counts();
+        feed(session, &out[i], 1, ASHLAR_FEED_CHOOSE);
+        standin_counts after = hip_counts();
+        uint64_t launches = after.launches - before.launches + after.graph_kernels - before.graph_kernels;
+        assert_true(launches <= 5 * model->meta.h.layers + 4);
+        assert_int_equal(after.copies[STANDIN_TO_DEVICE], before.copies[STANDIN_TO_DEVICE]); /* it knows its own choice */
+        assert_int_equal(after.copies[STANDIN_TO_HOST] - before.copies[STANDIN_TO_HOST], 1);
+        assert_int_equal(after.copied_bytes[STANDIN_TO_HOST] - before.copied_bytes[STANDIN_TO_HOST], sizeof(int32_t));
+        assert_int_equal(after.calls[STANDIN_Malloc] + after.calls[STANDIN_HostMalloc],
+                         before.calls[STANDIN_Malloc] + before.calls[STANDIN_HostMalloc]);
+        assert_int_equal(no_graph ? 0 : after.graph_launches - before.graph_launches > 0, !no_graph);
+        if (i == DECODED - 1)
+            print_message("# measure a decoded token: %llu launches in %llu graphs, 1 copy of 4 bytes\n",
+                          (unsigned long long)launches, (unsigned long long)(after.graph_launches - before.graph_launches));
+    }
+    ashlar_session_free(session);
+    hip_assert_clean();
+    hip_assert_freed();
+}
+
+static void test_graphs(void **state)
+{
+    (void)state;
+    int32_t with[DECODED], without[DECODED];
+    float *rounded;
+    hip_standin();
+    subject s = open_subject("models/llama-30m", ASH_Q4_K, "q4_k.ashlar", &rounded);
+    choose_ids(s.model, s.ids, 0, with);
+    choose_ids(s.model, s.ids, 1, without);
+    assert_memory_equal(with, without, sizeof with);
+    free(rounded);
+    ashlar_model_free(s.model);
+}
+
+/* What loading moves: each byte of the weights once. */
+static void test_load_counts(void **state)
+{
+    (void)state;
+    hip_standin();
+    ashlar_model *model = load("models/llama-30m", ASH_Q4_K, "q4_k.ashlar");
+    hip_reset();
+    ashlar_session_options o = { .context = 64, .device = "hip" };
+    ashlar_session *session = hip_session(model, &o);
+    const int32_t id = 1;
+    standin_counts opened = hip_counts();
+    (void)opened;
+    feed(session, &id, 1, 0); /* the pass waits for all weights */
+    standin_counts c = hip_counts();
+    size_t data_bytes;
+    ash_file_section_bytes(model->file, ASH_SECTION_DATA, &data_bytes);
+    print_message("# measure load: %llu bytes copied to the card, the file has %zu\n",
+                  (unsigned long long)c.copied_bytes[STANDIN_TO_DEVICE], data_bytes);
+    /* Beside the weights: constants, and ids; norms and angles of llama-30m are a small part of it. */
+    assert_true(c.copied_bytes[STANDIN_TO_DEVICE] < data_bytes + data_bytes / 20);
+    ashlar_session_free(session);
+    hip_assert_clean();
+    hip_assert_freed();
+    ashlar_model_free(model);
+}
+
+/* A conversation that grows: the cache keeps what was fed, so that a turn feeds what is new, and rewinding forgets. */
+static void test_turns(void **state)
+{
+    (void)state;
+    float *rounded;
+    hip_standin();
+    subject s = open_subject("models/llama-30m", ASH_Q8_0, "q8_0.ashlar", &rounded);
+    ashlar_session_options o = { .context = 64, .device = "hip" };
+    ashlar_error err;
+    hip_reset();
+    ashlar_session *whole = hip_session(s.model, &o), *turns = hip_session(s.model, &o);
+    feed(whole, s.ids, PROMPT, 0);
+    feed(turns, s.ids, 12, 0);
+    feed(turns, s.ids + 20, 5, 0); /* another course, taken back */
+    assert_int_equal(ashlar_session_rewind(turns, 12, &err), ASHLAR_OK);
+    feed(turns, s.ids + 12, 3, 0);
+    feed(turns, s.ids + 15, PROMPT - 15, 0);
+    assert_int_equal(ashlar_session_position(turns), PROMPT);
+    /* Rows of three tokens are rounded in blocks of 32 columns, those of 25 in wider ones: as far apart as rounding is. */
+    float *exact = run_cpu(&s, ASHLAR_ACT_FLOAT, false);
+    double noise = gfx_logits_distance(rounded, exact, s.vocab, 0, 1);
+    double off = gfx_logits_distance(ashlar_session_logits(turns, 0), ashlar_session_logits(whole, 0), s.vocab, 0, 1);
+    print_message("# measure turns: %.4f from one pass, rounding %.4f\n", off, noise);
+    assert_true(off <= GFX_LOGITS_MARGIN * GFX_PROMPT_FACTOR * noise * sqrt(2));
+    ashlar_session_free(whole);
+    ashlar_session_free(turns);
+    hip_assert_clean();
+    hip_assert_freed();
+    free(rounded), free(exact);
+    ashlar_model_free(s.model);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_q8_0),  cmocka_unit_test(test_q4_k),  cmocka_unit_test(test_fp8),
+        cmocka_unit_test(test_bf16),  cmocka_unit_test(test_graphs), cmocka_unit_test(test_load_counts),
+        cmocka_unit_test(test_turns),
+    };
+    return cmocka_run_group_tests_name("hip_model", tests, NULL, NULL);
+}
