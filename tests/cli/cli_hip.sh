@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# The command on a card (the stand-in for HIP): what it says, what it does when the card, the library or memory is not there.
+. "$(dirname "$0")/lib.inc"
+standin="$PWD/$B/libamdhip64-standin.so"
+model="$TEST_TMP/model.ashlar"
+export ASHLAR_KFD_NODES="$TEST_TMP/kfd"
+cards() { # a machine with these cards
+    rm -rf "$ASHLAR_KFD_NODES"
+    export ASHLAR_HIP_LIBRARY="$standin" ASHLAR_STANDIN_CARDS="$1"
+}
+run() { ash run "$model" -p "the old bridge" -n 4 --temp 0 --ids "$@"; }
+
+if [ ! -d "$SHARED/models/llama-30m" ]; then skip "a model on a card" "SHARED has no llama-30m"; done_testing; exit 0; fi
+ash convert "$SHARED/models/llama-30m" --type q8_0 -o "$model"
+
+# ---- no library, another library, none that finds a card ----
+export ASHLAR_HIP_LIBRARY="$TEST_TMP/absent.so"
+run --device hip
+check "a library that is not there: exit 1, one line" failed_with 1 "absent.so"
+run
+check "  without --device: the CPU, and why" [ "$code" = 0 ]
+check "  said in one line" [ "$(printf '%s\n' "$err" | grep -c '^device cpu: .*absent.so')" = 1 ]
+on_cpu=$out
+export ASHLAR_HIP_LIBRARY=libzstd.so.1
+run --device hip
+check "a library of something else: exit 1, what it lacks" failed_with 1 "hipInit"
+real=$(ldconfig -p | sed -n 's/.*\(libamdhip64\.so\.[0-9]*\) .*/\1/p' | head -1)
+if [ -n "$real" ]; then
+    export ASHLAR_HIP_LIBRARY="$real"
+    run --device hip
+    check "the real $real without a card: exit 1, one line" failed_with 1 "finds no card"
+    run
+    check "  without --device: the CPU, and why" holds "$err" "device cpu:" "finds no card"
+    check "  and it works" [ "$code$out" = "0$on_cpu" ]
+    ash devices
+    check "  ashlar devices says so" holds "$out" "no card" "$real"
+else
+    skip "the real libamdhip64" "it is not installed (Debian: libamdhip64-5)"
+fi
+unset ASHLAR_HIP_LIBRARY
+if [ ! -e /dev/kfd ]; then
+    run --device hip
+    check "no driver: exit 1, one line" failed_with 1 "/dev/kfd"
+fi
+run --device hop
+check "an unknown device: exit 1, the known ones named" failed_with 1 "auto, cpu, hip or hip:N"
+run --device cpu
+check "--device cpu says nothing of cards" [ "$(printf '%s\n' "$err" | grep -c '^device')" = 0 ]
+
+if [ ! -e "$standin" ]; then
+    if [ -n "$CI" ]; then check "the stand-in for HIP is built" false; fi
+    skip "a card" "the stand-in is not built: clang-19, lld-19 or llvm-19-dev is not installed"
+    done_testing
+    exit 0
+fi
+
+# ---- cards ----
+cards ""
+run --device hip
+check "no card: exit 1, one line" failed_with 1 "finds no card"
+cards "gfx1100:AMD Radeon RX 7900 XTX"
+run --device hip
+check "a card of another kind: exit 1, named" failed_with 1 "RX 7900 XTX" "gfx1100" "gfx1200 and gfx1201"
+run
+check "  without --device: the CPU, and why" holds "$err" "device cpu:" "gfx1100"
+ash devices
+check "  ashlar devices lists it" holds "$out" "hip:0" "RX 7900 XTX" "gfx1100" "not usable"
+cards "gfx1100:AMD Radeon RX 7900 XTX,gfx1200:AMD Radeon RX 9060 XT,gfx1201:AMD Radeon RX 9070 XT"
+ash devices --json
+check "three cards as JSON" holds "$out" '"target":	"gfx1201"' '"usable":	true' '"index":	2'
+run --device hip:7
+check "a card that is not there: exit 1" failed_with 1 "there is no card 7" "3 found"
+cards "gfx1201:AMD Radeon RX 9070 XT"
+run
+check "one of ours is taken by itself" holds "$err" "device hip:0, AMD Radeon RX 9070 XT (gfx1201), 6 of 6 layers"
+check "  and gives the CPU's ids" [ "$code$out" = "0$on_cpu" ]
+run --no-graph
+check "  without graphs too" [ "$code$out" = "0$on_cpu" ]
+run --gpu-layers 3
+check "  and with half of the layers" [ "$code$out" = "0$on_cpu" ]
+check "    said so" holds "$err" "3 of 6 layers"
+run --kv fp8
+check "  and with an FP8 cache" [ "$code" = 0 ]
+run --gpu-layers 7
+check "more layers than there are: exit 1" failed_with 1 "the model has 6"
+run --kv q3
+check "an unknown type of cache: exit 2" failed_with 2 "q3"
+
+# ---- failures ----
+export ASHLAR_STANDIN_FAIL="ModuleLoadData:1=209"
+run --device hip
+check "refused code: exit 1, one line" failed_with 1 "loading the" "hipError 209"
+run
+check "  without --device: the CPU, and why" holds "$err" "device cpu:" "hipError 209"
+export ASHLAR_STANDIN_FAIL="Malloc:1"
+run --device hip
+check "no memory: exit 1, one line" failed_with 1 "memory for the weights" "hipError 2"
+export ASHLAR_STANDIN_FAIL="ModuleLaunchKernel:9~719"
+run --device hip --no-graph
+check "a kernel that fails: exit 1, one line, with its place" died_with "a pass, layer" "hipError 719"
+unset ASHLAR_STANDIN_FAIL
+export ASHLAR_STANDIN_REPORT="$TEST_TMP/report.json"
+run --device hip
+check "nothing is held at the end" holds "$(cat "$ASHLAR_STANDIN_REPORT")" '"errors"'
+unset ASHLAR_STANDIN_REPORT
+export ASHLAR_STANDIN_HANG="ModuleLaunchKernel:9" ASHLAR_HIP_TIMEOUT_MS=700
+started=$SECONDS
+run --device hip --no-graph
+check "a kernel that hangs: exit 1, one line, named" died_with "no answer from the card" "layer" "ash_"
+check "  at once" [ $((SECONDS - started)) -lt 20 ]
+export ASHLAR_STANDIN_HANG="MemcpyAsync:2"
+run --device hip
+check "a copy that hangs: exit 1, one line" died_with "no answer from the card"
+run
+check "  also without --device: a card that hangs is no reason to go on" [ "$code" = 1 ]
+unset ASHLAR_STANDIN_HANG ASHLAR_HIP_TIMEOUT_MS
+
+# ---- a chat of three turns ----
+printf 'The king said\nand then?\nWhy?\n' >"$TEST_TMP/turns"
+chat() { out=$("$ASHLAR" chat "$model" --temp 0 -n 6 "$@" <"$TEST_TMP/turns" 2>"$TEST_TMP/chat.err"); code=$?; err=$(cat "$TEST_TMP/chat.err"); }
+chat --device cpu
+chat_cpu=$out
+chat --device hip
+check "three turns of a chat: exit 0" [ "$code" = 0 ]
+check "  the CPU's words" [ "$out" = "$chat_cpu" ]
+done_testing
