@@ -144,6 +144,7 @@ typedef struct ashlar_session_options {
     uint32_t card_layers; /* so many of the last layers on the card, the others on the CPU; 0: as many as fit */
     int cache;            /* keys and values on a card: F16 or FP8 */
     int no_graph;         /* launches of a decoded token one by one */
+    int verify;           /* weights are compared with the file's checksums: on the way to a card, or first */
     void (*load_progress)(void *context, uint64_t done, uint64_t total); /* of weights to a card, by another thread; or NULL */
     void *load_context;
 } ashlar_session_options;
@@ -197,7 +198,8 @@ typedef struct ashlar_device_info {
     uint32_t compute_units; /* 0: unknown */
     int usable;
 } ashlar_device_info;
-/* The cards that HIP finds, *count of them, at most `room`; `library`: what was loaded for it, "" where nothing could be.
+/* The cards that HIP finds, *count of them, at most `room`; `library`: what was loaded for it and its version, "" where
+ * nothing could be.
  * ASHLAR_ERROR_UNSUPPORTED says what is missing. */
 ASHLAR_API int ashlar_devices(ashlar_device_info *list, size_t room, size_t *count, char library[256], ashlar_error *err);
 

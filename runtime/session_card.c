@@ -31,7 +31,7 @@ static ash_status open_card(ashlar_session *s, const ashlar_session_options *o, 
                            .no_graph = o->no_graph,
                            .fit_layers = o->card_layers == 0,
                            .first_layer = o->card_layers ? layers - o->card_layers : 0,
-                           .load = { .progress = o->load_progress, .context = o->load_context } };
+                           .load = { .verify = o->verify, .progress = o->load_progress, .context = o->load_context } };
     ASH_TRY(parse_device(o->device, &c.device, err));
     const char *timeout = getenv("ASHLAR_HIP_TIMEOUT_MS");
     if (timeout)
@@ -44,18 +44,26 @@ static ash_status open_card(ashlar_session *s, const ashlar_session_options *o, 
     return ASH_OK;
 }
 
+/* All of the file, where the CPU uses it as it is mapped. */
+static ash_status verify(const ashlar_session *s, const ashlar_session_options *o, ash_error *err)
+{
+    return o->verify ? ash_file_verify(s->model->file, NULL, NULL, err) : ASH_OK;
+}
+
 ash_status ash_session_use_card(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
 {
     snprintf(s->device, sizeof s->device, "cpu");
     if (o->cache != ASHLAR_CACHE_F16 && o->cache != ASHLAR_CACHE_FP8)
         return ash_fail(err, ASH_E_ARGUMENT, "cache %d: give ASHLAR_CACHE_F16 or FP8", o->cache);
     if (!o->device || strcmp(o->device, "cpu") == 0)
-        return ASH_OK;
+        return verify(s, o, err);
     ash_status status = open_card(s, o, err);
-    if (status == ASH_OK || strcmp(o->device, "auto") != 0 || status == ASH_E_ARGUMENT || ash_hip_hangs())
+    if (status == ASH_OK)
+        return s->cpu_layers ? verify(s, o, err) : ASH_OK;
+    if ( strcmp(o->device, "auto") != 0 || status == ASH_E_ARGUMENT || ash_hip_hangs())
         return status;
     snprintf(s->device, sizeof s->device, "cpu: %.240s", err->text);
-    return ASH_OK;
+    return verify(s, o, err);
 }
 
 uint32_t ash_session_card_pass(const ashlar_session *s, unsigned flags)
@@ -99,7 +107,8 @@ int ashlar_devices(ashlar_device_info *list, size_t room, size_t *count, char li
     library[0] = 0;
     if (ash_hip_load(&hip, &local) != ASH_OK)
         return ash_public_error(&local, err);
-    snprintf(library, 256, "%s", hip.path);
+    snprintf(library, 256, "%.200s, HIP %d.%d.%d", hip.path, hip.version / 10000000, hip.version / 100000 % 100,
+             hip.version % 100000);
     if (ash_devices_find(&hip, &found, &local) != ASH_OK)
         return ash_public_error(&local, err);
     for (uint32_t i = 0; i < found.count && *count < room; i++) {

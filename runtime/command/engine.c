@@ -28,6 +28,7 @@ static bool device_options(const engine *e, const usage *u, ashlar_session_optio
     out->device = e->device;
     out->card_layers = e->card_layers;
     out->no_graph = e->no_graph;
+    out->verify = e->verify;
     out->cache = strcmp(e->cache, "fp8") == 0 ? ASHLAR_CACHE_FP8 : ASHLAR_CACHE_F16;
     if (out->cache == ASHLAR_CACHE_F16 && strcmp(e->cache, "f16") != 0) {
         *code = usage_error(u, "--kv %s is not f16 or fp8", e->cache);

@@ -12,7 +12,7 @@ typedef struct engine {
     const char *device;      /* "auto", "cpu", "hip", "hip:N" */
     uint32_t card_layers;    /* 0: as many as fit */
     const char *cache;       /* "f16", "fp8" */
-    bool no_graph;
+    bool no_graph, verify;
     ashlar_sampler_options sampling;
     /* opened */
     int cpu_level; /* of ashlar_session_options */
@@ -37,6 +37,7 @@ void engine_may_use_cards(engine *e);
     { "--device", "WHERE", OPTION_STRING, &(e).device, 0, 0, "auto, cpu, hip or hip:N ('ashlar devices' lists them)" }, \
     { "--gpu-layers", "N", OPTION_U32, &(e).card_layers, 1, 1 << 20, "of the last layers, on the card; default: all that fit" }, \
     { "--kv", "TYPE", OPTION_STRING, &(e).cache, 0, 0, "keys and values on a card: f16, fp8" },                         \
+    { "--verify", NULL, OPTION_FLAG, &(e).verify, 0, 0, "compare the weights with the file's checksums while they load" }, \
     { "--no-graph", NULL, OPTION_FLAG, &(e).no_graph, 0, 0, "launch a token's kernels one by one" }
 #define SAMPLING_OPTIONS(e)                                                                                             \
     { "--temp", "T", OPTION_FLOAT, &(e).sampling.temperature, 0, 100, "temperature; 0 takes the most likely token" },   \
