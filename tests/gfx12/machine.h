@@ -158,7 +158,7 @@ typedef struct gfx_kernel {
     gfx_insn *insns;
     uint32_t count;
     uint32_t lds_bytes, scratch_bytes, kernarg_bytes, vgprs; /* vgprs: without metadata rounded up */
-    uint32_t sgprs, vgpr_spills, sgpr_spills;                 /* from the metadata */
+    uint32_t sgprs, vgpr_spills, sgpr_spills, work_items_max; /* from the metadata */
     bool has_metadata;
     uint16_t properties; /* kernel_code_properties of the descriptor: which user SGPRs there are */
 } gfx_kernel;
