@@ -114,8 +114,6 @@ static void end_objects(void)
                 standin_event_drop(object);
             else if (kinds[k] == GRAPH || kinds[k] == GRAPH_EXEC)
                 standin_graph_drop(object);
-            else if (kinds[k] == MODULE)
-                standin_module_free(object);
             else
                 free(object);
         }

@@ -26,18 +26,47 @@ static const char *target_of(unsigned mach)
 
 /* ---- modules ---- */
 
-void standin_module_free(module *m)
+static code_object *objects;
+
+static void object_free(code_object *c)
 {
-    if (m)
-        gfx_code_free(&m->code);
-    free(m);
+    gfx_code_free(&c->kernels);
+    free(c->image);
+    free(c);
+}
+
+/* *out: what `bytes` bytes at `image` hold. */
+static int find_object(const void *image, size_t bytes, code_object **out)
+{
+    gfx_error err;
+    for (code_object *c = objects; c; c = c->next)
+        if (c->bytes == bytes && memcmp(c->image, image, bytes) == 0) {
+            *out = c;
+            return STANDIN_SUCCESS;
+        }
+    code_object *c = calloc(1, sizeof *c);
+    if (!c)
+        return STANDIN_OUT_OF_MEMORY;
+    c->bytes = bytes;
+    c->image = malloc(bytes + 1);
+    if (!c->image) {
+        free(c);
+        return STANDIN_OUT_OF_MEMORY;
+    }
+    memcpy(c->image, image, bytes);
+    if (!gfx_code_open(c->image, bytes, &c->kernels, &err)) {
+        object_free(c);
+        return standin_refuse(STANDIN_INVALID_IMAGE, "%s", err.text);
+    }
+    c->next = objects;
+    objects = *out = c;
+    return STANDIN_SUCCESS;
 }
 
 /* A caller gives no size: the section headers are the last that LLVM's linker writes. */
 static int load(const void *image, module *m)
 {
     Elf64_Ehdr h;
-    gfx_error err;
     if (!image)
         return STANDIN_INVALID_VALUE;
     if (memcmp(image, ELFMAG, SELFMAG) != 0)
@@ -48,9 +77,7 @@ static int load(const void *image, module *m)
     m->card = standin_card();
     if (strcmp(target_of(h.e_flags & FLAGS_MACH), all.cards[m->card].target) != 0)
         return STANDIN_NO_BINARY;
-    if (!gfx_code_load(image, h.e_shoff + (size_t)h.e_shnum * h.e_shentsize, &m->code, &err))
-        return standin_refuse(STANDIN_INVALID_IMAGE, "%s", err.text);
-    return STANDIN_SUCCESS;
+    return find_object(image, h.e_shoff + (size_t)h.e_shnum * h.e_shentsize, &m->code);
 }
 
 int hipModuleLoadData(standin_module **out, const void *image)
@@ -64,7 +91,7 @@ int hipModuleLoadData(standin_module **out, const void *image)
         all.counts.modules++;
         *out = standin_pointer(handle);
     } else {
-        standin_module_free(m);
+        free(m);
         code = code == STANDIN_SUCCESS ? STANDIN_OUT_OF_MEMORY : code;
     }
     return standin_leave(STANDIN_ModuleLoadData, code);
@@ -77,7 +104,7 @@ int hipModuleUnload(standin_module *handle)
     if (m) {
         standin_handle_end(handle);
         standin_wait_idle(m->card);
-        standin_module_free(m);
+        free(m);
         all.counts.modules--;
     } else if (code == STANDIN_SUCCESS) {
         code = STANDIN_INVALID_HANDLE;
@@ -92,11 +119,17 @@ const function *standin_function_find(const void *handle)
     return f && standin_handle_find(standin_pointer(f->module), MODULE) ? f : NULL;
 }
 
+static gfx_kernel *kernel_find(code_object *c, const char *name)
+{
+    const gfx_kernel *k = gfx_kernel_find(&c->kernels, name);
+    return k ? &c->kernels.kernels[k - c->kernels.kernels] : NULL;
+}
+
 int hipModuleGetFunction(standin_function **out, standin_module *handle, const char *name)
 {
     int code = standin_enter(STANDIN_ModuleGetFunction);
     const module *m = code == STANDIN_SUCCESS ? standin_handle_find(handle, MODULE) : NULL;
-    const gfx_kernel *kernel = m ? gfx_kernel_find(&m->code, name) : NULL;
+    gfx_kernel *kernel = m ? kernel_find(m->code, name) : NULL;
     function *f = kernel ? calloc(1, sizeof *f) : NULL;
     uint64_t at = f ? standin_handle_new(FUNCTION, f) : 0;
     if (at) {

@@ -50,15 +50,23 @@ typedef struct event {
     double ms;         /* when the last one was done */
 } event;
 
+/* A code object; kept when its module ends, for the next one that loads the same. */
+typedef struct code_object {
+    struct code_object *next;
+    uint8_t *image;
+    size_t bytes;
+    gfx_code kernels; /* decoded when they are first run: a model uses few of them */
+} code_object;
+
 typedef struct module {
-    gfx_code code;
+    code_object *code;
     int card;
 } module;
 
 typedef struct function {
     uint64_t module; /* its handle */
     int card;
-    const gfx_kernel *kernel;
+    gfx_kernel *kernel;
 } function;
 
 /* What a stream does: also a node of a graph. */
@@ -188,7 +196,6 @@ void standin_count_work(const work *w);
 
 /* ---- modules (module.c) ---- */
 
-void standin_module_free(module *m);
 /* NULL after a line in the report: also where its module has ended. */
 const function *standin_function_find(const void *handle);
 

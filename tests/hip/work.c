@@ -31,13 +31,15 @@ static int run_kernel(const work *w, int card, uint64_t seed)
 {
     const function *f = standin_function_find(standin_pointer(w->function));
     size_t count;
+    gfx_error err;
+    if (f && !gfx_kernel_decode(f->kernel, &err))
+        return standin_refuse(STANDIN_LAUNCH_FAILURE, "%s", err.text);
     gfx_buffer *buffers = f ? standin_buffers(card, &count) : NULL;
     if (!buffers)
         return STANDIN_LAUNCH_FAILURE;
     gfx_launch l = { .kernel = f->kernel, .grid = { w->grid[0], w->grid[1], w->grid[2] },
                      .block = { w->block[0], w->block[1], w->block[2] }, .args = w->args, .buffers = buffers,
                      .buffer_count = count, .seed = seed ? seed : 1 };
-    gfx_error err;
     pthread_mutex_unlock(&all.lock);
     bool fine = gfx_run(&l, NULL, &err);
     pthread_mutex_lock(&all.lock);
