@@ -5,6 +5,8 @@
 
 #include "tests/hip/state.h"
 
+#define QUERY_NS 500000
+
 /* ---- work ---- */
 
 work *standin_work_new(work_kind kind)
@@ -299,16 +301,40 @@ static int query(const event *e)
     return STANDIN_SUCCESS;
 }
 
+static bool is_under_way(const event *e)
+{
+    int current = standin_card();
+    return !e->capture && e->done < e->recorded && current >= 0 && !all.cards[current].failed;
+}
+
+/* A caller that asks again and again would take the processor from the kernel that it asks for: so "not ready" comes after
+ * half a millisecond. */
+static void wait_a_little(const event *e)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += QUERY_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    while (is_under_way(e) && !all.held && pthread_cond_timedwait(&all.changed, &all.lock, &until) == 0)
+        ;
+}
+
 int hipEventQuery(standin_event *handle)
 {
     standin_begin(STANDIN_EventQuery);
-    const event *e = standin_handle_find(handle, EVENT);
-    int current = standin_card();
-    if (e && !e->capture && e->done < e->recorded && current >= 0 && !all.cards[current].failed)
-        return standin_leave(STANDIN_EventQuery, STANDIN_NOT_READY);
-    int code = standin_admit(STANDIN_EventQuery);
-    if (code == STANDIN_SUCCESS)
-        code = e ? query(e) : STANDIN_INVALID_HANDLE;
+    event *e = standin_handle_find(handle, EVENT);
+    int code = STANDIN_NOT_READY;
+    if (e) {
+        e->users++; /* another thread may destroy it meanwhile */
+        wait_a_little(e);
+    }
+    if (!e || !is_under_way(e)) {
+        code = standin_admit(STANDIN_EventQuery);
+        if (code == STANDIN_SUCCESS)
+            code = e ? query(e) : STANDIN_INVALID_HANDLE;
+    }
+    standin_event_drop(e);
     return standin_leave(STANDIN_EventQuery, code);
 }
 
