@@ -110,6 +110,9 @@ LLVM_INCLUDE := $(shell llvm-config-19 --includedir 2>/dev/null)
 # The interpreter of device code, and the tests that run in it; without LLVM each of them says so and is skipped (CI: fails).
 GFX12_SRC := $(if $(and $(GFX_NAMES),$(wildcard $(LLVM_INCLUDE)/llvm-c/Disassembler.h)),$(filter-out tests/gfx12/absent.c,$(wildcard tests/gfx12/*.c)) $(filter-out %/main.c,$(wildcard tests/gfx12/roofline/*.c)))
 
+# libamdhip64 played by that interpreter, for the tests of the host's side.
+STANDIN_SRC := $(if $(GFX12_SRC),$(wildcard tests/hip/*.c))
+
 comma := ,
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
@@ -119,6 +122,7 @@ SO := $(B)/libashlar.so.0
 TOOLS := $(B)/libashlar-tools.a
 SUPPORT := $(B)/libtest-support.a
 GFX12 := $(B)/libtest-gfx12.a
+STANDIN := $(if $(STANDIN_SRC),$(B)/libamdhip64-standin.so)
 UNIT_BIN := $(patsubst tests/unit/%.c,$(B)/tests/%,$(UNIT_SRC))
 REPLAY_BIN := $(patsubst tests/fuzz/%.c,$(B)/replay/%,$(FUZZ_SRC))
 SAMPLE_BIN := $(patsubst samples/%.c,$(B)/samples/%,$(SAMPLE_SRC))
@@ -168,14 +172,21 @@ $(GFX12): $(call obj,$(GFX12_SRC))
 # The interpreter is for LLVM alone to see; its loops over lanes want to be vectors, of the kind that this machine has.
 GFX12_CPU := $(if $(shell grep -m1 -w avx2 /proc/cpuinfo 2>/dev/null | grep -w fma | grep -w f16c | grep -w bmi2),$(FLAGS_avx2))
 $(call obj,$(GFX12_SRC)): CFLAGS += -I$(LLVM_INCLUDE) -O3 -fno-trapping-math $(GFX12_CPU)
+$(call obj,$(STANDIN_SRC)): CFLAGS += -I$(LLVM_INCLUDE)
+# Left in memory when it is closed: threads of streams may still run.
+$(STANDIN): $(call obj,$(STANDIN_SRC)) $(GFX12) $(LIB)
+	$(call say,LD)
+	$(run)$(CC) -shared -Wl,-z,nodelete $(ALL_LDFLAGS) $^ -L$(LLVM_LIB) -lLLVM-19 -Wl,-rpath,$(LLVM_LIB) -lm -o $@
 GFX12_BIN := $(filter $(B)/tests/test_gfx12%,$(UNIT_BIN))
+STANDIN_BIN := $(B)/tests/test_standin
 ifneq ($(GFX12_SRC),)
+$(STANDIN_BIN): | $(STANDIN)
 $(GFX12_BIN): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(GFX12) $(SUPPORT) $(TOOLS) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(run)$(CC) $(ALL_LDFLAGS) $^ -lcmocka $(PKG_LIBS) -L$(LLVM_LIB) -lLLVM-19 -Wl,-rpath,$(LLVM_LIB) -lm -o $@
 else
-$(GFX12_BIN): $(B)/tests/%: $(B)/obj/tests/gfx12/absent.o $(SUPPORT) $(LIB)
+$(GFX12_BIN) $(STANDIN_BIN): $(B)/tests/%: $(B)/obj/tests/gfx12/absent.o $(SUPPORT) $(LIB)
 	@mkdir -p $(@D)
 	$(run)$(CC) $(ALL_LDFLAGS) $^ -lcmocka $(PKG_LIBS) -lm -o $@
 endif
@@ -226,7 +237,7 @@ check: deps-test
 	@$(MAKE) --no-print-directory all test-programs
 	@$(MAKE) --no-print-directory $(SMOLLM2_GGUF)
 	@$(MAKE) --no-print-directory test
-test-programs: $(UNIT_BIN) $(REPLAY_BIN)
+test-programs: $(UNIT_BIN) $(REPLAY_BIN) $(STANDIN)
 test: $(ASHLAR) $(SAMPLE_BIN) test-programs
 	@B=$(B) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/run.sh
 
@@ -292,6 +303,6 @@ install: all
 	printf 'Name: ashlar\nDescription: Runs pre-packed language models\nVersion: $(VERSION)\nRequires.private: $(PKGS)\nLibs: -L$(PREFIX)/lib -lashlar\nLibs.private: -lm -pthread\nCflags: -I$(PREFIX)/include\n' \
 	  > $(DESTDIR)$(PREFIX)/lib/pkgconfig/ashlar.pc
 clean:
-	rm -rf $(B)/obj $(B)/tests $(B)/replay $(B)/samples $(ASHLAR) $(LIB) $(SO) $(TOOLS) $(SUPPORT) $(GFX12) build/asan build/ubsan build/tsan build/fuzz
+	rm -rf $(B)/obj $(B)/tests $(B)/replay $(B)/samples $(ASHLAR) $(LIB) $(SO) $(TOOLS) $(SUPPORT) $(GFX12) $(STANDIN) build/asan build/ubsan build/tsan build/fuzz
 
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(COMMAND_SRC) $(SUPPORT_SRC) $(UNIT_SRC) $(GFX12_SRC) $(SAMPLE_SRC) $(FUZZ_SRC) tests/fuzz/replay/replay.c))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(COMMAND_SRC) $(SUPPORT_SRC) $(UNIT_SRC) $(GFX12_SRC) $(STANDIN_SRC) $(SAMPLE_SRC) $(FUZZ_SRC) tests/fuzz/replay/replay.c))

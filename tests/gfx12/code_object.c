@@ -77,13 +77,20 @@ static bool read_kernel(const image *m, const char *name, uint64_t address, cons
         return fail(err, "more LDS than there is", name);
     if (out->scratch_bytes > GFX_SCRATCH_MAX)
         return fail(err, "more scratch memory than is interpreted", name);
-    if (!gfx_decode(text, code->st_size, (uint32_t)code->st_value, &out->insns, &out->count, err)) {
-        char why[sizeof err->text];
-        snprintf(why, sizeof why, "%s", err->text);
-        snprintf(err->text, sizeof err->text, "%.60s: %.400s", name, why);
-        return false;
-    }
+    out->text = text;
+    out->text_bytes = code->st_size;
+    out->address = (uint32_t)code->st_value;
     return true;
+}
+
+bool gfx_kernel_decode(gfx_kernel *k, gfx_error *err)
+{
+    if (k->insns || gfx_decode(k->text, k->text_bytes, k->address, &k->insns, &k->count, err))
+        return true;
+    char why[sizeof err->text];
+    snprintf(why, sizeof why, "%s", err->text);
+    snprintf(err->text, sizeof err->text, "%.60s: %.400s", k->name, why);
+    return false;
 }
 
 static const Elf64_Sym *find_symbol(const Elf64_Sym *symbols, size_t count, const char *names, const char *name,
@@ -128,7 +135,7 @@ static bool read_symbols(const image *m, const Elf64_Shdr *table, gfx_code *out,
     return true;
 }
 
-bool gfx_code_load(const void *elf, size_t size, gfx_code *out, gfx_error *err)
+bool gfx_code_open(const void *elf, size_t size, gfx_code *out, gfx_error *err)
 {
     *out = (gfx_code){ 0 };
     image m = { .bytes = elf, .size = size, .header = elf };
@@ -159,6 +166,18 @@ bool gfx_code_load(const void *elf, size_t size, gfx_code *out, gfx_error *err)
         gfx_code_free(out);
         return fail(err, "has no kernels", NULL);
     }
+    return true;
+}
+
+bool gfx_code_load(const void *elf, size_t size, gfx_code *out, gfx_error *err)
+{
+    if (!gfx_code_open(elf, size, out, err))
+        return false;
+    for (uint32_t i = 0; i < out->count; i++)
+        if (!gfx_kernel_decode(&out->kernels[i], err)) {
+            gfx_code_free(out);
+            return false;
+        }
     return true;
 }
 

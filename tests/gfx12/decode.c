@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <llvm-c/Disassembler.h>
 #include <llvm-c/Target.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -445,15 +446,17 @@ static bool link_branches(gfx_insn *insns, uint32_t count, gfx_error *err)
     return true;
 }
 
+static void start_llvm(void)
+{
+    LLVMInitializeAMDGPUTargetInfo();
+    LLVMInitializeAMDGPUTargetMC();
+    LLVMInitializeAMDGPUDisassembler();
+}
+
 static LLVMDisasmContextRef disassembler(void)
 {
-    static bool ready;
-    if (!ready) {
-        LLVMInitializeAMDGPUTargetInfo();
-        LLVMInitializeAMDGPUTargetMC();
-        LLVMInitializeAMDGPUDisassembler();
-        ready = true;
-    }
+    static pthread_once_t started = PTHREAD_ONCE_INIT;
+    pthread_once(&started, start_llvm);
     return LLVMCreateDisasmCPU("amdgcn-amd-amdhsa", "gfx1201", NULL, 0, NULL, NULL);
 }
 

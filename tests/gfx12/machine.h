@@ -158,9 +158,12 @@ typedef struct gfx_kernel {
     gfx_insn *insns;
     uint32_t count;
     uint32_t lds_bytes, scratch_bytes, kernarg_bytes, vgprs; /* vgprs: without metadata rounded up */
-    uint32_t sgprs, vgpr_spills, sgpr_spills;                 /* from the metadata */
+    uint32_t sgprs, vgpr_spills, sgpr_spills, work_items_max; /* from the metadata */
     bool has_metadata;
     uint16_t properties; /* kernel_code_properties of the descriptor: which user SGPRs there are */
+    const uint8_t *text; /* its machine code, in the ELF file, at this address of it */
+    size_t text_bytes;
+    uint32_t address;
 } gfx_kernel;
 /* Waves that a SIMD can hold at once, 16 at most, of workgroups of so many work-items. */
 unsigned gfx_occupancy(const gfx_kernel *k, unsigned work_items);
@@ -172,6 +175,9 @@ typedef struct gfx_error { char text[512]; } gfx_error;
 /* Loads an ELF code object for gfx1200 or gfx1201 and decodes every kernel in it. False: *err says what is wrong or not
  * known. Nothing of `elf` is kept. */
 bool gfx_code_load(const void *elf, size_t size, gfx_code *out, gfx_error *err);
+/* The same but for the instructions, which gfx_kernel_decode adds to a kernel that is to run; `elf` stays as long as *out. */
+bool gfx_code_open(const void *elf, size_t size, gfx_code *out, gfx_error *err);
+bool gfx_kernel_decode(gfx_kernel *k, gfx_error *err);
 void gfx_code_free(gfx_code *c); /* zeroed is fine */
 const gfx_kernel *gfx_kernel_find(const gfx_code *c, const char *name);
 

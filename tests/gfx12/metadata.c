@@ -88,8 +88,9 @@ static bool is(const value *v, const char *name)
 
 static bool read_kernel(reader *r, gfx_code *code)
 {
-    static const char *const keys[] = { ".vgpr_count", ".sgpr_count", ".vgpr_spill_count", ".sgpr_spill_count" };
-    uint32_t counts[4] = { 0 };
+    static const char *const keys[] = { ".vgpr_count", ".sgpr_count", ".vgpr_spill_count", ".sgpr_spill_count",
+                                        ".max_flat_workgroup_size" };
+    uint32_t counts[5] = { 0 };
     char name[sizeof code->kernels->name] = "";
     value map, key, v;
     if (!next(r, &map) || map.kind != MAP)
@@ -107,7 +108,7 @@ static bool read_kernel(reader *r, gfx_code *code)
         }
         if (is(&key, ".name") && v.kind == TEXT && v.number < sizeof name)
             memcpy(name, v.text, v.number), name[v.number] = 0;
-        for (int n = 0; n < 4; n++)
+        for (int n = 0; n < 5; n++)
             if (is(&key, keys[n]) && v.kind == NUMBER)
                 counts[n] = (uint32_t)v.number;
     }
@@ -118,6 +119,7 @@ static bool read_kernel(reader *r, gfx_code *code)
             k->sgprs = counts[1];
             k->vgpr_spills = counts[2];
             k->sgpr_spills = counts[3];
+            k->work_items_max = counts[4];
             k->has_metadata = true;
         }
     return true;
