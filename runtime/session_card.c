@@ -60,7 +60,7 @@ ash_status ash_session_use_card(ashlar_session *s, const ashlar_session_options 
     ash_status status = open_card(s, o, err);
     if (status == ASH_OK)
         return s->cpu_layers ? verify(s, o, err) : ASH_OK;
-    if ( strcmp(o->device, "auto") != 0 || status == ASH_E_ARGUMENT || ash_hip_hangs())
+    if (strcmp(o->device, "auto") != 0 || status == ASH_E_ARGUMENT || ash_hip_hangs())
         return status;
     snprintf(s->device, sizeof s->device, "cpu: %.240s", err->text);
     return verify(s, o, err);

@@ -224,7 +224,7 @@ static void examine(report *r, const ash_hip *hip, const ash_device *card, const
 
 static bool remove_folder(const char *folder)
 {
-    static const char *const names[] = { "config.json", "model.safetensors", "model.ashlar" };
+    static const char *const names[] = { "config.json", "tokenizer.json", "model.safetensors", "model.ashlar" };
     char path[600];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s/%s", folder, names[i]);

@@ -112,6 +112,17 @@ static ash_status write_weights(const char *folder, uint32_t head_dim, ash_error
     return ash_safetensors_writer_finish(w, err);
 }
 
+/* A converter asks for one; no text is ever read with it. */
+static ash_status write_tokenizer(const char *folder, ash_error *err)
+{
+    static const char text[] = "{\"version\": \"1.0\", \"added_tokens\": [], \"normalizer\": null, \"pre_tokenizer\": null, "
+                               "\"post_processor\": null, \"decoder\": null, \"model\": {\"type\": \"Unigram\", \"unk_id\": 0, "
+                               "\"vocab\": [[\"<unk>\", 0], [\"a\", -1], [\"b\", -2]]}}\n";
+    char path[512];
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    return ash_write_whole(path, true, text, sizeof text - 1, err);
+}
+
 static ash_status write_config(const char *folder, uint32_t head_dim, ash_error *err)
 {
     char path[512], text[1024];
@@ -137,6 +148,7 @@ ash_status doctor_model_open(const doctor_model *m, const char *folder, ashlar_m
     recipe.fp8_row = m->fp8_row;
     ASH_TRY(write_weights(folder, m->head_dim, err));
     ASH_TRY(write_config(folder, m->head_dim, err));
+    ASH_TRY(write_tokenizer(folder, err));
     snprintf(path, sizeof path, "%s/model.ashlar", folder);
     ash_convert_options options = { .recipe = &recipe, .force = true };
     ASH_TRY(ash_convert(folder, path, &options, &result, err));

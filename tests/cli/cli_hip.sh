@@ -72,17 +72,20 @@ run --device hip:7
 check "a card that is not there: exit 1" failed_with 1 "there is no card 7" "3 found"
 cards "gfx1201:AMD Radeon RX 9070 XT"
 run
-check "one of ours is taken by itself" holds "$err" "device hip:0, AMD Radeon RX 9070 XT (gfx1201), 6 of 6 layers"
-check "  and gives the CPU's ids" [ "$code$out" = "0$on_cpu" ]
+check "one of ours is taken by itself" holds "$err" "device hip:0, AMD Radeon RX 9070 XT (gfx1201), 7 of 7 layers"
+check "  and writes" [ "$code" = 0 ]
+on_card=$out
 run --no-graph
-check "  without graphs too" [ "$code$out" = "0$on_cpu" ]
+check "  the same without graphs" [ "$code$out" = "0$on_card" ]
+run --verify
+check "  the same with checksums compared" [ "$code$out" = "0$on_card" ]
 run --gpu-layers 3
-check "  and with half of the layers" [ "$code$out" = "0$on_cpu" ]
-check "    said so" holds "$err" "3 of 6 layers"
+check "  and with some of the layers" [ "$code" = 0 ]
+check "    said so" holds "$err" "3 of 7 layers"
 run --kv fp8
 check "  and with an FP8 cache" [ "$code" = 0 ]
-run --gpu-layers 7
-check "more layers than there are: exit 1" failed_with 1 "the model has 6"
+run --gpu-layers 8
+check "more layers than there are: exit 1" failed_with 1 "the model has 7"
 run --kv q3
 check "an unknown type of cache: exit 2" failed_with 2 "q3"
 
@@ -97,7 +100,7 @@ run --device hip
 check "no memory: exit 1, one line" failed_with 1 "memory for the weights" "hipError 2"
 export ASHLAR_STANDIN_FAIL="ModuleLaunchKernel:9~719"
 run --device hip --no-graph
-check "a kernel that fails: exit 1, one line, with its place" died_with "a pass, layer" "hipError 719"
+check "a kernel that fails: exit 1, one line, with its place" died_with "a pass, in one of ash_" "hipError 719"
 unset ASHLAR_STANDIN_FAIL
 export ASHLAR_STANDIN_REPORT="$TEST_TMP/report.json"
 run --device hip
@@ -118,9 +121,27 @@ unset ASHLAR_STANDIN_HANG ASHLAR_HIP_TIMEOUT_MS
 # ---- a chat of three turns ----
 printf 'The king said\nand then?\nWhy?\n' >"$TEST_TMP/turns"
 chat() { out=$("$ASHLAR" chat "$model" --temp 0 -n 6 "$@" <"$TEST_TMP/turns" 2>"$TEST_TMP/chat.err"); code=$?; err=$(cat "$TEST_TMP/chat.err"); }
-chat --device cpu
-chat_cpu=$out
 chat --device hip
 check "three turns of a chat: exit 0" [ "$code" = 0 ]
-check "  the CPU's words" [ "$out" = "$chat_cpu" ]
+first=$out
+chat --device hip --no-graph
+check "  the same without graphs" [ "$out" = "$first" ]
+# A damaged byte of the weights.
+cp "$model" "$TEST_TMP/damaged.ashlar"
+printf '\x5a' | dd of="$TEST_TMP/damaged.ashlar" bs=1 seek=$(($(stat -c %s "$model") / 2)) conv=notrunc status=none
+ash run "$TEST_TMP/damaged.ashlar" -p "the" -n 1 --device hip --verify
+check "damaged weights with --verify: exit 1, one line" died_with "wrong checksum"
+ash run "$TEST_TMP/damaged.ashlar" -p "the" -n 1 --device cpu --verify
+check "  on the CPU too" died_with "damaged.ashlar"
+
+# ---- doctor ----
+ash doctor -o "$TEST_TMP/doctor.txt" --copy 1
+check "doctor: all is well" holds "$code$(cat "$TEST_TMP/doctor.txt")" "RX 9070 XT" "all is well" " 0 of "
+check "  exit 0" [ "$code" = 0 ]
+check "  every kernel but those of sampling runs" [ "$(grep -c 'not run' "$TEST_TMP/doctor.txt")" = 0 ]
+ash doctor -o "$TEST_TMP/doctor.txt"
+check "  a report is not replaced: exit 1, one line" failed_with 1 "exists" "--force"
+cards ""
+ash doctor -o "$TEST_TMP/none.txt"
+check "doctor without a card: exit 1, a report that says why" holds "$code$(cat "$TEST_TMP/none.txt")" 1 "finds no card"
 done_testing
