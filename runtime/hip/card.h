@@ -55,4 +55,9 @@ void ash_card_profile(ash_card *card, bool on);
 /* Of the last feed, in order; valid until the next. *count is 0 where it was not timed. */
 const ash_card_timing *ash_card_timings(const ash_card *card, uint32_t *count);
 
+/* A kernel of sampling (args.h: ARG_MAX, TOP_K, SOFTMAX) on `count` logits, at most the vocabulary: k values and ids, at most
+ * ASH_PLAN_TOP_K, or of SOFTMAX `count` values. Timed as a pass is. */
+ash_status ash_card_sample(ash_card *card, ash_gfx_op op, const float *logits, uint32_t count, uint32_t k, float temperature,
+                           float *values, int32_t *ids, ash_error *err);
+
 #endif

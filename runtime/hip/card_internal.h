@@ -54,6 +54,8 @@ struct ash_card {
 /* Waits for everything on the stream, within the deadline; `what` is for the message. */
 ash_status ash_card_wait(ash_card *c, const char *what, ash_error *err);
 void ash_card_forget_graphs(ash_card *c);
+/* Enqueues one launch. */
+ash_status ash_card_launch(ash_card *c, const ash_launch *l, ash_error *err);
 
 /* ---- profile.c ---- */
 

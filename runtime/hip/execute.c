@@ -24,7 +24,7 @@ ash_status ash_card_wait(ash_card *c, const char *what, ash_error *err)
 
 /* ---- launches ---- */
 
-static ash_status launch(ash_card *c, const ash_launch *l, ash_error *err)
+ash_status ash_card_launch(ash_card *c, const ash_launch *l, ash_error *err)
 {
     size_t ignored, bytes = l->kernel->args_bytes;
     const ash_gfx_kernel *all = ash_gfx_kernels(&ignored);
@@ -89,7 +89,7 @@ static ash_status launch_all(ash_card *c, const ash_launches *list, track *t, as
                                       : ash_hip_plan_needs(c->plan, l->layer),
                                   c->stream, err));
         layer = l->layer;
-        ASH_TRY(launch(c, l, err));
+        ASH_TRY(ash_card_launch(c, l, err));
         ASH_TRY(ash_card_tick(c, i + 1, err));
         ASH_TRY(mark(c, t, i + 1, err));
     }
@@ -120,7 +120,7 @@ static ash_status capture_piece(ash_card *c, const ash_launch *first, uint32_t c
     ASH_TRY(ash_hip_check(hip, hip->StreamBeginCapture(c->stream, ASH_HIP_CAPTURE_THREAD), err, "capturing a graph"));
     ash_status status = ASH_OK;
     for (uint32_t i = 0; i < count && status == ASH_OK; i++)
-        status = launch(c, &first[i], err);
+        status = ash_card_launch(c, &first[i], err);
     ash_error late;
     ash_status ended = ash_hip_check(hip, hip->StreamEndCapture(c->stream, &graph), &late, "capturing a graph");
     if (status == ASH_OK && ended != ASH_OK) {
