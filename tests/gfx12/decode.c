@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <llvm-c/Disassembler.h>
 #include <llvm-c/Target.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -445,15 +446,18 @@ static bool link_branches(gfx_insn *insns, uint32_t count, gfx_error *err)
     return true;
 }
 
+static void make_ready(void)
+{
+    LLVMInitializeAMDGPUTargetInfo();
+    LLVMInitializeAMDGPUTargetMC();
+    LLVMInitializeAMDGPUDisassembler();
+}
+
+/* One for each run of instructions: several threads may decode at once. */
 static LLVMDisasmContextRef disassembler(void)
 {
-    static bool ready;
-    if (!ready) {
-        LLVMInitializeAMDGPUTargetInfo();
-        LLVMInitializeAMDGPUTargetMC();
-        LLVMInitializeAMDGPUDisassembler();
-        ready = true;
-    }
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, make_ready);
     return LLVMCreateDisasmCPU("amdgcn-amd-amdhsa", "gfx1201", NULL, 0, NULL, NULL);
 }
 
