@@ -417,10 +417,19 @@ static void scratch(void **state)
     finish(&b);
 }
 
+static void every_operation(void **state)
+{
+    (void)state;
+    gfx_test_all_ran(gfx_memory_ops);
+    gfx_test_all_ran(gfx_lds_ops);
+    gfx_test_all_ran(gfx_atomic_ops);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(load_ops), cmocka_unit_test(scalar_loads), cmocka_unit_test(store_ops), cmocka_unit_test(two_addresses),
     cmocka_unit_test(permutations), cmocka_unit_test(atomic_ops), cmocka_unit_test(compare_and_swap),
     cmocka_unit_test(scratch),
+    cmocka_unit_test(every_operation),
 };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12_memory", tests, NULL, NULL); }

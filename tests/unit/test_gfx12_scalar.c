@@ -265,6 +265,13 @@ static void branches(void **state)
     gfx_insns_free(i, 8);
 }
 
-static const struct CMUnitTest tests[] = { cmocka_unit_test(scalar_ops), cmocka_unit_test(branches) };
+static void every_operation(void **state)
+{
+    (void)state;
+    gfx_test_all_ran(gfx_scalar_ops);
+    gfx_test_all_ran(gfx_scalar_float_ops);
+}
+
+static const struct CMUnitTest tests[] = { cmocka_unit_test(scalar_ops), cmocka_unit_test(branches), cmocka_unit_test(every_operation) };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12_scalar", tests, NULL, NULL); }
