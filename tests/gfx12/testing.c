@@ -133,6 +133,26 @@ void gfx_test_step(gfx_wave *w, const gfx_insn *i)
         fail_msg("%s: %s", i->text, w->fault);
 }
 
+/* In 128-bit integers, in units of 2^-48, the least of a product of halves. */
+uint32_t gfx_test_half_fma(float p, float q, float r)
+{
+    if (!isfinite(p) || !isfinite(q) || !isfinite(r))
+        return ash_f32_to_f16(p * q + r);
+    __int128_t sum = (__int128_t)((double)p * 0x1p24) * (__int128_t)((double)q * 0x1p24) +
+                     (__int128_t)((double)r * 0x1p24) * ((__int128_t)1 << 24);
+    if (sum == 0)
+        return ash_f32_to_f16(p * q + r); /* its sign */
+    bool minus = sum < 0;
+    __uint128_t m = (__uint128_t)(minus ? -sum : sum);
+    int drop = 24; /* f16's least unit is 2^-24 */
+    while (m >> drop >> 11)
+        drop++;
+    __uint128_t kept = m >> drop, rest = m - (kept << drop), middle = (__uint128_t)1 << (drop - 1);
+    kept += rest > middle || (rest == middle && (kept & 1));
+    double value = (double)(uint64_t)kept * exp2(drop - 48);
+    return ash_f32_to_f16((float)(minus ? -value : value));
+}
+
 static bool half_nan(uint64_t h) { return (h & 0x7fff) > 0x7c00; }
 static bool both_nan(uint64_t a, uint64_t b)
 {

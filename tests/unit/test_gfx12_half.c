@@ -23,26 +23,6 @@ static uint32_t of(float v) { return ash_f32_to_f16(v); }
 #define LOW(v) ((old & 0xffff0000) | ((uint32_t)(v) & 0xffff))
 #define HIGH(v) ((old & 0xffff) | (uint32_t)(v) << 16)
 
-/* p q + r rounded once: in 128-bit integers, in units of 2^-48, the least of a product of halves. */
-static uint32_t fma_half(float p, float q, float r)
-{
-    if (!isfinite(p) || !isfinite(q) || !isfinite(r))
-        return of(p * q + r);
-    __int128_t sum = (__int128_t)((double)p * 0x1p24) * (__int128_t)((double)q * 0x1p24) +
-                     (__int128_t)((double)r * 0x1p24) * ((__int128_t)1 << 24);
-    if (sum == 0)
-        return of(p * q + r); /* its sign */
-    bool minus = sum < 0;
-    __uint128_t m = (__uint128_t)(minus ? -sum : sum);
-    int drop = 24; /* f16's least unit is 2^-24 */
-    while (m >> drop >> 11)
-        drop++;
-    __uint128_t kept = m >> drop, rest = m - (kept << drop), middle = (__uint128_t)1 << (drop - 1);
-    kept += rest > middle || (rest == middle && (kept & 1));
-    double value = (double)(uint64_t)kept * exp2(drop - 48);
-    return of((float)(minus ? -value : value));
-}
-
 static float least(float p, float q)
 {
     if (isnan(p) || isnan(q))
@@ -60,9 +40,9 @@ static float unit(float v) { return isnan(v) ? 0 : fminf(fmaxf(v, 0), 1); }
 /* ---- one value ---- */
 
 E(add, LOW(of(HA + HB))) E(sub, LOW(of(HA - HB))) E(subrev, LOW(of(HB - HA))) E(mul, LOW(of(HA * HB)))
-E(fma_, LOW(fma_half(HA, HB, HC))) E(fma_sel, HIGH(fma_half(half(a >> 16), HB, half(c >> 16))))
-E(fmac, LOW(fma_half(HA, HB, half((uint32_t)old)))) E(fmaak, LOW(fma_half(HA, HB, 0.33325195f)))
-E(fmamk, LOW(fma_half(HA, 0.33325195f, HB))) E(constant, LOW(of(HA + 0.5f))) E(neg_abs, LOW(of(-fabsf(HA) - HB)))
+E(fma_, LOW(gfx_test_half_fma(HA, HB, HC))) E(fma_sel, HIGH(gfx_test_half_fma(half(a >> 16), HB, half(c >> 16))))
+E(fmac, LOW(gfx_test_half_fma(HA, HB, half((uint32_t)old)))) E(fmaak, LOW(gfx_test_half_fma(HA, HB, 0.33325195f)))
+E(fmamk, LOW(gfx_test_half_fma(HA, 0.33325195f, HB))) E(constant, LOW(of(HA + 0.5f))) E(neg_abs, LOW(of(-fabsf(HA) - HB)))
 E(clamp, LOW(of(unit(half(of(HA + HB)))))) E(omod, LOW(of(half(of(HA * HB)) * 2)))
 E(min_, LOW(of(least(HA, HB)))) E(max_, LOW(of(most(HA, HB)))) E(min3, LOW(of(least(least(HA, HB), HC))))
 E(max3, LOW(of(most(most(HA, HB), HC)))) E(med3, LOW(of(most(least(HA, HB), least(most(HA, HB), HC)))))
@@ -145,8 +125,8 @@ static void single_ops(void **state)
 #define B1 (b >> 16)
 #define C1 (c >> 16)
 E(pk_add, BOTH(of(HA + HB), of(half(A1) + half(B1)))) E(pk_mul, BOTH(of(HA * HB), of(half(A1) * half(B1))))
-E(pk_fma, BOTH(fma_half(HA, HB, HC), fma_half(half(A1), half(B1), half(C1))))
-E(pk_fma_sel, BOTH(fma_half(-half(A1), HB, HC), fma_half(-HA, half(B1), half(C1))))
+E(pk_fma, BOTH(gfx_test_half_fma(HA, HB, HC), gfx_test_half_fma(half(A1), half(B1), half(C1))))
+E(pk_fma_sel, BOTH(gfx_test_half_fma(-half(A1), HB, HC), gfx_test_half_fma(-HA, half(B1), half(C1))))
 E(pk_one, BOTH(of(HA + 1), of(half(A1) + 1))) E(pk_one_low, BOTH(of(HA + 1), of(half(A1) + 0.0f)))
 E(pk_min, BOTH(of(least(HA, HB)), of(least(half(A1), half(B1)))))
 E(pk_max, BOTH(of(most(HA, HB)), of(most(half(A1), half(B1)))))
@@ -170,7 +150,7 @@ E(pk_min_i, BOTH(S(a) < S(b) ? a : b, S(A1) < S(B1) ? A1 : B1))
 E(pk_max_i, BOTH(S(a) > S(b) ? a : b, S(A1) > S(B1) ? A1 : B1))
 E(mix, gfx_bits(fmaf(HA, half(B1), z))) E(mix_plain, gfx_bits(fmaf(-fabsf(x), y, z)))
 E(mix_neg, gfx_bits(fmaf(-fabsf(half(A1)), y, HC)))
-E(mixlo, LOW(fma_half(HA, half(B1), HC))) E(mixhi, HIGH(fma_half(HA, -half(B1), HC)))
+E(mixlo, LOW(gfx_test_half_fma(HA, half(B1), HC))) E(mixhi, HIGH(gfx_test_half_fma(HA, -half(B1), HC)))
 
 #define P GFX_TEST_PK_F16
 static const gfx_test_op pairs[] = {
