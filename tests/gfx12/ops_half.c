@@ -12,7 +12,7 @@ BINARY(min_h, H(gfx_minimum_number(HA, HB)))
 BINARY(max_h, H(gfx_maximum_number(HA, HB)))
 BINARY(minimum_h, H(gfx_minimum(HA, HB)))
 BINARY(maximum_h, H(gfx_maximum(HA, HB)))
-TERNARY(fma_h, gfx_half_fma(HA, HB, HC))
+TERNARY(fma_h, gfx_half_fma_halves(HA, HB, HC))
 TERNARY(min3_h, H(gfx_minimum_number(gfx_minimum_number(HA, HB), HC)))
 TERNARY(max3_h, H(gfx_maximum_number(gfx_maximum_number(HA, HB), HC)))
 TERNARY(maxmin_h, H(gfx_minimum_number(gfx_maximum_number(HA, HB), HC)))
@@ -36,7 +36,7 @@ static void fmac_h(gfx_wave *w, const gfx_insn *i, uint32_t *r)
     SOURCE(0, pa);
     SOURCE(1, pb);
     const uint32_t *d = w->v[i->dst.index];
-    LANES { r[l] = gfx_half_fma(gfx_half(pa[l]), gfx_half(pb[l]), gfx_half(d[l])); }
+    LANES { r[l] = gfx_half_fma_halves(gfx_half(pa[l]), gfx_half(pb[l]), gfx_half(d[l])); }
 }
 
 static uint32_t fixed_up(uint32_t q, uint32_t b, uint32_t c) /* as of f32: what a division by steps cannot give */
