@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/hip/state.h"
 
@@ -27,6 +28,12 @@ static int check_ranges(const work *w, int card, bool *unpinned)
     return STANDIN_SUCCESS;
 }
 
+static uint32_t processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : (uint32_t)n;
+}
+
 static int run_kernel(const work *w, int card, uint64_t seed)
 {
     const function *f = standin_function_find(standin_pointer(w->function));
@@ -39,7 +46,7 @@ static int run_kernel(const work *w, int card, uint64_t seed)
         return STANDIN_LAUNCH_FAILURE;
     gfx_launch l = { .kernel = f->kernel, .grid = { w->grid[0], w->grid[1], w->grid[2] },
                      .block = { w->block[0], w->block[1], w->block[2] }, .args = w->args, .buffers = buffers,
-                     .buffer_count = count, .seed = seed ? seed : 1 };
+                     .buffer_count = count, .seed = seed ? seed : 1, .threads = processors() };
     pthread_mutex_unlock(&all.lock);
     bool fine = gfx_run(&l, NULL, &err);
     pthread_mutex_lock(&all.lock);
