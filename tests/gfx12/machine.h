@@ -161,6 +161,7 @@ typedef struct gfx_kernel {
     uint32_t count;
     uint32_t lds_bytes, scratch_bytes, kernarg_bytes, vgprs; /* vgprs: without metadata rounded up */
     uint32_t sgprs, vgpr_spills, sgpr_spills, work_items_max; /* from the metadata */
+    uint32_t hidden_args;                                     /* that HIP would add to the caller's */
     bool has_metadata;
     uint16_t properties; /* kernel_code_properties of the descriptor: which user SGPRs there are */
     const uint8_t *text; /* its machine code, in the ELF file, at this address of it */
