@@ -46,10 +46,9 @@ int standin_admit(standin_call call)
         const failure *f = &all.failures[i];
         if (f->late || f->hang || !is_due(f, call))
             continue;
-        bool memory = call == STANDIN_Malloc || call == STANDIN_HostMalloc, lasting = f->code == STANDIN_ILLEGAL_ADDRESS ||
-                      f->code == STANDIN_LAUNCH_FAILURE;
-        if (lasting && c)
+        if (c && (f->code == STANDIN_ILLEGAL_ADDRESS || f->code == STANDIN_LAUNCH_FAILURE))
             c->failed = f->code;
+        bool memory = call == STANDIN_Malloc || call == STANDIN_HostMalloc;
         return f->code ? f->code : memory ? STANDIN_OUT_OF_MEMORY : STANDIN_UNKNOWN;
     }
     if (kind == ABOUT)

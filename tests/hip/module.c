@@ -188,7 +188,8 @@ static int launch(standin_function *handle, work *w, unsigned shared_bytes, stan
     if (!s)
         return STANDIN_INVALID_HANDLE;
     if (f->card != s->card)
-        return standin_refuse(STANDIN_INVALID_HANDLE, "%s was loaded for another card than the stream's", f->kernel->name);
+        return standin_refuse(STANDIN_INVALID_HANDLE, "%s was loaded for another card than the stream's",
+                              f->kernel->name);
     int code = check_shape(w, f->kernel, shared_bytes);
     if (code != STANDIN_SUCCESS)
         return code;

@@ -17,8 +17,9 @@ static int check_ranges(const work *w, int card, bool *unpinned)
     char room[96];
     if (!standin_region(w->to, w->bytes, to_host ? -1 : card)) {
         *unpinned = to_host;
-        return standin_refuse(STANDIN_INVALID_VALUE, "a %s of %zu bytes %s goes to %s", w->kind == FILL ? "fill" : "copy",
-                              w->bytes, directions[w->direction], standin_where(w->to, room));
+        return standin_refuse(STANDIN_INVALID_VALUE, "a %s of %zu bytes %s goes to %s",
+                              w->kind == FILL ? "fill" : "copy", w->bytes, directions[w->direction],
+                              standin_where(w->to, room));
     }
     if (w->kind == COPY && !standin_region(w->from, w->bytes, from_host ? -1 : card)) {
         *unpinned = from_host;
@@ -53,7 +54,8 @@ static int run_kernel(const work *w, int card, uint64_t seed)
     free(buffers);
     if (fine)
         return STANDIN_SUCCESS;
-    return standin_refuse(strstr(err.text, " bytes at ") ? STANDIN_ILLEGAL_ADDRESS : STANDIN_LAUNCH_FAILURE, "%s", err.text);
+    bool outside = strstr(err.text, " bytes at ") != NULL;
+    return standin_refuse(outside ? STANDIN_ILLEGAL_ADDRESS : STANDIN_LAUNCH_FAILURE, "%s", err.text);
 }
 
 int standin_run(const work *w, int card, uint64_t seed)

@@ -408,12 +408,13 @@ static void test_modules(void **state)
 static void test_hidden_arguments(void **state)
 {
     (void)state;
-    static const char source[] = "extern \"C\" __attribute__((global)) void hidden(int *p)\n"
-                                 "{ *p = *(__attribute__((address_space(4))) int *)__builtin_amdgcn_implicitarg_ptr(); }\n";
+    static const char source[] =
+        "extern \"C\" __attribute__((global)) void hidden(int *p)\n"
+        "{ *p = *(__attribute__((address_space(4))) int *)__builtin_amdgcn_implicitarg_ptr(); }\n";
     char *hip_file = test_path("hidden.hip"), *object = test_path("hidden.co"), command[1024];
     test_write_file(hip_file, source, sizeof source - 1);
-    snprintf(command, sizeof command, "clang-19 -x hip --cuda-device-only --no-gpu-bundle-output -nogpuinc -nogpulib -O3 "
-             "--offload-arch=gfx1201 '%s' -o '%s'", hip_file, object);
+    snprintf(command, sizeof command, "clang-19 -x hip --cuda-device-only --no-gpu-bundle-output -nogpuinc -nogpulib "
+             "-O3 --offload-arch=gfx1201 '%s' -o '%s'", hip_file, object);
     assert_int_equal(system(command), 0);
     size_t size;
     uint8_t *image = test_read_file(object, &size);
