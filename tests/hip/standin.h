@@ -85,6 +85,7 @@ enum { STANDIN_TO_DEVICE = 1, STANDIN_TO_HOST = 2, STANDIN_ON_DEVICE = 3, STANDI
  * others are of what succeeded. */
 typedef struct standin_counts {
     uint64_t calls[STANDIN_CALLS];
+    uint64_t counted; /* calls of any kind, as "*:N" of ASHLAR_STANDIN_FAIL counts them */
     uint64_t copies[STANDIN_DIRECTIONS], copied_bytes[STANDIN_DIRECTIONS]; /* by direction; [0] unused */
     uint64_t fills, filled_bytes;
     uint64_t launches;                     /* of kernels, by themselves */

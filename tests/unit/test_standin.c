@@ -684,6 +684,7 @@ static void test_nth_failure(void **state)
     OK(hip.Free(p[0])); /* not counted */
     GIVES(STANDIN_UNKNOWN, hip.StreamCreateWithFlags(&(standin_stream *){ NULL }, 1));
     OK(hip.Malloc(&p[0], 16));
+    assert_int_equal(counts().counted, 5);
     with("FAIL", "*:2", NULL);
     GIVES(STANDIN_OUT_OF_MEMORY, hip.Malloc(&p[0], 16));
     with("FAIL", "Free:1=1", NULL);
@@ -806,7 +807,7 @@ static void test_report(void **state)
 {
     (void)state;
     static const char *const wanted[] = {
-        "\"hipModuleLaunchKernel\": 1", "\"copies_to_device\": 1", "\"bytes_to_device\": 256", "\"launches\": 1",
+        "\"hipModuleLaunchKernel\": 1", "\"counted\": 11,", "\"copies_to_device\": 1", "\"bytes_to_device\": 256", "\"launches\": 1",
         "\"live_allocations\": 2", "\"live_pinned\": 1", "\"live_streams\": 0", "\"live_modules\": 1",
         "\"device_bytes\": 8192", "\"pinned_bytes\": 256", "\"errors\": [\n    \"hipFree of byte 0 of allocation",
     };
