@@ -7,7 +7,7 @@ static void note(const gfx_group *g, const gfx_buffer *b, uint64_t address, size
 {
     size_t k = (size_t)(b - g->launch->buffers);
     uint64_t from = address - (uint64_t)(uintptr_t)b->base;
-    gfx_touch *t = &g->launch->touch[k];
+    gfx_touch *t = &g->touch[k];
     *(write ? &t->written_bytes : &t->read_bytes) += bytes;
     for (uint64_t n = from / GFX_LINE; n <= (from + bytes - 1) / GFX_LINE; n++)
         g->lines[k][n] |= write ? 2 : 1;

@@ -108,18 +108,25 @@ uint64_t gfx_total(const uint64_t *counts, gfx_event first, gfx_event last)
     return sum;
 }
 
+void gfx_stats_join(gfx_stats *to, const gfx_stats *sum)
+{
+    for (int e = 0; e < GFX_EVENTS; e++) {
+        to->insns[e] += sum->insns[e];
+        to->bytes[e] += sum->bytes[e];
+    }
+    to->cached += sum->cached;
+    to->waves += sum->waves;
+    to->awaited += sum->awaited;
+    to->in_flight += sum->in_flight;
+    to->wave_cycles_max = sum->wave_cycles_max > to->wave_cycles_max ? sum->wave_cycles_max : to->wave_cycles_max;
+}
+
 void gfx_stats_add(gfx_stats *to, const gfx_stats *wave)
 {
-    uint64_t cycles = gfx_issue_cycles(wave);
-    for (int e = 0; e < GFX_EVENTS; e++) {
-        to->insns[e] += wave->insns[e];
-        to->bytes[e] += wave->bytes[e];
-    }
-    to->cached += wave->cached;
-    to->waves++;
-    to->awaited += wave->awaited;
-    to->in_flight += wave->in_flight;
-    to->wave_cycles_max = cycles > to->wave_cycles_max ? cycles : to->wave_cycles_max;
+    gfx_stats one = *wave;
+    one.waves = 1;
+    one.wave_cycles_max = gfx_issue_cycles(wave);
+    gfx_stats_join(to, &one);
 }
 
 /* A wave of 32 lanes takes registers by 24; a SIMD has 1536 of each lane and holds 16 waves. A workgroup's four SIMDs share

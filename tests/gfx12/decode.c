@@ -446,17 +446,18 @@ static bool link_branches(gfx_insn *insns, uint32_t count, gfx_error *err)
     return true;
 }
 
-static void start_llvm(void)
+static void make_ready(void)
 {
     LLVMInitializeAMDGPUTargetInfo();
     LLVMInitializeAMDGPUTargetMC();
     LLVMInitializeAMDGPUDisassembler();
 }
 
+/* One for each run of instructions: several threads may decode at once. */
 static LLVMDisasmContextRef disassembler(void)
 {
-    static pthread_once_t started = PTHREAD_ONCE_INIT;
-    pthread_once(&started, start_llvm);
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, make_ready);
     return LLVMCreateDisasmCPU("amdgcn-amd-amdhsa", "gfx1201", NULL, 0, NULL, NULL);
 }
 

@@ -139,6 +139,16 @@ static inline uint32_t gfx_half_fma(float a, float b, float c)
     return gfx_half_bits(narrow.f);
 }
 
+/* The same of halves alone: their product is exact in float, and so is what the sum loses. */
+static inline uint32_t gfx_half_fma_halves(float a, float b, float c)
+{
+    float p = a * b, sum = p + c, part = sum - p, lost = (p - (sum - part)) + (c - part);
+    uint32_t u = gfx_bits(sum), away = (gfx_bits(lost) ^ u) >> 31; /* 1: what is lost has the other sign */
+    uint32_t inexact = (lost > 0) | (lost < 0);
+    u += inexact & ~u & 1 ? 1 - 2 * away : 0; /* to the odd neighbour on its side */
+    return gfx_half_bits(gfx_float(u));
+}
+
 /* x 2^n, rounded once. */
 static inline float gfx_scaled(float x, int32_t n)
 {
@@ -148,17 +158,21 @@ static inline float gfx_scaled(float x, int32_t n)
 }
 
 /* minimumNumber and maximumNumber of IEEE 754-2019: a number rather than a NaN, -0 below 0. */
+static inline float gfx_number_rather(float r, float a, float b)
+{
+    uint32_t u = isnan(b) ? gfx_bits(a) : gfx_bits(r);
+    u = isnan(a) ? gfx_bits(b) | (isnan(b) ? 0x400000 : 0) : u;
+    return gfx_float(u);
+}
 static inline float gfx_minimum_number(float a, float b)
 {
-    if (isnan(a) || isnan(b))
-        return isnan(a) ? (isnan(b) ? a + b : b) : a;
-    return a < b || (a == b && signbit(a)) ? a : b;
+    uint32_t r = a < b ? gfx_bits(a) : gfx_bits(b);
+    return gfx_number_rather(gfx_float(a == b ? r | gfx_bits(a) : r), a, b); /* equal: but for the zeros' signs the same bits */
 }
 static inline float gfx_maximum_number(float a, float b)
 {
-    if (isnan(a) || isnan(b))
-        return isnan(a) ? (isnan(b) ? a + b : b) : a;
-    return a > b || (a == b && !signbit(a)) ? a : b;
+    uint32_t r = a > b ? gfx_bits(a) : gfx_bits(b);
+    return gfx_number_rather(gfx_float(a == b ? r & gfx_bits(a) : r), a, b);
 }
 static inline float gfx_median(float a, float b, float c)
 {
@@ -180,13 +194,16 @@ static inline uint32_t gfx_to_i32(float x)
     return isnan(x) ? 0 : x >= 0x1p31f ? INT32_MAX : x < -0x1p31f ? (uint32_t)INT32_MIN : (uint32_t)(int32_t)x;
 }
 static inline uint32_t gfx_to_u32(float x) { return !(x > 0) ? 0 : x >= 0x1p32f ? UINT32_MAX : (uint32_t)x; }
-/* Toward zero in f16: infinity becomes the largest finite number. */
-static inline uint16_t gfx_half_toward_zero(float x)
+/* Toward zero in f16: what is finite stays so. */
+static inline uint32_t gfx_half_toward_zero(float x)
 {
-    uint16_t h = (uint16_t)gfx_half_bits(x);
-    if (isfinite(x) && fabsf(gfx_half(h)) > fabsf(x))
-        h--; /* codes of one sign ascend with the magnitude */
-    return h;
+    uint32_t u = gfx_bits(x), sign = u >> 16 & 0x8000, body = u & 0x7fffffff;
+    uint32_t r = (body - 0x38000000) >> 13;
+    r = body < 0x38800000 ? (uint32_t)(int32_t)(gfx_float(body) * 0x1p24f) : r; /* multiples of 2^-24 */
+    r = body >= 0x47800000 ? 0x7bff : r;
+    r = body == 0x7f800000 ? 0x7c00 : r;
+    r = body > 0x7f800000 ? 0x7e00 : r;
+    return sign | r;
 }
 
 /* Lines of the tables. */

@@ -15,6 +15,7 @@
 #ifndef ASHLAR_TESTS_GFX12_MACHINE_H
 #define ASHLAR_TESTS_GFX12_MACHINE_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -62,6 +63,7 @@ uint64_t gfx_issue_cycles(const gfx_stats *s);
 /* Of insns or bytes: first to last, both counted. */
 uint64_t gfx_total(const uint64_t *counts, gfx_event first, gfx_event last);
 void gfx_stats_add(gfx_stats *to, const gfx_stats *wave);
+void gfx_stats_join(gfx_stats *to, const gfx_stats *sum); /* of other waves */
 
 /* ---- instructions ---- */
 
@@ -159,6 +161,7 @@ typedef struct gfx_kernel {
     uint32_t count;
     uint32_t lds_bytes, scratch_bytes, kernarg_bytes, vgprs; /* vgprs: without metadata rounded up */
     uint32_t sgprs, vgpr_spills, sgpr_spills, work_items_max; /* from the metadata */
+    uint32_t hidden_args;                                     /* that HIP would add to the caller's */
     bool has_metadata;
     uint16_t properties; /* kernel_code_properties of the descriptor: which user SGPRs there are */
     const uint8_t *text; /* its machine code, in the ELF file, at this address of it */
@@ -236,6 +239,7 @@ typedef struct gfx_launch {
     size_t buffer_count;
     uint64_t seed;                 /* of the order in which waves run between barriers; 0: in turn */
     uint64_t insns_max;            /* of one workgroup; 0: 2^32 */
+    uint32_t threads;              /* that share the workgroups; 0: the caller's alone */
     const uint32_t (*groups)[3];   /* the workgroups to run, of the grid; NULL: all */
     size_t group_count;
     gfx_touch *touch;              /* an entry a buffer, set by gfx_run; NULL: not counted, which is faster */
@@ -259,11 +263,15 @@ struct gfx_group {
     gfx_lds_word *lds_words;
     uint32_t lds_bytes;
     const gfx_buffer *recent; /* touched last */
+    gfx_touch *touch;         /* an entry a buffer; NULL: not counted */
     uint8_t **lines;          /* of each buffer: bit 0 of a line's byte: read, bit 1: written; NULL: not counted */
+    pthread_mutex_t *atomics; /* held during one on global memory; NULL: no other thread runs workgroups */
     const gfx_insn *now;
 };
 
-/* Runs every workgroup. False: *err has kernel, address, instruction and lane. */
+/* Runs every workgroup. False: *err has kernel, address, instruction and lane of the lowest workgroup that went wrong; *stats
+ * is zero then and touch not set. Any number of launches may run at once on threads of their own. Results, counts and errors
+ * are the same for any number of threads but where workgroups see each other: whose atomic comes first is not known. */
 bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err);
 
 /* A wave by itself, all lanes active, no register written, 1 KiB of LDS: for tests of single instructions. NULL when out of
@@ -271,6 +279,8 @@ bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err);
 gfx_wave *gfx_wave_new(void);
 void gfx_wave_free(gfx_wave *w);
 void gfx_step(gfx_wave *w, const gfx_insn *i); /* a fault is in w->fault */
+/* Until the wave ends, stops at a barrier, or fails; *left: the instructions that its workgroup may execute still. */
+void gfx_run_wave(gfx_wave *w, uint64_t *left);
 
 /* ---- for the operations ---- */
 

@@ -86,11 +86,29 @@ static bool is(const value *v, const char *name)
     return v->kind == TEXT && v->number == strlen(name) && memcmp(v->text, name, strlen(name)) == 0;
 }
 
+/* A list of maps, one an argument; counts those that the runtime would have to fill in. */
+static bool read_args(reader *r, uint32_t *hidden)
+{
+    value list, map, key, v;
+    if (!next(r, &list) || list.kind != ARRAY)
+        return false;
+    for (uint64_t n = 0; n < list.number; n++) {
+        if (!next(r, &map) || map.kind != MAP)
+            return false;
+        for (uint64_t k = 0; k < map.number; k++) {
+            if (!next(r, &key) || !next(r, &v) || v.kind == ARRAY || v.kind == MAP)
+                return false;
+            *hidden += is(&key, ".value_kind") && v.kind == TEXT && v.number > 7 && memcmp(v.text, "hidden_", 7) == 0;
+        }
+    }
+    return true;
+}
+
 static bool read_kernel(reader *r, gfx_code *code)
 {
     static const char *const keys[] = { ".vgpr_count", ".sgpr_count", ".vgpr_spill_count", ".sgpr_spill_count",
                                         ".max_flat_workgroup_size" };
-    uint32_t counts[5] = { 0 };
+    uint32_t counts[5] = { 0 }, hidden = 0;
     char name[sizeof code->kernels->name] = "";
     value map, key, v;
     if (!next(r, &map) || map.kind != MAP)
@@ -103,7 +121,7 @@ static bool read_kernel(reader *r, gfx_code *code)
             return false;
         if (v.kind == ARRAY || v.kind == MAP) {
             r->at = before;
-            if (!skip_value(r, 0))
+            if (is(&key, ".args") ? !read_args(r, &hidden) : !skip_value(r, 0))
                 return false;
         }
         if (is(&key, ".name") && v.kind == TEXT && v.number < sizeof name)
@@ -120,6 +138,7 @@ static bool read_kernel(reader *r, gfx_code *code)
             k->vgpr_spills = counts[2];
             k->sgpr_spills = counts[3];
             k->work_items_max = counts[4];
+            k->hidden_args = hidden;
             k->has_metadata = true;
         }
     return true;

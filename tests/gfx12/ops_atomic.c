@@ -43,6 +43,9 @@ static void global_atomic(gfx_wave *w, const gfx_insn *i)
     uint32_t exec = w->s[GFX_EXEC];
     if (!gfx_check_v(w, data->index, swap ? 2 * count : count, exec) || !gfx_addresses(w, i, 0, 2, bytes, true, at))
         return;
+    pthread_mutex_t *lock = w->group->atomics;
+    if (lock)
+        pthread_mutex_lock(lock);
     for (uint32_t left = exec; left; left &= left - 1) {
         int l = __builtin_ctz(left);
         uint64_t values[2] = { 0, 0 };
@@ -53,6 +56,8 @@ static void global_atomic(gfx_wave *w, const gfx_insn *i)
         uint64_t new = gfx_atomic(kind, old[l], values[0], values[1]);
         memcpy((void *)(uintptr_t)at[l], &new, bytes);
     }
+    if (lock)
+        pthread_mutex_unlock(lock);
     if (!returns) {
         gfx_expect(w, GFX_STORECNT, false, 0, 0);
         return;

@@ -24,7 +24,7 @@ static uint32_t limited(float x, float low, float high)
 }
 UNARY(u16_f16, limited(HA, 0, 65535))
 UNARY(i16_f16, limited(HA, -32768, 32767) & 0xffff)
-BINARY(pk_rtz_f16, gfx_half_toward_zero(FA) | (uint32_t)gfx_half_toward_zero(FB) << 16)
+BINARY(pk_rtz_f16, gfx_half_toward_zero(FA) | gfx_half_toward_zero(FB) << 16)
 static uint32_t narrow_i16(uint32_t x)
 {
     int32_t v = (int32_t)x;

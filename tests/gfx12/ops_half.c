@@ -12,7 +12,7 @@ BINARY(min_h, H(gfx_minimum_number(HA, HB)))
 BINARY(max_h, H(gfx_maximum_number(HA, HB)))
 BINARY(minimum_h, H(gfx_minimum(HA, HB)))
 BINARY(maximum_h, H(gfx_maximum(HA, HB)))
-TERNARY(fma_h, gfx_half_fma(HA, HB, HC))
+TERNARY(fma_h, gfx_half_fma_halves(HA, HB, HC))
 TERNARY(min3_h, H(gfx_minimum_number(gfx_minimum_number(HA, HB), HC)))
 TERNARY(max3_h, H(gfx_maximum_number(gfx_maximum_number(HA, HB), HC)))
 TERNARY(maxmin_h, H(gfx_minimum_number(gfx_maximum_number(HA, HB), HC)))
@@ -36,7 +36,7 @@ static void fmac_h(gfx_wave *w, const gfx_insn *i, uint32_t *r)
     SOURCE(0, pa);
     SOURCE(1, pb);
     const uint32_t *d = w->v[i->dst.index];
-    LANES { r[l] = gfx_half_fma(gfx_half(pa[l]), gfx_half(pb[l]), gfx_half(d[l])); }
+    LANES { r[l] = gfx_half_fma_halves(gfx_half(pa[l]), gfx_half(pb[l]), gfx_half(d[l])); }
 }
 
 static uint32_t fixed_up(uint32_t q, uint32_t b, uint32_t c) /* as of f32: what a division by steps cannot give */
@@ -70,7 +70,6 @@ BINARY(and16, a & b)
 BINARY(or16, a | b)
 BINARY(xor16, a ^ b)
 UNARY(not16, ~a)
-UNARY(mov16, a)
 BINARY(min_u16, a < b ? a : b)
 BINARY(max_u16, a > b ? a : b)
 BINARY(min_i16, below_i(a, b) ? a : b)
@@ -124,7 +123,7 @@ const gfx_op gfx_half_ops[] = {
     VX("fmac_f16", fmac_h, GFX_FLOATS | GFX_READS_DST, AB | GFX_HALF_D),
     I2("add_nc_u16", add16), I2("sub_nc_u16", sub16), I2("mul_lo_u16", mul16), I2("lshlrev_b16", shl16),
     I2("lshrrev_b16", shr16), I2("ashrrev_i16", sar16), I2("and_b16", and16), I2("or_b16", or16), I2("xor_b16", xor16),
-    I1("not_b16", not16), I1("mov_b16", mov16), I2("min_u16", min_u16), I2("max_u16", max_u16), I2("min_i16", min_i16),
+    I1("not_b16", not16), I2("min_u16", min_u16), I2("max_u16", max_u16), I2("min_i16", min_i16),
     I2("max_i16", max_i16), I3("mad_u16", mad16), I3("mad_i16", mad16), VX("mad_u32_u16", mad_u32, 0, AB),
     VX("mad_i32_i16", mad_i32, 0, AB), I3("med3_u16", med3_u16), I3("med3_i16", med3_i16), I3("min3_i16", min3_i16),
     I3("max3_i16", max3_i16), I3("min3_u16", min3_u16), I3("max3_u16", max3_u16),

@@ -4,6 +4,9 @@
  * How the hardware rounds inside a product of floats is not documented: here the 16 products are summed in double with C and
  * rounded once, so a kernel's test must allow for any order. Integers wrap, or saturate with clamp. */
 #include <string.h>
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
 
 #include "tests/gfx12/lanes.h"
 
@@ -27,13 +30,19 @@ static bool check(gfx_wave *w, const gfx_insn *i, unsigned regs)
            (i->src[2].kind != GFX_VGPR || gfx_check_v(w, i->src[2].index, 8, UINT32_MAX));
 }
 
-/* Row r of C: half a register's lanes. */
-static void read_row(const gfx_wave *w, const gfx_insn *i, int r, uint32_t out[N])
+/* C, its rows one after the other: row r is half a register's lanes. */
+static void read_c(const gfx_wave *w, const gfx_insn *i, uint32_t out[N][N])
 {
     const gfx_operand *c = &i->src[2];
-    const uint32_t *from = c->kind == GFX_VGPR ? w->v[c->index + r % 8] + r / 8 * N : NULL;
-    for (int n = 0; n < N; n++)
-        out[n] = from ? from[n] : c->bits;
+    if (c->kind != GFX_VGPR) {
+        for (int n = 0; n < N * N; n++)
+            out[0][n] = c->bits;
+        return;
+    }
+    for (int k = 0; k < 8; k++) {
+        memcpy(out[k], w->v[c->index + k], sizeof out[k]);
+        memcpy(out[8 + k], w->v[c->index + k] + N, sizeof out[k]);
+    }
 }
 
 static void put(gfx_wave *w, const gfx_insn *i, uint32_t d[N][N])
@@ -46,86 +55,117 @@ static void put(gfx_wave *w, const gfx_insn *i, uint32_t d[N][N])
     }
 }
 
-/* Vectors of the compiler's, of 16 columns: four of double, or two of float. */
-typedef double four __attribute__((vector_size(32), may_alias));
-typedef float eight __attribute__((vector_size(32), may_alias));
+/* ---- integers ---- */
 
-/* Element e of lane l is k = 8 (l >> 4) + e of row or column l & 15: out[k][row or column]. */
-static void read_bytes(const gfx_wave *w, const gfx_operand *o, bool is_signed, float out[N][N])
+/* Pairs of 16-bit factors, of all rows or columns after each other. Which k they are of does not matter, as long as it is
+ * the same for A and B. */
+typedef struct pairs { _Alignas(64) uint32_t of[8][N]; } pairs;
+
+static void read_pairs(const gfx_wave *w, const gfx_operand *o, bool is_signed, pairs *out)
 {
-    for (int e = 0; e < 8; e++)
-        for (int h = 0; h < 2; h++) {
-            const uint32_t *from = w->v[o->index + e / 4] + h * N;
-            int up = 24 - 8 * (e % 4);
+    for (int v = 0; v < 2; v++) {
+        const uint32_t *from = w->v[o->index + v];
+        for (int half = 0; half < 2; half++) {
+            int up = half ? 0 : 16; /* the second byte goes to the top, the first below it */
+            uint32_t *to = out->of[0] + GFX_LANES * (2 * v + half);
             if (is_signed)
-                for (int n = 0; n < N; n++)
-                    out[8 * h + e][n] = (float)((int32_t)(from[n] << up) >> 24);
+                LANES {
+                    uint32_t x = from[l] << up;
+                    to[l] = (uint32_t)((int32_t)(x << 8) >> 24 & 0xffff) | ((uint32_t)((int32_t)x >> 8) & 0xffff0000);
+                }
             else
-                for (int n = 0; n < N; n++)
-                    out[8 * h + e][n] = (float)(int32_t)(from[n] << up >> 24);
+                LANES {
+                    uint32_t x = from[l] << up;
+                    to[l] = (x >> 16 & 0xff) | (x >> 8 & 0xff0000);
+                }
         }
+    }
 }
 
-/* Sums of 16 products of bytes are below 2^24: exact in float. */
+/* Eight columns of a row. */
+typedef int32_t whole __attribute__((vector_size(32), may_alias));
+static inline whole add_products(whole sum, whole a, whole b)
+{
+#ifdef __AVX2__
+    return sum + (whole)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#else
+    return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+static inline whole all_of(int32_t x) { return (whole){ x, x, x, x, x, x, x, x }; }
+
 static void wmma_iu8(gfx_wave *w, const gfx_insn *i)
 {
     if (!check(w, i, 2))
         return;
-    _Alignas(32) float a[N][N], b[N][N], sum[N];
-    uint32_t d[N][N];
-    read_bytes(w, &i->src[0], i->neg_lo & 1, a);
-    read_bytes(w, &i->src[1], i->neg_lo & 2, b);
-    for (int r = 0; r < N; r++) {
-        uint32_t c[N];
-        eight low = { 0 }, high = { 0 };
-        for (int k = 0; k < N; k++) {
-            const eight *y = (const eight *)b[k];
-            low += a[k][r] * y[0];
-            high += a[k][r] * y[1];
+    pairs a, b;
+    _Alignas(32) uint32_t d[N][N];
+    read_pairs(w, &i->src[0], i->neg_lo & 1, &a);
+    read_pairs(w, &i->src[1], i->neg_lo & 2, &b);
+    read_c(w, i, d);
+    for (int r = 0; r < N; r += 2) {
+        whole s0 = { 0 }, s1 = { 0 }, t0 = { 0 }, t1 = { 0 }; /* rows r and r + 1 */
+        for (int k = 0; k < 8; k++) {
+            const uint32_t *x = a.of[k] + r;
+            const whole *y = (const whole *)b.of[k], p = all_of((int32_t)x[0]), q = all_of((int32_t)x[1]);
+            s0 = add_products(s0, p, y[0]);
+            s1 = add_products(s1, p, y[1]);
+            t0 = add_products(t0, q, y[0]);
+            t1 = add_products(t1, q, y[1]);
         }
-        memcpy(sum, &low, sizeof low);
-        memcpy(sum + 8, &high, sizeof high);
-        read_row(w, i, r, c);
+        whole all[4] = { s0, s1, t0, t1 };
+        int32_t sum[2 * N];
+        uint32_t *rows = d[0] + N * r;
+        memcpy(sum, all, sizeof sum);
         if (!i->clamp)
-            for (int n = 0; n < N; n++)
-                d[r][n] = c[n] + (uint32_t)(int32_t)sum[n];
+            for (int n = 0; n < 2 * N; n++)
+                rows[n] += (uint32_t)sum[n];
         else
-            for (int n = 0; n < N; n++) {
-                int64_t whole = (int64_t)(int32_t)c[n] + (int32_t)sum[n];
-                d[r][n] = (uint32_t)(whole > INT32_MAX ? INT32_MAX : whole < INT32_MIN ? INT32_MIN : whole);
+            for (int n = 0; n < 2 * N; n++) {
+                int64_t both = (int64_t)(int32_t)rows[n] + sum[n];
+                rows[n] = (uint32_t)(both > INT32_MAX ? INT32_MAX : both < INT32_MIN ? INT32_MIN : both);
             }
     }
     put(w, i, d);
 }
 
+/* ---- floats ---- */
+
 typedef enum float_kind { FLOAT_F16, FLOAT_BF16, FLOAT_FP8, FLOAT_BF8 } float_kind;
 
-static void read_floats(const gfx_wave *w, const gfx_operand *o, float_kind kind, double out[N][N])
+static inline float value_of(float_kind kind, uint32_t x)
 {
-    int each = kind == FLOAT_FP8 || kind == FLOAT_BF8 ? 4 : 2, bits = 32 / each;
-    for (int e = 0; e < 8; e++)
-        for (int h = 0; h < 2; h++) {
-            const uint32_t *from = w->v[o->index + e / each] + h * N;
-            int down = bits * (e % each);
-            float x[N];
-            if (kind == FLOAT_F16)
-                for (int n = 0; n < N; n++)
-                    x[n] = gfx_half(from[n] >> down & 0xffff);
-            else if (kind == FLOAT_BF16)
-                for (int n = 0; n < N; n++)
-                    x[n] = gfx_float(from[n] >> down << 16);
-            else if (kind == FLOAT_FP8)
-                for (int n = 0; n < N; n++)
-                    x[n] = gfx_e4m3(from[n] >> down & 255);
-            else
-                for (int n = 0; n < N; n++)
-                    x[n] = gfx_e5m2(from[n] >> down & 255);
-            for (int n = 0; n < N; n++)
-                out[8 * h + e][n] = (double)x[n];
-        }
+    return kind == FLOAT_F16 ? gfx_half(x & 0xffff) : kind == FLOAT_BF16 ? gfx_float(x << 16)
+         : kind == FLOAT_FP8 ? gfx_e4m3(x & 255) : gfx_e5m2(x & 255);
 }
 
-static inline void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a, float_kind of_b)
+/* Of all rows or columns after each other, k = 0, 8, 1, 9 .. */
+static inline __attribute__((always_inline)) void read_floats(const gfx_wave *w, const gfx_operand *o, float_kind kind,
+                                                              double out[N][N])
+{
+    int each = kind == FLOAT_FP8 || kind == FLOAT_BF8 ? 4 : 2, bits = 32 / each;
+    for (int e = 0; e < 8; e++) {
+        const uint32_t *from = w->v[o->index + e / each];
+        int down = bits * (e % each);
+        float x[GFX_LANES];
+        LANES { x[l] = value_of(kind, from[l] >> down); }
+        double *to = out[0] + GFX_LANES * e;
+        LANES { to[l] = (double)x[l]; }
+    }
+}
+
+/* Four columns of a row. Products are exact in double: fused or not, the result is the same. */
+typedef double four __attribute__((vector_size(32), may_alias));
+static inline four add_product(four sum, four a, four b)
+{
+#ifdef __FMA__
+    return (four)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)sum);
+#else
+    return sum + a * b;
+#endif
+}
+
+static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a, float_kind of_b)
 {
     if (!check(w, i, of_a == FLOAT_FP8 || of_a == FLOAT_BF8 ? 2 : 4))
         return;
@@ -133,27 +173,29 @@ static inline void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a, f
         gfx_fault(w, "WMMA of floats with modifiers");
         return;
     }
-    _Alignas(32) double a[N][N], b[N][N], sum[N];
+    _Alignas(64) double a[N][N], b[N][N];
     uint32_t d[N][N];
     read_floats(w, &i->src[0], of_a, a);
     read_floats(w, &i->src[1], of_b, b);
-    for (int r = 0; r < N; r++) {
-        uint32_t c[N];
-        read_row(w, i, r, c);
-        for (int n = 0; n < N; n++)
-            sum[n] = (double)gfx_float(c[n]);
-        four s0 = *(four *)sum, s1 = *(four *)(sum + 4), s2 = *(four *)(sum + 8), s3 = *(four *)(sum + 12);
+    read_c(w, i, d);
+    for (int r = 0; r < N; r += 2) {
+        uint32_t *rows = d[0] + N * r; /* this one and the next */
+        double sum[2 * N];
+        four s[2][4];
+        for (int n = 0; n < 2 * N; n++)
+            sum[n] = (double)gfx_float(rows[n]);
+        memcpy(s, sum, sizeof s);
         for (int k = 0; k < N; k++) {
-            const four *y = (const four *)b[k];
-            s0 += a[k][r] * y[0];
-            s1 += a[k][r] * y[1];
-            s2 += a[k][r] * y[2];
-            s3 += a[k][r] * y[3];
+            const double *x = &a[k][r];
+            const four *y = (const four *)b[k], x0 = { x[0], x[0], x[0], x[0] }, x1 = { x[1], x[1], x[1], x[1] };
+            for (int n = 0; n < 4; n++) {
+                s[0][n] = add_product(s[0][n], x0, y[n]);
+                s[1][n] = add_product(s[1][n], x1, y[n]);
+            }
         }
-        four all[4] = { s0, s1, s2, s3 };
-        memcpy(sum, all, sizeof all);
-        for (int n = 0; n < N; n++)
-            d[r][n] = gfx_bits((float)sum[n]);
+        memcpy(sum, s, sizeof sum);
+        for (int n = 0; n < 2 * N; n++)
+            rows[n] = gfx_bits((float)sum[n]);
     }
     put(w, i, d);
 }

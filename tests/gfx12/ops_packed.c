@@ -17,6 +17,10 @@ static void read_halves(gfx_wave *w, const gfx_insn *i, int k, bool floats, halv
 
 static float unit(float x) { return x > 1 ? 1 : x > 0 ? x : 0; } /* NaN gives 0 */
 
+#define HALVES(sources)                                                                 \
+    uint32_t a = s[0].part[h][l], b = s[1].part[h][l];                                  \
+    uint32_t c = (sources) > 2 ? s[2].part[h][l] : 0;                                   \
+    (void)c
 /* r: 16 bits from a, b, c; `clamped` where the instruction says so. */
 #define PACKED(name, sources, floats, plain, clamped)                                   \
     static void name(gfx_wave *w, const gfx_insn *i, uint32_t *r)                       \
@@ -26,12 +30,10 @@ static float unit(float x) { return x > 1 ? 1 : x > 0 ? x : 0; } /* NaN gives 0 
             read_halves(w, i, k, floats, &s[k]);                                        \
         uint32_t out[2][GFX_LANES];                                                     \
         for (int h = 0; h < 2; h++)                                                     \
-            LANES {                                                                     \
-                uint32_t a = s[0].part[h][l], b = s[1].part[h][l];                      \
-                uint32_t c = (sources) > 2 ? s[2].part[h][l] : 0;                       \
-                (void)c;                                                                \
-                out[h][l] = i->clamp ? (clamped) : (plain);                             \
-            }                                                                           \
+            if (i->clamp)                                                               \
+                LANES { HALVES(sources); out[h][l] = (clamped); }                       \
+            else                                                                        \
+                LANES { HALVES(sources); out[h][l] = (plain); }                         \
         LANES { r[l] = (out[0][l] & 0xffff) | out[1][l] << 16; }                        \
     }
 #define PACKED_F(name, sources, expr) PACKED(name, sources, true, expr, H(unit(gfx_half(expr))))
@@ -42,7 +44,7 @@ static uint32_t limit_u(int64_t x) { return (uint32_t)(x < 0 ? 0 : x > UINT16_MA
 #define IC ((int16_t)c)
 PACKED_F(add_f, 2, H(HA + HB))
 PACKED_F(mul_f, 2, H(HA * HB))
-PACKED_F(fma_f, 3, gfx_half_fma(HA, HB, HC))
+PACKED_F(fma_f, 3, gfx_half_fma_halves(HA, HB, HC))
 PACKED_F(min_f, 2, H(gfx_minimum_number(HA, HB)))
 PACKED_F(max_f, 2, H(gfx_maximum_number(HA, HB)))
 PACKED_F(minimum_f, 2, H(gfx_minimum(HA, HB)))

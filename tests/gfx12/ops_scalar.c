@@ -382,7 +382,7 @@ const gfx_op gfx_scalar_ops[] = {
     S_WAIT("s_wait_kmcnt", wait_one, GFX_KMCNT), S_WAIT("s_wait_storecnt", wait_one, GFX_STORECNT),
     S_WAIT("s_wait_loadcnt_dscnt", wait_load_ds, 0), S_WAIT("s_wait_storecnt_dscnt", wait_store_ds, 0),
     S_HINT("s_nop"), S_HINT("s_clause"), S_HINT("s_delay_alu"), S_HINT("s_wait_alu"), S_HINT("s_sendmsg"),
-    S_HINT("s_setprio"), S_HINT("s_sleep"), S_HINT("s_set_inst_prefetch_distance"), S_HINT("s_code_end"),
+    S_HINT("s_setprio"), S_HINT("s_sleep"), S_HINT("s_code_end"),
     S_HINT("s_wait_samplecnt"), S_HINT("s_wait_bvhcnt"), S_HINT("s_wait_expcnt"), S_HINT("s_prefetch_inst"),
     S_HINT("s_prefetch_inst_pc_rel"), S_HINT("s_prefetch_data"), S_HINT("s_prefetch_data_pc_rel"), S_HINT("ds_nop"),
     S_HINT("global_inv"), S_HINT("global_wb"), S_HINT("global_wbinv"),

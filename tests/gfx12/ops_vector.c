@@ -117,11 +117,12 @@ SATURATING(sub_i, int32_t, -, INT32_MIN, INT32_MAX)
  * a word (1, 3, 5, 7), 12 zero, 13 and up ones. */
 static uint32_t permuted(uint32_t a, uint32_t b, uint32_t select)
 {
-    uint64_t all = (uint64_t)a << 32 | b;
     uint32_t r = 0;
     for (int k = 0; k < 4; k++) {
-        uint32_t s = select >> 8 * k & 255, up = s < 8 ? 8 * s : s < 12 ? 16 * (s - 8) + 15 : 0;
-        uint32_t x = (uint32_t)(all >> up), sign = 0 - (x & 1), byte = (s < 8 ? x : s < 12 ? sign : s == 12 ? 0 : 255) & 255;
+        uint32_t s = select >> 8 * k & 255, byte = (s & 4 ? a : b) >> 8 * (s & 3) & 255;
+        uint32_t sign = 0 - ((s & 2 ? a : b) >> (s & 1 ? 31 : 15) & 1);
+        byte = s >= 8 ? sign & 255 : byte;
+        byte = s >= 12 ? (s == 12 ? 0 : 255) : byte;
         r |= byte << 8 * k;
     }
     return r;

@@ -95,11 +95,62 @@ void gfx_test_set_s(gfx_wave *w, unsigned reg, uint32_t value)
     w->s_written[reg] = true;
 }
 
+static const gfx_op *ran[2048];
+static size_t ran_count;
+
+static bool has_run(const gfx_op *op)
+{
+    for (size_t k = 0; k < ran_count; k++)
+        if (ran[k] == op)
+            return true;
+    return false;
+}
+
+static void note_run(const gfx_op *op)
+{
+    if (ran_count < sizeof ran / sizeof *ran && !has_run(op))
+        ran[ran_count++] = op;
+}
+
+void gfx_test_all_ran(const gfx_op *table)
+{
+    char missing[2000] = "";
+    size_t n = 0;
+    for (const gfx_op *op = table; op->name; op++)
+        if (!has_run(op) && n < sizeof missing - 64)
+            n += (size_t)snprintf(missing + n, sizeof missing - n, " %s", op->name);
+    if (n)
+        fail_msg("no test runs%s", missing);
+}
+
 void gfx_test_step(gfx_wave *w, const gfx_insn *i)
 {
+    note_run(i->op);
+    if (i->dual)
+        note_run(i->dual->op);
     gfx_step(w, i);
     if (w->fault[0])
         fail_msg("%s: %s", i->text, w->fault);
+}
+
+/* In 128-bit integers, in units of 2^-48, the least of a product of halves. */
+uint32_t gfx_test_half_fma(float p, float q, float r)
+{
+    if (!isfinite(p) || !isfinite(q) || !isfinite(r))
+        return ash_f32_to_f16(p * q + r);
+    __int128_t sum = (__int128_t)((double)p * 0x1p24) * (__int128_t)((double)q * 0x1p24) +
+                     (__int128_t)((double)r * 0x1p24) * ((__int128_t)1 << 24);
+    if (sum == 0)
+        return ash_f32_to_f16(p * q + r); /* its sign */
+    bool minus = sum < 0;
+    __uint128_t m = (__uint128_t)(minus ? -sum : sum);
+    int drop = 24; /* f16's least unit is 2^-24 */
+    while (m >> drop >> 11)
+        drop++;
+    __uint128_t kept = m >> drop, rest = m - (kept << drop), middle = (__uint128_t)1 << (drop - 1);
+    kept += rest > middle || (rest == middle && (kept & 1));
+    double value = (double)(uint64_t)kept * exp2(drop - 48);
+    return ash_f32_to_f16((float)(minus ? -value : value));
 }
 
 static bool half_nan(uint64_t h) { return (h & 0x7fff) > 0x7c00; }
@@ -132,6 +183,9 @@ static bool same(const gfx_test_op *op, uint64_t got, uint64_t want)
     }
 }
 
+int gfx_test_lane;
+uint32_t gfx_test_vcc;
+
 void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, size_t edge_count)
 {
     const char **lines = malloc(count * sizeof *lines);
@@ -152,15 +206,19 @@ void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, s
                 gfx_test_set_v(w, s, in[s]);
             uint32_t exec = w->s[GFX_EXEC] = round % 2 ? (uint32_t)test_rng_next(&rng) : UINT32_MAX;
             gfx_test_set_s(w, 10, (uint32_t)test_rng_next(&rng));
-            gfx_test_set_s(w, GFX_VCC, 0x5a0ff0c3);
+            gfx_test_vcc = (uint32_t)test_rng_next(&rng);
+            gfx_test_set_s(w, GFX_VCC, gfx_test_vcc);
             gfx_test_step(w, &insns[k]);
             bool compare = insns[k].op->class == GFX_VECTOR_COMPARE, wide = insns[k].dst.count == 2;
+            uint32_t mask = w->s[insns[k].op->flags & GFX_NO_DST ? GFX_EXEC : 10];
+            w->s[GFX_EXEC] = exec;
             for (int l = 0; l < GFX_LANES; l++) {
                 uint64_t sources[3], old = (uint64_t)in[7][l] << 32 | in[6][l];
                 for (int s = 0; s < 3; s++)
                     sources[s] = (uint64_t)in[2 * s + 1][l] << 32 | in[2 * s][l];
                 bool active = exec >> l & 1;
-                uint64_t got = compare ? w->s[10] >> l & 1 : (uint64_t)w->v[7][l] << 32 | w->v[6][l];
+                gfx_test_lane = l;
+                uint64_t got = compare ? mask >> l & 1 : (uint64_t)w->v[7][l] << 32 | w->v[6][l];
                 uint64_t want = active ? ops[k].expect(sources, old) : compare ? 0 : old;
                 if (!compare && !wide)
                     want = (old & ~UINT64_C(0xffffffff)) | (want & UINT32_MAX);

@@ -42,14 +42,14 @@ int standin_admit(standin_call call)
     call_kind kind = calls[call].kind;
     all.counted[call]++;
     all.counted[STANDIN_CALLS] += kind != RELEASE;
+    all.counts.counted += kind != RELEASE;
     for (size_t i = 0; i < all.failure_count; i++) {
         const failure *f = &all.failures[i];
         if (f->late || f->hang || !is_due(f, call))
             continue;
-        bool memory = call == STANDIN_Malloc || call == STANDIN_HostMalloc, lasting = f->code == STANDIN_ILLEGAL_ADDRESS ||
-                      f->code == STANDIN_LAUNCH_FAILURE;
-        if (lasting && c)
+        if (c && (f->code == STANDIN_ILLEGAL_ADDRESS || f->code == STANDIN_LAUNCH_FAILURE))
             c->failed = f->code;
+        bool memory = call == STANDIN_Malloc || call == STANDIN_HostMalloc;
         return f->code ? f->code : memory ? STANDIN_OUT_OF_MEMORY : STANDIN_UNKNOWN;
     }
     if (kind == ABOUT)
@@ -152,6 +152,7 @@ void standin_write_report(void)
         fprintf(f, "%s\"%s\": %llu", i ? ", " : "", calls[i].name, (unsigned long long)c->calls[i]);
     fprintf(f, "},\n");
     const struct { const char *name; uint64_t value; } numbers[] = {
+        { "counted", c->counted },
         { "copies_to_device", c->copies[STANDIN_TO_DEVICE] }, { "bytes_to_device", c->copied_bytes[STANDIN_TO_DEVICE] },
         { "copies_to_host", c->copies[STANDIN_TO_HOST] }, { "bytes_to_host", c->copied_bytes[STANDIN_TO_HOST] },
         { "copies_on_device", c->copies[STANDIN_ON_DEVICE] }, { "bytes_on_device", c->copied_bytes[STANDIN_ON_DEVICE] },

@@ -40,15 +40,16 @@ static void read_cards(void)
     }
 }
 
-/* gfx1201 is 120001: the last two digits of a name are hexadecimal, one a number. */
+/* gfx1201 is 120001: the last two digits of a name are hexadecimal, a number each. */
 static unsigned kfd_version(const char *target)
 {
     size_t n = strlen(target);
     if (n < 6)
         return 0;
     char step[2] = { target[n - 1], 0 }, minor[2] = { target[n - 2], 0 };
-    return (unsigned)strtoul(target + 3, NULL, 10) / (n == 7 ? 100 : 10) * 10000 + (unsigned)strtoul(minor, NULL, 16) * 100 +
-           (unsigned)strtoul(step, NULL, 16);
+    char major[3] = { 0 };
+    memcpy(major, target + 3, n == 7 ? 2 : 1);
+    return (unsigned)(strtoul(major, NULL, 10) * 10000 + strtoul(minor, NULL, 16) * 100 + strtoul(step, NULL, 16));
 }
 
 static void write_node(const char *nodes, int i, const card_info *c)
@@ -195,18 +196,30 @@ static int tell(standin_call call, char *to, int bytes, int device, bool pci)
     return standin_leave(call, code);
 }
 
-int hipDeviceGetName(char *name, int bytes, int device) { return tell(STANDIN_DeviceGetName, name, bytes, device, false); }
-int hipDeviceGetPCIBusId(char *id, int bytes, int device) { return tell(STANDIN_DeviceGetPCIBusId, id, bytes, device, true); }
+int hipDeviceGetName(char *name, int bytes, int device)
+{
+    return tell(STANDIN_DeviceGetName, name, bytes, device, false);
+}
+
+int hipDeviceGetPCIBusId(char *id, int bytes, int device)
+{
+    return tell(STANDIN_DeviceGetPCIBusId, id, bytes, device, true);
+}
 
 const char *hipGetErrorString(int code)
 {
     static const struct { int code; const char *text; } texts[] = {
-        { STANDIN_SUCCESS, "no error" }, { STANDIN_INVALID_VALUE, "invalid argument" },
-        { STANDIN_OUT_OF_MEMORY, "out of memory" }, { STANDIN_NO_DEVICE, "no ROCm-capable device is detected" },
-        { STANDIN_INVALID_DEVICE, "invalid device ordinal" }, { STANDIN_INVALID_IMAGE, "device kernel image is invalid" },
+        { STANDIN_SUCCESS, "no error" },
+        { STANDIN_INVALID_VALUE, "invalid argument" },
+        { STANDIN_OUT_OF_MEMORY, "out of memory" },
+        { STANDIN_NO_DEVICE, "no ROCm-capable device is detected" },
+        { STANDIN_INVALID_DEVICE, "invalid device ordinal" },
+        { STANDIN_INVALID_IMAGE, "device kernel image is invalid" },
         { STANDIN_NO_BINARY, "no kernel image is available for execution on the device" },
-        { STANDIN_INVALID_HANDLE, "invalid resource handle" }, { STANDIN_ILLEGAL_STATE, "the operation cannot be performed in the present state" },
-        { STANDIN_NOT_FOUND, "named symbol not found" }, { STANDIN_NOT_READY, "device not ready" },
+        { STANDIN_INVALID_HANDLE, "invalid resource handle" },
+        { STANDIN_ILLEGAL_STATE, "the operation cannot be performed in the present state" },
+        { STANDIN_NOT_FOUND, "named symbol not found" },
+        { STANDIN_NOT_READY, "device not ready" },
         { STANDIN_ILLEGAL_ADDRESS, "an illegal memory access was encountered" },
         { STANDIN_LAUNCH_FAILURE, "unspecified launch failure" },
         { STANDIN_CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing" },

@@ -42,7 +42,7 @@ int hipStreamBeginCapture(standin_stream *handle, int mode)
     else if (s && s->capture)
         code = standin_refuse(STANDIN_ILLEGAL_STATE, "a stream that captures begins to capture");
     else if (s && mode != THREAD_LOCAL)
-        code = standin_refuse(STANDIN_INVALID_VALUE, "a capture of mode %d: others than thread-local are not offered", mode);
+        code = standin_refuse(STANDIN_INVALID_VALUE, "a capture of mode %d: only thread-local is offered", mode);
     else if (s && !(s->capture = calloc(1, sizeof *s->capture)))
         code = STANDIN_OUT_OF_MEMORY;
     if (code == STANDIN_SUCCESS) {

@@ -31,7 +31,8 @@ void *standin_handle_find(const void *handle, handle_kind kind)
     uint64_t at = (uint64_t)(uintptr_t)handle;
     size_t i = index_of(handle);
     if (at < FIRST || at % STEP || i >= count) {
-        standin_refuse(0, "%p is no %s%s", handle, names[kind], kind == STREAM && !handle ? ": the default one is not offered" : "");
+        bool standard = kind == STREAM && !handle;
+        standin_refuse(0, "%p is no %s%s", handle, names[kind], standard ? ": the default one is not offered" : "");
         return NULL;
     }
     if (table[i].kind != kind) {

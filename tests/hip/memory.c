@@ -1,5 +1,5 @@
-/* Device and pinned memory: regions between guard pages, at addresses that are used once. Pages are copies of a file of 0xff
- * until they are written, so that a model's gigabytes cost nothing before they are filled. */
+/* Device and pinned memory: regions between guard pages, at addresses that are used once. Pages are copies of a file of
+ * 0xff until they are written, so that a model's gigabytes cost nothing before they are filled. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,8 @@ static bool map_fresh(uint8_t *at, size_t bytes)
     int file = fresh_file();
     for (size_t done = 0; done < bytes; done += FRESH_BYTES) {
         size_t n = bytes - done < FRESH_BYTES ? bytes - done : FRESH_BYTES;
-        if (file < 0 || mmap(at + done, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, 0) == MAP_FAILED)
+        int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE;
+        if (file < 0 || mmap(at + done, n, PROT_READ | PROT_WRITE, flags, file, 0) == MAP_FAILED)
             return false;
     }
     return true;
@@ -55,7 +56,8 @@ static region *region_new(size_t bytes, int card)
         free(r);
         return NULL;
     }
-    *r = (region){ .base = (uint8_t *)p + PAGE, .bytes = bytes, .mapped = p, .mapped_bytes = pages + 2 * PAGE, .card = card };
+    *r = (region){ .base = (uint8_t *)p + PAGE, .bytes = bytes, .mapped = p, .mapped_bytes = pages + 2 * PAGE,
+                   .card = card };
     if (!map_fresh(r->base, pages)) {
         unmap(r);
         return NULL;
@@ -181,7 +183,8 @@ static int release(void *p, bool pinned)
     region **at = link_of(p, pinned), *r = *at;
     char room[96];
     if (!r)
-        return standin_refuse(STANDIN_INVALID_VALUE, "%s of %s", pinned ? "hipHostFree" : "hipFree", standin_where(p, room));
+        return standin_refuse(STANDIN_INVALID_VALUE, "%s of %s", pinned ? "hipHostFree" : "hipFree",
+                              standin_where(p, room));
     *at = r->next;
     if (pinned) {
         all.counts.pinned--;

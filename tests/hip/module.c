@@ -102,8 +102,8 @@ int hipModuleUnload(standin_module *handle)
     int code = standin_enter(STANDIN_ModuleUnload);
     module *m = code == STANDIN_SUCCESS ? standin_handle_find(handle, MODULE) : NULL;
     if (m) {
-        standin_handle_end(handle);
         standin_wait_idle(m->card);
+        standin_handle_end(handle);
         free(m);
         all.counts.modules--;
     } else if (code == STANDIN_SUCCESS) {
@@ -119,9 +119,12 @@ const function *standin_function_find(const void *handle)
     return f && standin_handle_find(standin_pointer(f->module), MODULE) ? f : NULL;
 }
 
+/* Hidden arguments would follow the caller's, which a launch hands over as one block. */
 static gfx_kernel *kernel_find(code_object *c, const char *name)
 {
     const gfx_kernel *k = gfx_kernel_find(&c->kernels, name);
+    if (k && k->hidden_args)
+        standin_refuse(0, "%s takes %u arguments of HIP's own", name, k->hidden_args);
     return k ? &c->kernels.kernels[k - c->kernels.kernels] : NULL;
 }
 
@@ -185,7 +188,8 @@ static int launch(standin_function *handle, work *w, unsigned shared_bytes, stan
     if (!s)
         return STANDIN_INVALID_HANDLE;
     if (f->card != s->card)
-        return standin_refuse(STANDIN_INVALID_HANDLE, "%s was loaded for another card than the stream's", f->kernel->name);
+        return standin_refuse(STANDIN_INVALID_HANDLE, "%s was loaded for another card than the stream's",
+                              f->kernel->name);
     int code = check_shape(w, f->kernel, shared_bytes);
     if (code != STANDIN_SUCCESS)
         return code;

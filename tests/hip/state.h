@@ -1,5 +1,5 @@
-/* The stand-in from the inside. One lock guards everything but what a stream's thread does while it copies or interprets;
- * every call of HIP begins with standin_enter, which takes it, and ends with standin_leave. */
+/* The stand-in from the inside. One lock guards everything but what a stream's thread does while it copies or
+ * interprets; every call of HIP begins with standin_enter, which takes it, and ends with standin_leave. */
 #ifndef ASHLAR_TESTS_HIP_STATE_H
 #define ASHLAR_TESTS_HIP_STATE_H
 

@@ -297,7 +297,8 @@ static int query(const event *e)
     if (s)
         s->capture_broken = true;
     if (e->capture)
-        return standin_refuse(s ? STANDIN_CAPTURE_UNSUPPORTED : STANDIN_CAPTURED_EVENT, "hipEventQuery of an event of a capture");
+        return standin_refuse(s ? STANDIN_CAPTURE_UNSUPPORTED : STANDIN_CAPTURED_EVENT,
+                              "hipEventQuery of an event of a capture");
     return STANDIN_SUCCESS;
 }
 
@@ -307,8 +308,8 @@ static bool is_under_way(const event *e)
     return !e->capture && e->done < e->recorded && current >= 0 && !all.cards[current].failed;
 }
 
-/* A caller that asks again and again would take the processor from the kernel that it asks for: so "not ready" comes after
- * half a millisecond. */
+/* A caller that asks again and again would take the processor from the kernel that it asks for: so "not ready" comes
+ * after half a millisecond. */
 static void wait_a_little(const event *e)
 {
     struct timespec until;

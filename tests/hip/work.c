@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/hip/state.h"
 
@@ -16,8 +17,9 @@ static int check_ranges(const work *w, int card, bool *unpinned)
     char room[96];
     if (!standin_region(w->to, w->bytes, to_host ? -1 : card)) {
         *unpinned = to_host;
-        return standin_refuse(STANDIN_INVALID_VALUE, "a %s of %zu bytes %s goes to %s", w->kind == FILL ? "fill" : "copy",
-                              w->bytes, directions[w->direction], standin_where(w->to, room));
+        return standin_refuse(STANDIN_INVALID_VALUE, "a %s of %zu bytes %s goes to %s",
+                              w->kind == FILL ? "fill" : "copy", w->bytes, directions[w->direction],
+                              standin_where(w->to, room));
     }
     if (w->kind == COPY && !standin_region(w->from, w->bytes, from_host ? -1 : card)) {
         *unpinned = from_host;
@@ -25,6 +27,12 @@ static int check_ranges(const work *w, int card, bool *unpinned)
                               directions[w->direction], standin_where(w->from, room));
     }
     return STANDIN_SUCCESS;
+}
+
+static uint32_t processors(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : (uint32_t)n;
 }
 
 static int run_kernel(const work *w, int card, uint64_t seed)
@@ -39,14 +47,15 @@ static int run_kernel(const work *w, int card, uint64_t seed)
         return STANDIN_LAUNCH_FAILURE;
     gfx_launch l = { .kernel = f->kernel, .grid = { w->grid[0], w->grid[1], w->grid[2] },
                      .block = { w->block[0], w->block[1], w->block[2] }, .args = w->args, .buffers = buffers,
-                     .buffer_count = count, .seed = seed ? seed : 1 };
+                     .buffer_count = count, .seed = seed ? seed : 1, .threads = processors() };
     pthread_mutex_unlock(&all.lock);
     bool fine = gfx_run(&l, NULL, &err);
     pthread_mutex_lock(&all.lock);
     free(buffers);
     if (fine)
         return STANDIN_SUCCESS;
-    return standin_refuse(strstr(err.text, " bytes at ") ? STANDIN_ILLEGAL_ADDRESS : STANDIN_LAUNCH_FAILURE, "%s", err.text);
+    bool outside = strstr(err.text, " bytes at ") != NULL;
+    return standin_refuse(outside ? STANDIN_ILLEGAL_ADDRESS : STANDIN_LAUNCH_FAILURE, "%s", err.text);
 }
 
 int standin_run(const work *w, int card, uint64_t seed)

@@ -1,5 +1,5 @@
 /* The interpreter's 16-bit instructions against plain C: f16 and integers in halves of registers, packed pairs of them, fma
- * of mixed sources. The half of a destination that is not written stays. */
+ * of mixed sources, sums of products. The half of a destination that is not written stays. */
 #include <math.h>
 
 #include "tests/gfx12/testing.h"
@@ -23,26 +23,6 @@ static uint32_t of(float v) { return ash_f32_to_f16(v); }
 #define LOW(v) ((old & 0xffff0000) | ((uint32_t)(v) & 0xffff))
 #define HIGH(v) ((old & 0xffff) | (uint32_t)(v) << 16)
 
-/* p q + r rounded once: in 128-bit integers, in units of 2^-48, the least of a product of halves. */
-static uint32_t fma_half(float p, float q, float r)
-{
-    if (!isfinite(p) || !isfinite(q) || !isfinite(r))
-        return of(p * q + r);
-    __int128_t sum = (__int128_t)((double)p * 0x1p24) * (__int128_t)((double)q * 0x1p24) +
-                     (__int128_t)((double)r * 0x1p24) * ((__int128_t)1 << 24);
-    if (sum == 0)
-        return of(p * q + r); /* its sign */
-    bool minus = sum < 0;
-    __uint128_t m = (__uint128_t)(minus ? -sum : sum);
-    int drop = 24; /* f16's least unit is 2^-24 */
-    while (m >> drop >> 11)
-        drop++;
-    __uint128_t kept = m >> drop, rest = m - (kept << drop), middle = (__uint128_t)1 << (drop - 1);
-    kept += rest > middle || (rest == middle && (kept & 1));
-    double value = (double)(uint64_t)kept * exp2(drop - 48);
-    return of((float)(minus ? -value : value));
-}
-
 static float least(float p, float q)
 {
     if (isnan(p) || isnan(q))
@@ -60,9 +40,9 @@ static float unit(float v) { return isnan(v) ? 0 : fminf(fmaxf(v, 0), 1); }
 /* ---- one value ---- */
 
 E(add, LOW(of(HA + HB))) E(sub, LOW(of(HA - HB))) E(subrev, LOW(of(HB - HA))) E(mul, LOW(of(HA * HB)))
-E(fma_, LOW(fma_half(HA, HB, HC))) E(fma_sel, HIGH(fma_half(half(a >> 16), HB, half(c >> 16))))
-E(fmac, LOW(fma_half(HA, HB, half((uint32_t)old)))) E(fmaak, LOW(fma_half(HA, HB, 0.33325195f)))
-E(fmamk, LOW(fma_half(HA, 0.33325195f, HB))) E(constant, LOW(of(HA + 0.5f))) E(neg_abs, LOW(of(-fabsf(HA) - HB)))
+E(fma_, LOW(gfx_test_half_fma(HA, HB, HC))) E(fma_sel, HIGH(gfx_test_half_fma(half(a >> 16), HB, half(c >> 16))))
+E(fmac, LOW(gfx_test_half_fma(HA, HB, half((uint32_t)old)))) E(fmaak, LOW(gfx_test_half_fma(HA, HB, 0.33325195f)))
+E(fmamk, LOW(gfx_test_half_fma(HA, 0.33325195f, HB))) E(constant, LOW(of(HA + 0.5f))) E(neg_abs, LOW(of(-fabsf(HA) - HB)))
 E(clamp, LOW(of(unit(half(of(HA + HB)))))) E(omod, LOW(of(half(of(HA * HB)) * 2)))
 E(min_, LOW(of(least(HA, HB)))) E(max_, LOW(of(most(HA, HB)))) E(min3, LOW(of(least(least(HA, HB), HC))))
 E(max3, LOW(of(most(most(HA, HB), HC)))) E(med3, LOW(of(most(least(HA, HB), least(most(HA, HB), HC)))))
@@ -77,13 +57,8 @@ E(rndne, LOW(of(nearbyintf(HA)))) E(fract, LOW(of(fminf(HA - floorf(HA), half(0x
 E(ldexp_, LOW(of((float)ldexp((double)HA, (int16_t)b))))
 E(fixup, LOW(isnan(HC) ? c : isnan(HB) ? b : (HB == 0 && HC == 0) || (isinf(HB) && isinf(HC)) ? 0x7e00 :
   ((b ^ c) & 0x8000) | (HB == 0 || isinf(HC) ? 0x7c00 : isinf(HB) || HC == 0 ? 0 : a & 0x7fff)))
-E(cvt_f16_f32, LOW(of(x))) E(cvt_f32_f16, gfx_bits(HA)) E(cvt_f32_abs, gfx_bits(fabsf(HA)))
-E(cvt_f16_u16, LOW(of((float)(uint16_t)a))) E(cvt_f16_i16, LOW(of((float)(int16_t)a)))
-E(cvt_u16_f16, LOW(isnan(HA) || HA < 0 ? 0 : HA > 65535 ? 65535 : (uint32_t)HA))
-E(cvt_i16_f16, LOW(isnan(HA) ? 0 : HA > 32767 ? 32767 : HA < -32768 ? 0x8000 : (uint32_t)(int32_t)HA))
+E(select, LOW(gfx_test_vcc >> gfx_test_lane & 1 ? b : a)) E(select_neg, LOW(gfx_test_vcc >> gfx_test_lane & 1 ? b & 0x7fff : a ^ 0x8000))
 E(pack, (a & 0xffff) | b << 16) E(pack_sel, a >> 16 | (b & 0xffff0000))
-static uint32_t u8(int32_t v) { return (uint32_t)(v < 0 ? 0 : v > 255 ? 255 : v); }
-E(sat_pk, LOW(u8((int16_t)a) | u8((int16_t)(a >> 16)) << 8))
 
 #define S(v) ((int16_t)(v))
 #define U(v) ((uint16_t)(v))
@@ -92,7 +67,7 @@ E(sar, LOW(S(b) >> (a & 15))) E(and_, LOW(a & b)) E(or_, LOW(a | b)) E(xor_, LOW
 E(min_u, LOW(U(a) < U(b) ? a : b)) E(max_u, LOW(U(a) > U(b) ? a : b)) E(min_i, LOW(S(a) < S(b) ? a : b))
 E(max_i, LOW(S(a) > S(b) ? a : b)) E(mad, LOW(a * b + c)) E(mad_sel, HIGH((a >> 16) * b + c))
 E(mad_u32, U(a) * (uint32_t)U(b) + c) E(mad_u32_sel, (a >> 16) * U(b) + c)
-E(mad_i32, (uint32_t)(S(a) * S(b)) + c) E(cvt_i32, (uint32_t)(int32_t)S(a)) E(cvt_u32, U(a))
+E(mad_i32, (uint32_t)(S(a) * S(b)) + c)
 static int median(int p, int q, int r) { return p < q ? (r < p ? p : r > q ? q : r) : (r < q ? q : r > p ? p : r); }
 E(med3_u, LOW(median(U(a), U(b), U(c)))) E(med3_i, LOW(median(S(a), S(b), S(c))))
 E(min3_i, LOW(S(a) < S(b) ? (S(a) < S(c) ? a : c) : S(b) < S(c) ? b : c))
@@ -118,12 +93,10 @@ static const gfx_test_op singles[] = {
     { "v_cos_f16 v6, v0", e_cos_, H, 0 }, { "v_floor_f16 v6, v0", e_floor_, H, 0 }, { "v_ceil_f16 v6, v0", e_ceil_, H, 0 },
     { "v_trunc_f16 v6, v0", e_trunc_, H, 0 }, { "v_rndne_f16 v6, v0", e_rndne, H, 0 },
     { "v_fract_f16 v6, v0", e_fract, H, 0 }, { "v_ldexp_f16 v6, v0, v2", e_ldexp_, H, 0 },
-    { "v_div_fixup_f16 v6, v0, v2, v4", e_fixup, H, 0 }, { "v_cvt_f16_f32 v6, v0", e_cvt_f16_f32, H, 0 },
-    { "v_cvt_f32_f16 v6, v0", e_cvt_f32_f16, GFX_TEST_F32, 0 }, { "v_cvt_f32_f16 v6, |v0|", e_cvt_f32_abs, GFX_TEST_F32, 0 },
-    { "v_cvt_f16_u16 v6, v0", e_cvt_f16_u16, H, 0 }, { "v_cvt_f16_i16 v6, v0", e_cvt_f16_i16, H, 0 },
-    { "v_cvt_u16_f16 v6, v0", e_cvt_u16_f16, 0, 0 }, { "v_cvt_i16_f16 v6, v0", e_cvt_i16_f16, 0, 0 },
+    { "v_div_fixup_f16 v6, v0, v2, v4", e_fixup, H, 0 },
+
+    { "v_cndmask_b16 v6, v0, v2, vcc_lo", e_select, 0, 0 }, { "v_cndmask_b16 v6, -v0, |v2|, vcc_lo", e_select_neg, 0, 0 },
     { "v_pack_b32_f16 v6, v0, v2", e_pack, 0, 0 }, { "v_pack_b32_f16 v6, v0, v2 op_sel:[1,1,0]", e_pack_sel, 0, 0 },
-    { "v_sat_pk_u8_i16 v6, v0", e_sat_pk, 0, 0 },
     { "v_add_nc_u16 v6, v0, v2", e_add16, 0, 0 }, { "v_sub_nc_u16 v6, v0, v2", e_sub16, 0, 0 },
     { "v_mul_lo_u16 v6, v0, v2", e_mul16, 0, 0 }, { "v_lshlrev_b16 v6, v0, v2", e_shl, 0, 0 },
     { "v_lshrrev_b16 v6, v0, v2", e_shr, 0, 0 }, { "v_ashrrev_i16 v6, v0, v2", e_sar, 0, 0 },
@@ -133,8 +106,8 @@ static const gfx_test_op singles[] = {
     { "v_mad_u16 v6, v0, v2, v4", e_mad, 0, 0 }, { "v_mad_i16 v6, v0, v2, v4", e_mad, 0, 0 },
     { "v_mad_u16 v6, v0, v2, v4 op_sel:[1,0,0,1]", e_mad_sel, 0, 0 }, { "v_mad_u32_u16 v6, v0, v2, v4", e_mad_u32, 0, 0 },
     { "v_mad_u32_u16 v6, v0, v2, v4 op_sel:[1,0,0,0]", e_mad_u32_sel, 0, 0 },
-    { "v_mad_i32_i16 v6, v0, v2, v4", e_mad_i32, 0, 0 }, { "v_cvt_i32_i16 v6, v0", e_cvt_i32, 0, 0 },
-    { "v_cvt_u32_u16 v6, v0", e_cvt_u32, 0, 0 }, { "v_med3_u16 v6, v0, v2, v4", e_med3_u, 0, 0 },
+    { "v_mad_i32_i16 v6, v0, v2, v4", e_mad_i32, 0, 0 },
+    { "v_med3_u16 v6, v0, v2, v4", e_med3_u, 0, 0 },
     { "v_med3_i16 v6, v0, v2, v4", e_med3_i, 0, 0 }, { "v_min3_i16 v6, v0, v2, v4", e_min3_i, 0, 0 },
     { "v_max3_i16 v6, v0, v2, v4", e_max3_i, 0, 0 }, { "v_min3_u16 v6, v0, v2, v4", e_min3_u, 0, 0 },
     { "v_max3_u16 v6, v0, v2, v4", e_max3_u, 0, 0 },
@@ -152,11 +125,13 @@ static void single_ops(void **state)
 #define B1 (b >> 16)
 #define C1 (c >> 16)
 E(pk_add, BOTH(of(HA + HB), of(half(A1) + half(B1)))) E(pk_mul, BOTH(of(HA * HB), of(half(A1) * half(B1))))
-E(pk_fma, BOTH(fma_half(HA, HB, HC), fma_half(half(A1), half(B1), half(C1))))
-E(pk_fma_sel, BOTH(fma_half(-half(A1), HB, HC), fma_half(-HA, half(B1), half(C1))))
+E(pk_fma, BOTH(gfx_test_half_fma(HA, HB, HC), gfx_test_half_fma(half(A1), half(B1), half(C1))))
+E(pk_fma_sel, BOTH(gfx_test_half_fma(-half(A1), HB, HC), gfx_test_half_fma(-HA, half(B1), half(C1))))
 E(pk_one, BOTH(of(HA + 1), of(half(A1) + 1))) E(pk_one_low, BOTH(of(HA + 1), of(half(A1) + 0.0f)))
 E(pk_min, BOTH(of(least(HA, HB)), of(least(half(A1), half(B1)))))
 E(pk_max, BOTH(of(most(HA, HB)), of(most(half(A1), half(B1)))))
+E(pk_minimum, BOTH(isnan(HA) || isnan(HB) ? 0x7e00 : of(least(HA, HB)),
+  isnan(half(A1)) || isnan(half(B1)) ? 0x7e00 : of(least(half(A1), half(B1)))))
 E(pk_maximum, BOTH(isnan(HA) || isnan(HB) ? 0x7e00 : of(most(HA, HB)),
   isnan(half(A1)) || isnan(half(B1)) ? 0x7e00 : of(most(half(A1), half(B1)))))
 E(pk_clamp, BOTH(of(unit(half(of(HA + HB)))), of(unit(half(of(half(A1) + half(B1)))))))
@@ -175,7 +150,7 @@ E(pk_min_i, BOTH(S(a) < S(b) ? a : b, S(A1) < S(B1) ? A1 : B1))
 E(pk_max_i, BOTH(S(a) > S(b) ? a : b, S(A1) > S(B1) ? A1 : B1))
 E(mix, gfx_bits(fmaf(HA, half(B1), z))) E(mix_plain, gfx_bits(fmaf(-fabsf(x), y, z)))
 E(mix_neg, gfx_bits(fmaf(-fabsf(half(A1)), y, HC)))
-E(mixlo, LOW(fma_half(HA, half(B1), HC))) E(mixhi, HIGH(fma_half(HA, -half(B1), HC)))
+E(mixlo, LOW(gfx_test_half_fma(HA, half(B1), HC))) E(mixhi, HIGH(gfx_test_half_fma(HA, -half(B1), HC)))
 
 #define P GFX_TEST_PK_F16
 static const gfx_test_op pairs[] = {
@@ -184,6 +159,7 @@ static const gfx_test_op pairs[] = {
     { "v_pk_fma_f16 v6, v0, v2, v4 op_sel:[1,0,0] op_sel_hi:[0,1,1] neg_lo:[1,0,0] neg_hi:[1,0,0]", e_pk_fma_sel, P, 0 },
     { "v_pk_add_f16 v6, v0, 1.0 op_sel_hi:[1,0]", e_pk_one, P, 0 }, { "v_pk_add_f16 v6, v0, 1.0", e_pk_one_low, P, 0 },
     { "v_pk_min_num_f16 v6, v0, v2", e_pk_min, P, 0 }, { "v_pk_max_num_f16 v6, v0, v2", e_pk_max, P, 0 },
+    { "v_pk_minimum_f16 v6, v0, v2", e_pk_minimum, P, 0 },
     { "v_pk_maximum_f16 v6, v0, v2", e_pk_maximum, P, 0 }, { "v_pk_add_f16 v6, v0, v2 clamp", e_pk_clamp, P, 0 },
     { "v_pk_add_u16 v6, v0, v2", e_pk_add_u, 0, 0 }, { "v_pk_sub_u16 v6, v0, v2", e_pk_sub_u, 0, 0 },
     { "v_pk_add_u16 v6, v0, 5 op_sel_hi:[1,0]", e_pk_add_five, 0, 0 },
@@ -209,6 +185,81 @@ static void pair_ops(void **state)
     gfx_test_ops(pairs, COUNT(pairs), edges, COUNT(edges));
 }
 
-static const struct CMUnitTest tests[] = { cmocka_unit_test(single_ops), cmocka_unit_test(pair_ops) };
+/* ---- dot products ---- */
+
+static const uint32_t dot_edges[] = {
+    0, 1, 0x7fffffff, 0x7fffff00, 0x80000000, 0x800000ff, 0xffffffff, 0xfffffff0, 0x80808080, 0x7f7f7f7f, 0x01020304, 0x88888888,
+    0x77777777, 0x3f800000, 0xbf800000, 0x7f800000, 0x7fc00000, 0x00800000, 0x38b84840, 0x007e7efe, 0x7bff7bff, 0xfbff0001,
+    0x7c000000, 0x3c003c00, 0x3f803f80, 0xbf807f7f, 0x00018001, 0x81018101, 0x7e7e7e7e, 0x3f800001,
+};
+static uint32_t lim_32(int64_t v) { return (uint32_t)(v < INT32_MIN ? INT32_MIN : v > INT32_MAX ? INT32_MAX : v); }
+static uint32_t limit_u32(uint64_t v) { return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v; }
+
+static int64_t dot(uint32_t p, uint32_t q, int bits, bool sp, bool sq)
+{
+    int64_t sum = 0;
+    for (int k = 0; k < 32; k += bits) {
+        int64_t m = INT64_C(1) << bits, u = p >> k & (m - 1), v = q >> k & (m - 1);
+        sum += (sp && u >= m / 2 ? u - m : u) * (sq && v >= m / 2 ? v - m : v);
+    }
+    return sum;
+}
+E(dot_uu, (uint32_t)(dot(a, b, 8, false, false) + c)) E(dot_su, (uint32_t)(dot(a, b, 8, true, false) + c))
+E(dot_us, (uint32_t)(dot(a, b, 8, false, true) + c)) E(dot_ss, (uint32_t)(dot(a, b, 8, true, true) + c))
+E(dot_clamp, lim_32(dot(a, b, 8, true, false) + (int32_t)c)) E(dot8_ss, (uint32_t)(dot(a, b, 4, true, true) + c))
+E(dot8_us, (uint32_t)(dot(a, b, 4, false, true) + c)) E(dot_u_clamp, limit_u32((uint64_t)dot(a, b, 8, false, false) + c))
+static uint32_t dot_fp8(uint32_t p, uint32_t q, double sum)
+{
+    for (int k = 0; k < 32; k += 8)
+        sum += (double)ash_e4m3_to_f32((uint8_t)(p >> k)) * (double)ash_e4m3_to_f32((uint8_t)(q >> k));
+    return gfx_bits((float)sum);
+}
+static uint32_t dot_two(uint32_t p, uint32_t q, double sum, bool f16)
+{
+    for (int k = 0; k < 32; k += 16) {
+        float u = f16 ? half(p >> k) : gfx_float(p >> k << 16), v = f16 ? half(q >> k) : gfx_float(q >> k << 16);
+        sum += (double)u * (double)v;
+    }
+    return gfx_bits((float)sum);
+}
+E(dot8_u, (uint32_t)(dot(a, b, 4, false, false) + c)) E(dot8_u_clamp, limit_u32((uint64_t)dot(a, b, 4, false, false) + c))
+E(dot8_clamp, lim_32(dot(a, b, 4, true, true) + (int32_t)c)) E(dot_unit, gfx_bits(unit(gfx_float(dot_two(a, b, (double)z, true)))))
+E(dot4_fp8_neg, dot_fp8(a, b, (double)-z)) E(dot4_fp8_abs, dot_fp8(a, b, (double)fabsf(z)))
+E(dot2_bf16_neg, dot_two(a ^ 0x80008000, b, (double)z, false))
+E(dot4_fp8, dot_fp8(a, b, (double)z)) E(dot2_f16, dot_two(a, b, (double)z, true))
+E(dot2_f16_neg, dot_two(a ^ 0x8000, b ^ 0x80000000, (double)-z, true)) E(dot2_bf16, dot_two(a, b, (double)z, false))
+
+static const gfx_test_op dots[] = {
+    { "v_dot4_i32_iu8 v6, v0, v2, v4", e_dot_uu, 0, 0 }, { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[1,0,0]", e_dot_su, 0, 0 },
+    { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[0,1,0]", e_dot_us, 0, 0 },
+    { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[1,1,0]", e_dot_ss, 0, 0 },
+    { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[1,0,0] clamp", e_dot_clamp, 0, 0 },
+    { "v_dot8_i32_iu4 v6, v0, v2, v4 neg_lo:[1,1,0]", e_dot8_ss, 0, 0 },
+    { "v_dot8_i32_iu4 v6, v0, v2, v4 neg_lo:[0,1,0]", e_dot8_us, 0, 0 },
+    { "v_dot8_i32_iu4 v6, v0, v2, v4 neg_lo:[1,1,0] clamp", e_dot8_clamp, 0, 0 },
+    { "v_dot4_u32_u8 v6, v0, v2, v4", e_dot_uu, 0, 0 }, { "v_dot4_u32_u8 v6, v0, v2, v4 clamp", e_dot_u_clamp, 0, 0 },
+    { "v_dot8_u32_u4 v6, v0, v2, v4", e_dot8_u, 0, 0 }, { "v_dot8_u32_u4 v6, v0, v2, v4 clamp", e_dot8_u_clamp, 0, 0 },
+    { "v_dot4_f32_fp8_fp8 v6, v0, v2, v4 neg_lo:[0,0,1]", e_dot4_fp8_neg, GFX_TEST_F32, 0 },
+    { "v_dot4_f32_fp8_fp8 v6, v0, v2, v4 neg_hi:[0,0,1]", e_dot4_fp8_abs, GFX_TEST_F32, 0 },
+    { "v_dot2_f32_f16 v6, v0, v2, v4 clamp", e_dot_unit, GFX_TEST_F32, 0 },
+    { "v_dot2_f32_bf16 v6, v0, v2, v4 neg_lo:[1,0,0] neg_hi:[1,0,0]", e_dot2_bf16_neg, GFX_TEST_F32, 0 },
+    { "v_dot4_f32_fp8_fp8 v6, v0, v2, v4", e_dot4_fp8, GFX_TEST_F32, 0 }, { "v_dot2_f32_f16 v6, v0, v2, v4", e_dot2_f16, GFX_TEST_F32, 0 },
+    { "v_dot2_f32_f16 v6, v0, v2, v4 neg_lo:[1,0,1] neg_hi:[0,1,0]", e_dot2_f16_neg, GFX_TEST_F32, 0 },
+    { "v_dot2_f32_bf16 v6, v0, v2, v4", e_dot2_bf16, GFX_TEST_F32, 0 },
+};
+static void dot_ops(void **state)
+{
+    (void)state;
+    gfx_test_ops(dots, COUNT(dots), dot_edges, COUNT(dot_edges));
+}
+
+static void every_operation(void **state)
+{
+    (void)state;
+    gfx_test_all_ran(gfx_half_ops);
+    gfx_test_all_ran(gfx_packed_ops);
+}
+
+static const struct CMUnitTest tests[] = { cmocka_unit_test(single_ops), cmocka_unit_test(pair_ops), cmocka_unit_test(dot_ops), cmocka_unit_test(every_operation) };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12_half", tests, NULL, NULL); }

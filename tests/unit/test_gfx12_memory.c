@@ -1,11 +1,16 @@
 /* The interpreter's memory instructions against plain C: every width, halves of registers, two addresses, permutations,
  * atomics, scratch; inactive lanes neither read nor write. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "tests/gfx12/testing.h"
 
+#include "format/halffloat.h"
+
 enum { BYTES = 32 * 64 };
+
+#define COUNT(list) (sizeof(list) / sizeof *(list))
 
 typedef struct bench {
     gfx_wave *w;
@@ -30,6 +35,7 @@ static void start(bench *b, const char *name)
     b->launch.buffers = &b->buffer, b->launch.buffer_count = 1;
     b->w->group->launch = &b->launch;
     memcpy(b->w->group->lds, b->lds, sizeof b->lds);
+    memcpy(b->w->scratch, b->memory, sizeof b->memory); /* 64 bytes a lane too */
     for (size_t k = 0; k < sizeof b->lds / 4; k++)
         b->w->group->lds_words[k].written = 15;
     uint64_t base = (uint64_t)(uintptr_t)b->memory;
@@ -80,37 +86,71 @@ static const struct load { const char *text; unsigned bytes, at; bool is_signed;
     { "ds_load_b32 v8, v2 offset:4", 4, 4, false, -1 }, { "ds_load_b64 v[8:9], v2 offset:8", 8, 8, false, -1 },
     { "ds_load_b96 v[8:10], v2 offset:16", 12, 16, false, -1 }, { "ds_load_b128 v[8:11], v2 offset:16", 16, 16, false, -1 },
     { "ds_load_u8_d16 v8, v2 offset:1", 1, 1, false, 0 }, { "ds_load_i8_d16_hi v8, v2 offset:1", 1, 1, true, 1 },
+    { "ds_load_i8_d16 v8, v2 offset:3", 1, 3, true, 0 }, { "ds_load_u8_d16_hi v8, v2 offset:2", 1, 2, false, 1 },
     { "ds_load_u16_d16 v8, v2 offset:2", 2, 2, false, 0 }, { "ds_load_u16_d16_hi v8, v2 offset:2", 2, 2, false, 1 },
 };
+static void try_load(const struct load *t)
+{
+    bench b;
+    start(&b, t->text);
+    uint32_t old[4][GFX_LANES];
+    memcpy(old, b.w->v[8], sizeof old);
+    gfx_insn *i = gfx_test_assemble(&t->text, 1);
+    gfx_test_step(b.w, i);
+    bool lds = strncmp(t->text, "ds", 2) == 0;
+    assert_int_equal(b.w->v_pending[8], lds ? 1 + GFX_DSCNT : 1 + GFX_LOADCNT);
+    assert_int_equal(b.w->queued[GFX_DSCNT], lds || strncmp(t->text, "flat", 4) == 0);
+    for (int l = 0; l < GFX_LANES; l++)
+        for (unsigned n = 0; n < 4; n++) {
+            const uint8_t *from = (lds ? b.lds + 32 * l : b.memory + 64 * l) + t->at + 4 * n;
+            uint32_t want = old[n][l];
+            if (b.w->s[GFX_EXEC] >> l & 1 && 4 * n < t->bytes) {
+                uint32_t x = word(from, t->bytes < 4 ? t->bytes : 4, t->is_signed);
+                want = t->half < 0 ? x : t->half ? (want & 0xffff) | x << 16 : (want & 0xffff0000) | (x & 0xffff);
+            }
+            if (b.w->v[8 + n][l] != want)
+                fail_msg("%s: lane %d, register %u: %x, not %x", t->text, l, n, b.w->v[8 + n][l], want);
+        }
+    uint64_t bytes = t->bytes * (uint64_t)__builtin_popcount(b.w->s[GFX_EXEC]);
+    assert_int_equal(b.w->stats.bytes[i->event], bytes);
+    assert_int_equal(b.w->stats.cached, strstr(t->text, "th:") != NULL);
+    gfx_insns_free(i, 1);
+    finish(&b);
+}
+
+/* Each width in the three address spaces that name it alike. */
+static const struct width { const char *name; unsigned bytes; bool is_signed; int half; } load_widths[] = {
+    { "u8", 1, false, -1 }, { "i8", 1, true, -1 }, { "u16", 2, false, -1 }, { "i16", 2, true, -1 }, { "d16_u8", 1, false, 0 },
+    { "d16_i8", 1, true, 0 }, { "d16_b16", 2, false, 0 }, { "d16_hi_u8", 1, false, 1 }, { "d16_hi_i8", 1, true, 1 },
+    { "d16_hi_b16", 2, false, 1 }, { "b32", 4, false, -1 }, { "b64", 8, false, -1 }, { "b96", 12, false, -1 },
+    { "b128", 16, false, -1 },
+};
+static const struct { const char *space, *address, *rest; } spaces[] = {
+    { "global", "v[0:1]", ", off" }, { "flat", "v[0:1]", "" }, { "scratch", "off", ", off" },
+};
+static void registers(char out[16], unsigned bytes)
+{
+    if (bytes <= 4)
+        snprintf(out, 16, "v8");
+    else
+        snprintf(out, 16, "v[8:%u]", 7 + bytes / 4);
+}
+
 static void load_ops(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < sizeof loads / sizeof *loads; k++) {
-        const struct load *t = &loads[k];
-        bench b;
-        start(&b, t->text);
-        uint32_t old[4][GFX_LANES];
-        memcpy(old, b.w->v[8], sizeof old);
-        gfx_insn *i = gfx_test_assemble(&t->text, 1);
-        gfx_test_step(b.w, i);
-        bool lds = strncmp(t->text, "ds", 2) == 0;
-        assert_int_equal(b.w->v_pending[8], lds ? 1 + GFX_DSCNT : 1 + GFX_LOADCNT);
-        for (int l = 0; l < GFX_LANES; l++)
-            for (unsigned n = 0; n < 4; n++) {
-                const uint8_t *from = (lds ? b.lds + 32 * l : b.memory + 64 * l) + t->at + 4 * n;
-                uint32_t want = old[n][l];
-                if (b.w->s[GFX_EXEC] >> l & 1 && 4 * n < t->bytes) {
-                    uint32_t x = word(from, t->bytes < 4 ? t->bytes : 4, t->is_signed);
-                    want = t->half < 0 ? x : t->half ? (want & 0xffff) | x << 16 : (want & 0xffff0000) | (x & 0xffff);
-                }
-                if (b.w->v[8 + n][l] != want)
-                    fail_msg("%s: lane %d, register %u: %x, not %x", t->text, l, n, b.w->v[8 + n][l], want);
-            }
-        uint64_t bytes = t->bytes * (uint64_t)__builtin_popcount(b.w->s[GFX_EXEC]);
-        assert_int_equal(b.w->stats.bytes[i->event], bytes);
-        assert_int_equal(b.w->stats.cached, strstr(t->text, "th:") != NULL);
-        gfx_insns_free(i, 1);
-        finish(&b);
+    for (size_t k = 0; k < COUNT(loads); k++)
+        try_load(&loads[k]);
+    for (size_t k = 0; k < COUNT(load_widths) * COUNT(spaces); k++) {
+        const struct width *t = &load_widths[k % COUNT(load_widths)];
+        size_t space = k / COUNT(load_widths);
+        char text[100], to[16];
+        unsigned at = t->bytes < 4 ? 2 * t->bytes : 20;
+        registers(to, t->bytes);
+        snprintf(text, sizeof text, "%s_load_%s %s, %s%s offset:%u", spaces[space].space, t->name, to, spaces[space].address,
+                 spaces[space].rest, at);
+        const struct load one = { text, t->bytes, at, t->is_signed, t->half };
+        try_load(&one);
     }
 }
 
@@ -141,7 +181,7 @@ static void scalar_loads(void **state)
 
 /* ---- stores ---- */
 
-static const struct { const char *text; unsigned bytes, at, skip; } stores[] = {
+static const struct store { const char *text; unsigned bytes, at, skip; } stores[] = {
     { "global_store_b8 v[0:1], v8, off offset:3", 1, 3, 0 }, { "global_store_b16 v3, v8, s[0:1] offset:2", 2, 2, 0 },
     { "global_store_d16_hi_b8 v[0:1], v8, off offset:1", 1, 1, 2 },
     { "global_store_d16_hi_b16 v[0:1], v8, off offset:6", 2, 6, 2 }, { "global_store_b32 v[0:1], v8, off", 4, 0, 0 },
@@ -152,26 +192,48 @@ static const struct { const char *text; unsigned bytes, at, skip; } stores[] = {
     { "ds_store_b32 v2, v8 offset:12", 4, 12, 0 }, { "ds_store_b64 v2, v[8:9] offset:8", 8, 8, 0 },
     { "ds_store_b96 v2, v[8:10] offset:4", 12, 4, 0 }, { "ds_store_b128 v2, v[8:11] offset:16", 16, 16, 0 },
 };
+static void try_store(const struct store *t)
+{
+    bench b;
+    start(&b, t->text);
+    uint8_t want[BYTES];
+    bool lds = strncmp(t->text, "ds", 2) == 0;
+    const uint8_t *got = lds ? b.w->group->lds : strncmp(t->text, "scratch", 7) == 0 ? b.w->scratch : b.memory;
+    memcpy(want, got, lds ? sizeof b.lds : sizeof b.memory);
+    for (int l = 0; l < GFX_LANES; l++) {
+        uint32_t data[4] = { b.w->v[8][l], b.w->v[9][l], b.w->v[10][l], b.w->v[11][l] };
+        if (b.w->s[GFX_EXEC] >> l & 1)
+            memcpy(want + (lds ? 32 : 64) * l + t->at, (uint8_t *)data + t->skip, t->bytes);
+    }
+    gfx_insn *i = gfx_test_assemble(&t->text, 1);
+    gfx_test_step(b.w, i);
+    if (memcmp(want, got, lds ? sizeof b.lds : sizeof b.memory) != 0)
+        fail_msg("%s stored something else", t->text);
+    assert_int_equal(b.w->queued[GFX_STORECNT], !lds);
+    assert_int_equal(b.w->queued[GFX_DSCNT], lds || strncmp(t->text, "flat", 4) == 0);
+    assert_int_equal(b.w->stats.bytes[i->event], t->bytes * (unsigned)__builtin_popcount(b.w->s[GFX_EXEC]));
+    gfx_insns_free(i, 1);
+    finish(&b);
+}
+
 static void store_ops(void **state)
 {
     (void)state;
-    for (size_t k = 0; k < sizeof stores / sizeof *stores; k++) {
-        bench b;
-        start(&b, stores[k].text);
-        uint8_t want[BYTES];
-        bool lds = strncmp(stores[k].text, "ds", 2) == 0;
-        memcpy(want, lds ? b.lds : b.memory, lds ? sizeof b.lds : sizeof b.memory);
-        for (int l = 0; l < GFX_LANES; l++) {
-            uint32_t data[4] = { b.w->v[8][l], b.w->v[9][l], b.w->v[10][l], b.w->v[11][l] };
-            if (b.w->s[GFX_EXEC] >> l & 1)
-                memcpy(want + (lds ? 32 : 64) * l + stores[k].at, (uint8_t *)data + stores[k].skip, stores[k].bytes);
-        }
-        gfx_insn *i = gfx_test_assemble(&stores[k].text, 1);
-        gfx_test_step(b.w, i);
-        if (memcmp(want, lds ? b.w->group->lds : b.memory, lds ? sizeof b.lds : sizeof b.memory) != 0)
-            fail_msg("%s stored something else", stores[k].text);
-        gfx_insns_free(i, 1);
-        finish(&b);
+    static const struct width widths[] = { { "b8", 1, false, 0 }, { "b16", 2, false, 0 }, { "d16_hi_b8", 1, false, 1 },
+        { "d16_hi_b16", 2, false, 1 }, { "b32", 4, false, 0 }, { "b64", 8, false, 0 }, { "b96", 12, false, 0 },
+        { "b128", 16, false, 0 } };
+    for (size_t k = 0; k < COUNT(stores); k++)
+        try_store(&stores[k]);
+    for (size_t k = 0; k < COUNT(widths) * COUNT(spaces); k++) {
+        const struct width *t = &widths[k % COUNT(widths)];
+        size_t space = k / COUNT(widths);
+        char text[100], from[16];
+        unsigned at = t->bytes < 4 ? 2 * t->bytes : 20;
+        registers(from, t->bytes);
+        snprintf(text, sizeof text, "%s_store_%s %s, %s%s offset:%u", spaces[space].space, t->name, spaces[space].address, from,
+                 spaces[space].rest, at);
+        const struct store one = { text, t->bytes, at, t->half ? 2 : 0 };
+        try_store(&one);
     }
 }
 
@@ -183,14 +245,14 @@ static void two_addresses(void **state)
         "ds_load_2addr_stride64_b32 v[8:9], v4 offset0:1 offset1:2", "ds_load_2addr_stride64_b64 v[8:11], v4 offset1:1",
         "ds_store_2addr_b32 v2, v12, v13 offset0:2 offset1:5", "ds_store_2addr_b64 v2, v[12:13], v[14:15] offset1:3",
         "ds_store_2addr_stride64_b32 v4, v12, v13 offset0:1 offset1:3",
+        "ds_store_2addr_stride64_b64 v4, v[12:13], v[14:15] offset1:1",
     };
     static const struct { unsigned bytes, first, second, lane; } at[] = {
         { 4, 4, 12, 32 }, { 8, 0, 16, 32 }, { 4, 256, 512, 8 }, { 8, 0, 512, 8 }, { 4, 8, 20, 32 }, { 8, 0, 24, 32 },
-        { 4, 256, 768, 8 },
+        { 4, 256, 768, 8 }, { 8, 0, 512, 8 },
     };
-    enum { COUNT = sizeof lines / sizeof *lines };
-    gfx_insn *i = gfx_test_assemble(lines, COUNT);
-    for (int k = 0; k < COUNT; k++) {
+    gfx_insn *i = gfx_test_assemble(lines, COUNT(lines));
+    for (size_t k = 0; k < COUNT(lines); k++) {
         bench b;
         start(&b, lines[k]);
         uint32_t near[GFX_LANES];
@@ -212,7 +274,7 @@ static void two_addresses(void **state)
         assert_int_equal(b.w->stats.bytes[i[k].event], 2 * at[k].bytes * (unsigned)__builtin_popcount(b.w->s[GFX_EXEC]));
         finish(&b);
     }
-    gfx_insns_free(i, COUNT);
+    gfx_insns_free(i, COUNT(lines));
 }
 
 /* ---- lanes through the crossbar ---- */
@@ -278,6 +340,14 @@ static uint64_t x_inc(uint64_t a, uint64_t b) { return a >= b ? 0 : a + 1; }
 static uint64_t x_dec(uint64_t a, uint64_t b) { return a == 0 || a > b ? b : a - 1; }
 static uint64_t x_add_f(uint64_t a, uint64_t b) { return gfx_bits(gfx_float((uint32_t)a) + gfx_float((uint32_t)b)); }
 
+static uint64_t x_min_i64(uint64_t a, uint64_t b) { return (int64_t)a < (int64_t)b ? a : b; }
+static float least(float p, float q) { return isnan(p) ? q : isnan(q) ? p : p < q || (p == q && signbit(p)) ? p : q; }
+static float most(float p, float q) { return isnan(p) ? q : isnan(q) ? p : p > q || (p == q && !signbit(p)) ? p : q; }
+static uint64_t x_min_f(uint64_t a, uint64_t b) { return gfx_bits(least(gfx_float((uint32_t)a), gfx_float((uint32_t)b))); }
+static uint64_t x_max_f(uint64_t a, uint64_t b) { return gfx_bits(most(gfx_float((uint32_t)a), gfx_float((uint32_t)b))); }
+static uint16_t add_half(uint64_t a, uint64_t b) { return ash_f32_to_f16(ash_f16_to_f32((uint16_t)a) + ash_f16_to_f32((uint16_t)b)); }
+static uint64_t x_pk_add(uint64_t a, uint64_t b) { return add_half(a, b) | (uint32_t)add_half(a >> 16, b >> 16) << 16; }
+
 typedef uint64_t combine_fn(uint64_t a, uint64_t b);
 static const struct { const char *narrow, *wide; combine_fn *combine; } atomics[] = { /* of LDS: with "rtn" in the name */
     { "global_atomic_add_u32", "global_atomic_add_u64", x_add }, { "global_atomic_sub_u32", "global_atomic_sub_u64", x_sub },
@@ -287,13 +357,16 @@ static const struct { const char *narrow, *wide; combine_fn *combine; } atomics[
     { "global_atomic_min_u32", "global_atomic_min_u64", x_min_u },
     { "global_atomic_max_u32", "global_atomic_max_u64", x_max_u }, { "global_atomic_min_i32", NULL, x_min_i },
     { "global_atomic_max_i32", NULL, x_max_i }, { NULL, "global_atomic_max_i64", x_max_i64 },
-    { "global_atomic_inc_u32", NULL, x_inc }, { "global_atomic_dec_u32", NULL, x_dec },
-    { "global_atomic_add_f32", NULL, x_add_f },
+    { NULL, "global_atomic_min_i64", x_min_i64 }, { "global_atomic_inc_u32", "global_atomic_inc_u64", x_inc },
+    { "global_atomic_dec_u32", "global_atomic_dec_u64", x_dec }, { "global_atomic_add_f32", NULL, x_add_f },
+    { "global_atomic_min_num_f32", NULL, x_min_f }, { "global_atomic_max_num_f32", NULL, x_max_f },
+    { "global_atomic_pk_add_f16", NULL, x_pk_add },
     { "ds_add_rtn_u32", "ds_add_rtn_u64", x_add }, { "ds_sub_rtn_u32", NULL, x_sub }, { "ds_and_rtn_b32", NULL, x_and },
     { "ds_or_rtn_b32", "ds_or_rtn_b64", x_or }, { "ds_xor_rtn_b32", NULL, x_xor },
     { "ds_storexchg_rtn_b32", "ds_storexchg_rtn_b64", x_swap }, { "ds_min_rtn_u32", "ds_min_rtn_u64", x_min_u },
     { "ds_max_rtn_u32", "ds_max_rtn_u64", x_max_u }, { "ds_min_rtn_i32", NULL, x_min_i }, { "ds_max_rtn_i32", NULL, x_max_i },
-    { "ds_add_rtn_f32", NULL, x_add_f },
+    { "ds_add_rtn_f32", NULL, x_add_f }, { "ds_min_num_rtn_f32", NULL, x_min_f }, { "ds_max_num_rtn_f32", NULL, x_max_f },
+    { "ds_pk_add_rtn_f16", NULL, x_pk_add },
 };
 
 /* All lanes on eight places, in ascending order of the lanes. */
@@ -321,9 +394,15 @@ static void atomic(const char *name, bool wide, combine_fn *combine, bool return
     gfx_test_set_v(b.w, 4, place);
     for (int l = 0; l < GFX_LANES; l += 3) /* small ones too: inc and dec wrap at 0 and at the operand */
         b.w->v[12][l] %= 3, b.w->v[13][l] = 0;
-    memset(b.memory, 0, 16);
-    memset(b.w->group->lds, 0, 16);
-    memset(b.lds, 0, 16);
+    bool halves = strstr(name, "f16"), floats = strstr(name, "f32");
+    for (int l = 0; (halves || floats) && l < GFX_LANES; l++) { /* numbers; all NaN are not the same to memcmp */
+        float x = test_rng_float(&b.rng) * 4;
+        b.w->v[12][l] = floats ? gfx_bits(x) : ash_f32_to_f16(x) | (uint32_t)ash_f32_to_f16(1 - x) << 16;
+    }
+    memset(b.memory, 0, floats || halves ? 64 : 16);
+    memset(b.w->group->lds, 0, 64), memset(b.lds, 0, 64);
+    if (!(floats || halves))
+        memcpy(b.w->group->lds + 16, b.memory + 16, 48), memcpy(b.lds + 16, b.memory + 16, 48);
     uint8_t want[64];
     memcpy(want, lds ? b.lds : b.memory, sizeof want);
     uint64_t mask = wide ? UINT64_MAX : UINT32_MAX, old[GFX_LANES];
@@ -366,24 +445,38 @@ static void compare_and_swap(void **state)
     (void)state;
     static const char *const lines[] = {
         "global_atomic_cmpswap_b32 v8, v4, v[12:13], s[0:1] th:TH_ATOMIC_RETURN", "ds_cmpstore_rtn_b32 v8, v4, v12, v13",
+        "global_atomic_cmpswap_b32 v4, v[12:13], s[0:1]", "ds_cmpstore_b32 v4, v12, v13",
+        "global_atomic_cmpswap_b64 v[8:9], v4, v[12:15], s[0:1] th:TH_ATOMIC_RETURN",
+        "ds_cmpstore_rtn_b64 v[8:9], v4, v[12:13], v[14:15]", "global_atomic_cmpswap_b64 v4, v[12:15], s[0:1]",
+        "ds_cmpstore_b64 v4, v[12:13], v[14:15]",
     };
-    gfx_insn *i = gfx_test_assemble(lines, 2);
-    for (int k = 0; k < 2; k++) {
+    gfx_insn *i = gfx_test_assemble(lines, COUNT(lines));
+    for (size_t k = 0; k < COUNT(lines); k++) {
         bench b;
         start(&b, "swap");
-        uint32_t place[GFX_LANES], new[GFX_LANES], old[GFX_LANES], start_at = 3;
+        bool wide = k >= 4, returns = k % 4 < 2;
+        uint32_t place[GFX_LANES], new[GFX_LANES], old[GFX_LANES], high[GFX_LANES], start_at[2] = { 3, 0x80000001 };
         for (uint32_t l = 0; l < GFX_LANES; l++)
-            place[l] = 16, old[l] = l, new[l] = l + 1;
-        gfx_test_set_v(b.w, 4, place), gfx_test_set_v(b.w, 12, new), gfx_test_set_v(b.w, 13, old);
+            place[l] = 16, old[l] = l, new[l] = l + 1, high[l] = l == 7 ? 0 : start_at[1]; /* of 64 bits lane 7 differs */
+        gfx_test_set_v(b.w, 4, place), gfx_test_set_v(b.w, 12, new), gfx_test_set_v(b.w, wide ? 14 : 13, old);
+        if (wide)
+            gfx_test_set_v(b.w, 13, high), gfx_test_set_v(b.w, 15, high);
         b.w->s[GFX_EXEC] = 0x0000ffff;
-        memcpy((k ? b.w->group->lds : b.memory) + 16, &start_at, 4);
+        uint8_t *at = (k % 2 ? b.w->group->lds : b.memory) + 16;
+        memcpy(at, start_at, sizeof start_at);
         gfx_test_step(b.w, &i[k]);
-        assert_int_equal(word((k ? b.w->group->lds : b.memory) + 16, 4, false), 16); /* 3 became 4, 5, .. in turn */
-        for (uint32_t l = 0; l < 16; l++)
-            assert_int_equal(b.w->v[8][l], l < 3 ? 3 : l);
+        uint32_t last = wide ? 7 : 16; /* 3 became 4, 5, .. in turn */
+        assert_int_equal(word(at, 4, false), last);
+        assert_int_equal(word(at + 4, 4, false), start_at[1]);
+        for (uint32_t l = 0; l < 16 && returns; l++) {
+            assert_int_equal(b.w->v[8][l], l < 3 ? 3 : l < last ? l : last);
+            if (wide)
+                assert_int_equal(b.w->v[9][l], start_at[1]);
+        }
+        assert_int_equal(b.w->v_pending[8] != 0, returns);
         finish(&b);
     }
-    gfx_insns_free(i, 2);
+    gfx_insns_free(i, COUNT(lines));
 }
 
 /* ---- scratch ---- */
@@ -409,7 +502,7 @@ static void scratch(void **state)
             continue;
         assert_int_equal(b.w->v[13][l], b.w->v[8][l]);
         assert_int_equal(b.w->v[14][l], b.w->v[9][l]);
-        assert_int_equal(b.w->v[5][l], (b.w->v[10][l] & 255) << 24);
+        assert_int_equal(b.w->v[5][l], (b.w->v[10][l] & 255) << 24 | (word(b.memory + 64 * l + 4 * (l % 2), 4, false) & 0xffffff));
     }
     gfx_step(b.w, &i[4]);
     assert_string_equal(b.w->fault, "lane 0: 4 bytes of scratch at 61, of which the kernel has 64");
@@ -417,10 +510,19 @@ static void scratch(void **state)
     finish(&b);
 }
 
+static void every_operation(void **state)
+{
+    (void)state;
+    gfx_test_all_ran(gfx_memory_ops);
+    gfx_test_all_ran(gfx_lds_ops);
+    gfx_test_all_ran(gfx_atomic_ops);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(load_ops), cmocka_unit_test(scalar_loads), cmocka_unit_test(store_ops), cmocka_unit_test(two_addresses),
     cmocka_unit_test(permutations), cmocka_unit_test(atomic_ops), cmocka_unit_test(compare_and_swap),
     cmocka_unit_test(scratch),
+    cmocka_unit_test(every_operation),
 };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12_memory", tests, NULL, NULL); }

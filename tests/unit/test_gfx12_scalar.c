@@ -129,10 +129,22 @@ E(f_i, BITS((float)I(a)), KEEPS) E(f_u, BITS((float)a), KEEPS) E(i_f, to_int((do
 E(u_f, isnan(x) || x < 0 ? 0 : x >= 0x1p32f ? UINT32_MAX : (uint32_t)x, KEEPS) E(h_f, ash_f32_to_f16(x), KEEPS)
 E(f_h, BITS(half(a)), KEEPS) E(f_hi, BITS(half(a >> 16)), KEEPS) E(rtz, toward_zero(x) | toward_zero(y) << 16, KEEPS)
 E(add_h, ash_f32_to_f16(half(a) + half(b)), KEEPS) E(mul_h, ash_f32_to_f16(half(a) * half(b)), KEEPS)
+E(sub_h, ash_f32_to_f16(half(a) - half(b)), KEEPS) E(min_h, ash_f32_to_f16(least(half(a), half(b))), KEEPS)
+E(max_h, ash_f32_to_f16(most(half(a), half(b))), KEEPS) E(fmac_h, gfx_test_half_fma(half(a), half(b), half(c)), KEEPS)
+E(add_h_const, ash_f32_to_f16(half(a) + 0.5f), KEEPS) E(exp_, BITS((float)exp2((double)x)), KEEPS)
+E(log_, BITS((float)log2((double)x)), KEEPS) E(rcp_omod, BITS(1 / x * 2), KEEPS)
+E(rcp_clamp, BITS(isnan(1 / x) ? 0 : fminf(fmaxf(-1 / x, 0), 1)), KEEPS)
 E(rcp, BITS(1 / x), KEEPS) E(rsq, BITS((float)(1 / sqrt((double)x))), KEEPS) E(root, BITS(sqrtf(fabsf(x))), KEEPS)
 E(lt_f, c, x < y) E(eq_f, c, x == y) E(le_f, c, x <= y) E(gt_f, c, x > y) E(lg_f, c, x < y || x > y) E(ge_f, c, x >= y)
 E(o_f, c, !isnan(x) && !isnan(y)) E(u_f_, c, isnan(x) || isnan(y)) E(nge_f, c, !(x >= y)) E(nlg_f, c, !(x < y || x > y))
-E(ngt_f, c, !(x > y)) E(nle_f, c, !(x <= y)) E(neq_f, c, x != y) E(nlt_f, c, !(x < y)) E(lt_h, c, half(a) < half(b))
+E(ngt_f, c, !(x > y)) E(nle_f, c, !(x <= y)) E(neq_f, c, x != y) E(nlt_f, c, !(x < y))
+#define HX half(a)
+#define HY half(b)
+#define NO_ORDER (isnan(HX) || isnan(HY))
+E(lt_h, c, HX < HY) E(eq_h, c, HX == HY) E(le_h, c, HX <= HY) E(gt_h, c, HX > HY) E(lg_h, c, HX < HY || HX > HY)
+E(ge_h, c, HX >= HY) E(o_h, c, !NO_ORDER) E(u_h, c, NO_ORDER) E(nge_h, c, NO_ORDER || HX < HY)
+E(nlg_h, c, NO_ORDER || HX == HY) E(ngt_h, c, NO_ORDER || HX <= HY) E(nle_h, c, NO_ORDER || HX > HY) E(neq_h, c, HX != HY)
+E(nlt_h, c, NO_ORDER || HX >= HY)
 #define MASK(name, result) \
     static void e_##name(scalar *s) { uint32_t a = s->a, exec = s->exec; s->d = exec; s->exec = (result); s->scc = s->exec != 0; }
 MASK(and_save, a & exec) MASK(or_save, a | exec) MASK(xor_save, a ^ exec) MASK(and_not0_save, ~a & exec)
@@ -141,6 +153,7 @@ MASK(nor_save, ~(a | exec)) MASK(xnor_save, ~(a ^ exec))
 static void e_and_not0_wr(scalar *s) { s->d = s->exec &= ~s->a; s->scc = s->exec != 0; }
 static void e_and_not1_wr(scalar *s) { s->d = s->exec = s->a & ~s->exec; s->scc = s->exec != 0; }
 
+/* nan: 1 any NaN equals any other, 2 of halves, 3 of floats that may be off by one in the last place. */
 static const struct { const char *text; void (*expect)(scalar *s); int nan; } ops[] = {
     { "s_mov_b32 s4, s0", e_mov, 0 }, { "s_mov_b64 s[4:5], s[0:1]", e_mov64, 0 }, { "s_movk_i32 s4, 0xf234", e_movk, 0 },
     { "s_mul_i32 s4, s0, s2", e_mul, 0 }, { "s_mul_hi_u32 s4, s0, s2", e_mul_hi_u, 0 },
@@ -175,7 +188,8 @@ static const struct { const char *text; void (*expect)(scalar *s); int nan; } op
     { "s_lshl1_add_u32 s4, s0, s2", e_shl1, 0 }, { "s_lshl2_add_u32 s4, s0, s2", e_shl2, 0 },
     { "s_lshl3_add_u32 s4, s0, s2", e_shl3, 0 }, { "s_lshl4_add_u32 s4, s0, s2", e_shl4, 0 },
     { "s_min_i32 s4, s0, s2", e_min_i, 0 }, { "s_max_i32 s4, s0, s2", e_max_i, 0 }, { "s_min_u32 s4, s0, s2", e_min_u, 0 },
-    { "s_max_u32 s4, s0, s2", e_max_u, 0 }, { "s_cmp_eq_i32 s0, s2", e_eq, 0 }, { "s_cmp_lg_u32 s0, s2", e_lg, 0 },
+    { "s_max_u32 s4, s0, s2", e_max_u, 0 }, { "s_cmp_eq_i32 s0, s2", e_eq, 0 }, { "s_cmp_eq_u32 s0, s2", e_eq, 0 },
+    { "s_cmp_lg_i32 s0, s2", e_lg, 0 }, { "s_cmp_lg_u32 s0, s2", e_lg, 0 },
     { "s_cmp_gt_i32 s0, s2", e_gt_i, 0 }, { "s_cmp_ge_i32 s0, s2", e_ge_i, 0 }, { "s_cmp_lt_i32 s0, s2", e_lt_i, 0 },
     { "s_cmp_le_i32 s0, s2", e_le_i, 0 }, { "s_cmp_gt_u32 s0, s2", e_gt_u, 0 }, { "s_cmp_ge_u32 s0, s2", e_ge_u, 0 },
     { "s_cmp_lt_u32 s0, s2", e_lt_u, 0 }, { "s_cmp_le_u32 s0, s2", e_le_u, 0 }, { "s_cmp_eq_u64 s[0:1], s[2:3]", e_eq64, 0 },
@@ -189,12 +203,23 @@ static const struct { const char *text; void (*expect)(scalar *s); int nan; } op
     { "s_cvt_f32_i32 s4, s0", e_f_i, 0 }, { "s_cvt_f32_u32 s4, s0", e_f_u, 0 }, { "s_cvt_i32_f32 s4, s0", e_i_f, 0 },
     { "s_cvt_u32_f32 s4, s0", e_u_f, 0 }, { "s_cvt_f16_f32 s4, s0", e_h_f, 0 }, { "s_cvt_f32_f16 s4, s0", e_f_h, 1 },
     { "s_cvt_hi_f32_f16 s4, s0", e_f_hi, 1 }, { "s_cvt_pk_rtz_f16_f32 s4, s0, s2", e_rtz, 0 },
-    { "s_add_f16 s4, s0, s2", e_add_h, 2 }, { "s_mul_f16 s4, s0, s2", e_mul_h, 2 }, { "v_s_rcp_f32 s4, s0", e_rcp, 1 }, { "v_s_rsq_f32 s4, s0", e_rsq, 1 }, { "v_s_sqrt_f32 s4, |s0|", e_root, 1 },
+    { "s_add_f16 s4, s0, s2", e_add_h, 2 }, { "s_mul_f16 s4, s0, s2", e_mul_h, 2 },
+    { "s_sub_f16 s4, s0, s2", e_sub_h, 2 }, { "s_min_num_f16 s4, s0, s2", e_min_h, 2 },
+    { "s_max_num_f16 s4, s0, s2", e_max_h, 2 }, { "s_fmac_f16 s4, s0, s2", e_fmac_h, 2 },
+    { "s_add_f16 s4, s0, 0.5", e_add_h_const, 2 }, { "v_s_rcp_f32 s4, s0", e_rcp, 1 },
+    { "v_s_rcp_f32 s4, s0 mul:2", e_rcp_omod, 1 }, { "v_s_rcp_f32 s4, -s0 clamp", e_rcp_clamp, 1 },
+    { "v_s_rsq_f32 s4, s0", e_rsq, 1 }, { "v_s_sqrt_f32 s4, |s0|", e_root, 1 },
+    { "v_s_exp_f32 s4, s0", e_exp_, 3 }, { "v_s_log_f32 s4, s0", e_log_, 3 }, /* a series, as of the vector forms */
     { "s_cmp_lt_f32 s0, s2", e_lt_f, 0 }, { "s_cmp_eq_f32 s0, s2", e_eq_f, 0 }, { "s_cmp_le_f32 s0, s2", e_le_f, 0 },
     { "s_cmp_gt_f32 s0, s2", e_gt_f, 0 }, { "s_cmp_lg_f32 s0, s2", e_lg_f, 0 }, { "s_cmp_ge_f32 s0, s2", e_ge_f, 0 },
     { "s_cmp_o_f32 s0, s2", e_o_f, 0 }, { "s_cmp_u_f32 s0, s2", e_u_f_, 0 }, { "s_cmp_nge_f32 s0, s2", e_nge_f, 0 },
     { "s_cmp_nlg_f32 s0, s2", e_nlg_f, 0 }, { "s_cmp_ngt_f32 s0, s2", e_ngt_f, 0 }, { "s_cmp_nle_f32 s0, s2", e_nle_f, 0 },
-    { "s_cmp_neq_f32 s0, s2", e_neq_f, 0 }, { "s_cmp_nlt_f32 s0, s2", e_nlt_f, 0 }, { "s_cmp_lt_f16 s0, s2", e_lt_h, 0 },
+    { "s_cmp_neq_f32 s0, s2", e_neq_f, 0 }, { "s_cmp_nlt_f32 s0, s2", e_nlt_f, 0 },
+    { "s_cmp_lt_f16 s0, s2", e_lt_h, 0 }, { "s_cmp_eq_f16 s0, s2", e_eq_h, 0 }, { "s_cmp_le_f16 s0, s2", e_le_h, 0 },
+    { "s_cmp_gt_f16 s0, s2", e_gt_h, 0 }, { "s_cmp_lg_f16 s0, s2", e_lg_h, 0 }, { "s_cmp_ge_f16 s0, s2", e_ge_h, 0 },
+    { "s_cmp_o_f16 s0, s2", e_o_h, 0 }, { "s_cmp_u_f16 s0, s2", e_u_h, 0 }, { "s_cmp_nge_f16 s0, s2", e_nge_h, 0 },
+    { "s_cmp_nlg_f16 s0, s2", e_nlg_h, 0 }, { "s_cmp_ngt_f16 s0, s2", e_ngt_h, 0 }, { "s_cmp_nle_f16 s0, s2", e_nle_h, 0 },
+    { "s_cmp_neq_f16 s0, s2", e_neq_h, 0 }, { "s_cmp_nlt_f16 s0, s2", e_nlt_h, 0 },
     { "s_and_saveexec_b32 s4, s0", e_and_save, 0 }, { "s_or_saveexec_b32 s4, s0", e_or_save, 0 },
     { "s_xor_saveexec_b32 s4, s0", e_xor_save, 0 }, { "s_and_not0_saveexec_b32 s4, s0", e_and_not0_save, 0 },
     { "s_and_not1_saveexec_b32 s4, s0", e_and_not1_save, 0 }, { "s_or_not0_saveexec_b32 s4, s0", e_or_not0_save, 0 },
@@ -229,6 +254,7 @@ static void scalar_ops(void **state)
             ops[k].expect(&s);
             bool wide = i[k].dst.count == 2;
             uint64_t got = wide ? (uint64_t)w->s[5] << 32 | w->s[4] : w->s[4], want = wide ? s.d : (uint32_t)s.d;
+            got = ops[k].nan == 3 && got - want + 1 <= 2 ? want : got;
             bool nans = ops[k].nan && isnan(gfx_float((uint32_t)got)) && isnan(gfx_float((uint32_t)want));
             nans |= (ops[k].nan == 2 || strstr(ops[k].text, "f16_f32")) && (want & 0x7fff) > 0x7c00 && (got & 0x7fff) > 0x7c00;
             if ((got != want && !nans) || w->scc != s.scc || w->s[GFX_EXEC] != s.exec)
@@ -265,6 +291,104 @@ static void branches(void **state)
     gfx_insns_free(i, 8);
 }
 
-static const struct CMUnitTest tests[] = { cmocka_unit_test(scalar_ops), cmocka_unit_test(branches) };
+/* ---- waits ---- */
+
+/* Two loads of each counter are under way, into v0 to v7 or s0 to s7, and one store: what is pending afterwards, as a bit a
+ * register of each two, from loadcnt on. */
+static void waits(void **state)
+{
+    (void)state;
+    static const struct { const char *line; unsigned pending, stores; } cases[] = {
+        { "s_wait_loadcnt 0x2", 0x3f, 2 }, { "s_wait_loadcnt 0x1", 0x3e, 2 }, { "s_wait_loadcnt 0x0", 0x3c, 2 },
+        { "s_wait_dscnt 0x1", 0x3b, 2 }, { "s_wait_dscnt 0x0", 0x33, 2 }, { "s_wait_kmcnt 0x1", 0x3f, 2 },
+        { "s_wait_kmcnt 0x0", 0x0f, 2 }, { "s_wait_storecnt 0x1", 0x3f, 1 }, { "s_wait_storecnt 0x0", 0x3f, 0 },
+        { "s_wait_loadcnt_dscnt 0x100", 0x32, 2 }, { "s_wait_loadcnt_dscnt 0x1", 0x38, 2 },
+        { "s_wait_storecnt_dscnt 0x100", 0x33, 1 }, { "s_wait_storecnt_dscnt 0x1", 0x3b, 0 }, { "s_wait_idle", 0, 0 },
+    };
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        gfx_insn *i = gfx_test_assemble(&cases[k].line, 1);
+        gfx_wave *w = gfx_wave_new();
+        for (uint16_t n = 0; n < 2; n++) {
+            gfx_expect(w, GFX_LOADCNT, false, n, 1);
+            gfx_expect(w, GFX_DSCNT, false, 2 + n, 1);
+            gfx_expect(w, GFX_KMCNT, true, 4 + n, 1);
+            gfx_expect(w, GFX_STORECNT, false, 0, 0);
+        }
+        gfx_test_step(w, i);
+        unsigned pending = 0;
+        for (unsigned n = 0; n < 6; n++)
+            pending |= ((n < 4 ? w->v_pending[n] : w->s_pending[n]) != 0) << n;
+        if (pending != cases[k].pending || w->queued[GFX_STORECNT] != cases[k].stores)
+            fail_msg("%s leaves %x and %u stores", cases[k].line, pending, w->queued[GFX_STORECNT]);
+        gfx_wave_free(w);
+        gfx_insns_free(i, 1);
+    }
+}
+
+/* What a single program cannot see changes nothing of a wave but the count. */
+static void hints(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "s_nop 3", "s_clause 0x2", "s_delay_alu instid0(VALU_DEP_1)", "s_wait_alu 0xfffd", "s_sendmsg sendmsg(MSG_DEALLOC_VGPRS)",
+        "s_setprio 1", "s_sleep 1", "s_code_end", "s_wait_samplecnt 0x0", "s_wait_bvhcnt 0x0", "s_wait_expcnt 0x0",
+        "s_prefetch_inst s[0:1], 0, s2, 0", "s_prefetch_inst_pc_rel 0, s2, 0", "s_prefetch_data s[0:1], 0, s2, 0",
+        "s_prefetch_data_pc_rel 0, s2, 0", "ds_nop", "global_inv scope:SCOPE_DEV", "global_wb scope:SCOPE_DEV",
+        "global_wbinv scope:SCOPE_SYS", "s_round_mode 0x0", "s_denorm_mode 0xf",
+    };
+    enum { COUNT = sizeof lines / sizeof *lines };
+    gfx_insn *i = gfx_test_assemble(lines, COUNT);
+    gfx_wave *w = gfx_wave_new(), *before = gfx_wave_new();
+    gfx_expect(w, GFX_LOADCNT, false, 0, 1);
+    for (int k = 0; k < COUNT; k++) {
+        gfx_group *group = before->group;
+        *before = *w;
+        gfx_test_step(w, &i[k]);
+        assert_int_equal(w->stats.insns[i[k].event], before->stats.insns[i[k].event] + 1);
+        w->stats = before->stats;
+        assert_memory_equal(w, before, sizeof *w);
+        before->group = group;
+    }
+    gfx_insns_free(i, COUNT);
+    gfx_wave_free(before);
+    gfx_wave_free(w);
+}
+
+/* Barriers, the end, and modes that floats are not computed in here. */
+static void control(void **state)
+{
+    (void)state;
+    static const char *const lines[] = { "s_barrier_signal -1", "s_barrier_wait -1", "s_endpgm", "s_round_mode 0x1",
+                                         "s_denorm_mode 0xc", "s_barrier_signal 1", "s_barrier_wait 1" };
+    static const char *const faults[] = { "rounds another way than to nearest", "flushes denormals",
+                                          "a barrier other than the workgroup's", "a barrier other than the workgroup's" };
+    gfx_insn *i = gfx_test_assemble(lines, 7);
+    gfx_wave *w = gfx_wave_new();
+    gfx_test_step(w, &i[0]);
+    assert_true(w->signalled && !w->at_barrier && w->time == 3);
+    gfx_test_step(w, &i[1]);
+    assert_true(!w->signalled && w->at_barrier && !w->done);
+    gfx_test_step(w, &i[2]);
+    assert_true(w->done);
+    for (int k = 0; k < 4; k++) {
+        w->fault[0] = 0, w->signalled = k == 3;
+        gfx_step(w, &i[3 + k]);
+        assert_string_equal(w->fault, faults[k]);
+    }
+    gfx_wave_free(w);
+    gfx_insns_free(i, 7);
+}
+
+static void every_operation(void **state)
+{
+    (void)state;
+    gfx_test_all_ran(gfx_scalar_ops);
+    gfx_test_all_ran(gfx_scalar_float_ops);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(scalar_ops), cmocka_unit_test(branches), cmocka_unit_test(waits), cmocka_unit_test(hints),
+    cmocka_unit_test(control), cmocka_unit_test(every_operation),
+};
 
 int main(void) { return cmocka_run_group_tests_name("gfx12_scalar", tests, NULL, NULL); }

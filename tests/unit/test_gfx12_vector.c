@@ -1,5 +1,4 @@
-/* The interpreter's vector instructions of 32 and 64 bits, against plain C on edge values: integers, floats, conversions,
- * comparisons, dot products. */
+/* The interpreter's vector instructions of 32 and 64 bits, against plain C on edge values: integers, carries, floats. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -106,6 +105,9 @@ static uint32_t permuted(uint32_t hi, uint32_t lo, uint32_t select)
     return r;
 }
 E(perm, permuted(a, b, c))
+#define VCC (gfx_test_vcc >> gfx_test_lane & 1)
+E(select, VCC ? b : a) E(select_signs, VCC ? b & 0x7fffffff : a ^ 0x80000000)
+E(mbcnt_lo, bits_set(a % (UINT64_C(1) << gfx_test_lane)) + b) E(mbcnt_hi, b)
 E(lshl64, B << (a % 64)) E(lshr64, B >> (a % 64)) E(ashr64, (uint64_t)((int64_t)B >> (a % 64)))
 E(mad_u64, WIDE(a) * b + C) E(mad_i64, (uint64_t)((int64_t)I(a) * I(b)) + C)
 
@@ -140,6 +142,8 @@ static const gfx_test_op integers[] = {
     { "v_bcnt_u32_b32 v6, v0, v2", e_bcnt, 0, 0 }, { "v_ctz_i32_b32 v6, v0", e_ctz, 0, 0 },
     { "v_clz_i32_u32 v6, v0", e_clz, 0, 0 }, { "v_cls_i32 v6, v0", e_cls, 0, 0 }, { "v_bfrev_b32 v6, v0", e_bfrev, 0, 0 },
     { "v_mov_b32 v6, v0", e_mov, 0, 0 }, { "v_permlane64_b32 v6, v0", e_mov, 0, 0 },
+    { "v_cndmask_b32 v6, v0, v2, vcc_lo", e_select, 0, 0 }, { "v_cndmask_b32 v6, -v0, |v2|, vcc_lo", e_select_signs, 0, 0 },
+    { "v_mbcnt_lo_u32_b32 v6, v0, v2", e_mbcnt_lo, 0, 0 }, { "v_mbcnt_hi_u32_b32 v6, v0, v2", e_mbcnt_hi, 0, 0 },
     { "v_perm_b32 v6, v0, v2, v4", e_perm, 0, 0 }, { "v_lshlrev_b64 v[6:7], v0, v[2:3]", e_lshl64, 0, 0 },
     { "v_lshrrev_b64 v[6:7], v0, v[2:3]", e_lshr64, 0, 0 }, { "v_ashrrev_i64 v[6:7], v0, v[2:3]", e_ashr64, 0, 0 },
     { "v_mad_co_u64_u32 v[6:7], null, v0, v2, v[4:5]", e_mad_u64, 0, 0 },
@@ -149,6 +153,101 @@ static void integer_ops(void **state)
 {
     (void)state;
     gfx_test_ops(integers, COUNT(integers), edges, COUNT(edges));
+}
+
+/* ---- carries: lane masks that come in VCC and go out in s11; lanes that are not active give 0 ---- */
+
+/* The sum and, in bit 64, what is carried or lies beyond the signed range. */
+typedef unsigned __int128 carried;
+static carried sum(uint32_t p, uint32_t q, uint32_t in) { return ((WIDE(p) + q + in) & UINT32_MAX) | (carried)((WIDE(p) + q + in) >> 32) << 64; }
+static carried difference(uint32_t p, uint32_t q, uint32_t in)
+{
+    return (uint32_t)(p - q - in) | (carried)((int64_t)WIDE(p) - (int64_t)WIDE(q) - (int64_t)in < 0) << 64;
+}
+static carried c_add(uint32_t a, uint32_t b, uint64_t c, bool in) { (void)c, (void)in; return sum(a, b, 0); }
+static carried c_sub(uint32_t a, uint32_t b, uint64_t c, bool in) { (void)c, (void)in; return difference(a, b, 0); }
+static carried c_subrev(uint32_t a, uint32_t b, uint64_t c, bool in) { (void)c, (void)in; return difference(b, a, 0); }
+static carried c_add_ci(uint32_t a, uint32_t b, uint64_t c, bool in) { (void)c; return sum(a, b, in); }
+static carried c_sub_ci(uint32_t a, uint32_t b, uint64_t c, bool in) { (void)c; return difference(a, b, in); }
+static carried c_subrev_ci(uint32_t a, uint32_t b, uint64_t c, bool in) { (void)c; return difference(b, a, in); }
+static carried c_mad_u(uint32_t a, uint32_t b, uint64_t c, bool in) { (void)in; return (carried)a * b + c; }
+static carried c_mad_i(uint32_t a, uint32_t b, uint64_t c, bool in)
+{
+    (void)in;
+    __int128_t whole = (__int128_t)I(a) * I(b) + (int64_t)c;
+    return (uint64_t)whole | (carried)(whole < INT64_MIN || whole > INT64_MAX) << 64;
+}
+/* Which of b (denominator) and c (numerator) a names is scaled by 2^64 or 2^-64 where the quotient, its reciprocal or the
+ * denominator would be denormal, or the numerator's last bits would. */
+static bool tiny(float v) { return v != 0 && fabsf(v) < FLT_MIN; }
+static carried c_div_scale(uint32_t a, uint32_t b, uint64_t c, bool in)
+{
+    (void)in;
+    float p = gfx_float(a), q = gfx_float(b), r = gfx_float((uint32_t)c), scaled = p;
+    int apart = (int)(c >> 23 & 255) - (int)(b >> 23 & 255);
+    bool mask = false, is_q = p == q, is_r = p == r;
+    if (q == 0 || r == 0)
+        return BITS(NAN);
+    if (apart >= 96)
+        mask = true, scaled = is_q ? ldexpf(p, 64) : p;
+    else if (tiny(q))
+        scaled = ldexpf(p, 64);
+    else if (tiny(1 / q) && tiny(r / q))
+        mask = true, scaled = is_q ? ldexpf(p, 64) : p;
+    else if (tiny(1 / q))
+        scaled = ldexpf(p, -64);
+    else if (tiny(r / q))
+        mask = true, scaled = is_r ? ldexpf(p, 64) : p;
+    else if ((c >> 23 & 255) <= 23)
+        scaled = ldexpf(p, 64);
+    return BITS(scaled) | (carried)mask << 64;
+}
+
+static void carries(void **state)
+{
+    (void)state;
+    static const struct { const char *text; carried (*expect)(uint32_t a, uint32_t b, uint64_t c, bool in); bool scale; } ops[] = {
+        { "v_add_co_u32 v6, s11, v0, v2", c_add, false }, { "v_sub_co_u32 v6, s11, v0, v2", c_sub, false },
+        { "v_subrev_co_u32 v6, s11, v0, v2", c_subrev, false }, { "v_add_co_ci_u32 v6, s11, v0, v2, vcc_lo", c_add_ci, false },
+        { "v_sub_co_ci_u32 v6, s11, v0, v2, vcc_lo", c_sub_ci, false },
+        { "v_subrev_co_ci_u32 v6, s11, v0, v2, vcc_lo", c_subrev_ci, false },
+        { "v_mad_co_u64_u32 v[6:7], s11, v0, v2, v[4:5]", c_mad_u, false },
+        { "v_mad_co_i64_i32 v[6:7], s11, v0, v2, v[4:5]", c_mad_i, false },
+        { "v_div_scale_f32 v6, s11, v0, v2, v4", c_div_scale, true },
+    };
+    const char *lines[COUNT(ops)];
+    for (size_t k = 0; k < COUNT(ops); k++)
+        lines[k] = ops[k].text;
+    gfx_insn *i = gfx_test_assemble(lines, COUNT(ops));
+    gfx_wave *w = gfx_wave_new();
+    test_rng rng = test_rng_start("carries");
+    for (size_t round = 0; round < 300 * COUNT(ops); round++) {
+        size_t k = round % COUNT(ops);
+        uint32_t in[8][GFX_LANES];
+        for (int s = 0; s < 8; s++)
+            for (int l = 0; l < GFX_LANES; l++)
+                in[s][l] = test_rng_below(&rng, 4) ? edges[test_rng_below(&rng, COUNT(edges))] : (uint32_t)test_rng_next(&rng);
+        for (int l = 0; l < GFX_LANES && ops[k].scale; l++) /* a is b or c */
+            in[0][l] = in[test_rng_below(&rng, 2) ? 2 : 4][l];
+        for (unsigned s = 0; s < 8; s++)
+            gfx_test_set_v(w, s, in[s]);
+        uint32_t exec = w->s[GFX_EXEC] = round % 2 ? (uint32_t)test_rng_next(&rng) : UINT32_MAX;
+        uint32_t vcc = (uint32_t)test_rng_next(&rng);
+        gfx_test_set_s(w, GFX_VCC, vcc);
+        gfx_test_step(w, &i[k]);
+        for (int l = 0; l < GFX_LANES; l++) {
+            bool wide = i[k].dst.count == 2, active = exec >> l & 1;
+            carried want = ops[k].expect(in[0][l], in[2][l], WIDE(in[5][l]) << 32 | in[4][l], vcc >> l & 1);
+            uint64_t got = WIDE(wide ? w->v[7][l] : 0) << 32 | w->v[6][l], old = WIDE(wide ? in[7][l] : 0) << 32 | in[6][l];
+            bool nans = ops[k].scale && isnan(gfx_float((uint32_t)got)) && isnan(gfx_float((uint32_t)want));
+            if ((got != (active ? (uint64_t)want : old) && !(active && nans)) ||
+                (w->s[11] >> l & 1) != (active ? (uint32_t)(want >> 64) : 0))
+                fail_msg("%s with %x %x %x:%x: %llx %u", ops[k].text, in[0][l], in[2][l], in[5][l], in[4][l],
+                         (unsigned long long)got, w->s[11] >> l & 1);
+        }
+    }
+    gfx_wave_free(w);
+    gfx_insns_free(i, COUNT(ops));
 }
 
 /* ---- floats ---- */
@@ -183,42 +282,10 @@ E(floor_, BITS(floorf(x))) E(ceil_, BITS(ceilf(x))) E(rndne_, BITS(nearbyintf(x)
 E(fract, BITS(fminf((float)(x - floorf(x)), 0.99999994f))) E(rcp_, BITS(1 / x)) E(root, BITS(sqrtf(x)))
 E(rsq_, BITS((float)(1 / sqrt((double)x)))) E(exp_, BITS((float)exp2((double)x))) E(log_, BITS((float)log2((double)x)))
 E(sin_, BITS((float)sin((double)x * 2 * M_PI))) E(cos_, BITS((float)cos((double)x * 2 * M_PI)))
-E(ldexp_, BITS((float)ldexp((double)x, I(b) > 999 ? 999 : I(b) < -999 ? -999 : I(b))))
-E(frexp_mant, BITS(isfinite(x) ? frexpf(x, &(int){ 0 }) : x))
-static uint32_t exponent(float v)
-{
-    int e = 0;
-    if (isfinite(v))
-        (void)frexpf(v, &e);
-    return (uint32_t)e;
-}
-E(frexp_exp, exponent(x))
+static float twice_scaled(float v, float by) { return (float)((double)v * (VCC ? by >= 2 ? 0x1p64 : 0x1p-64 : 1)); }
+E(div_fmas, BITS(twice_scaled(fmaf(x, y, z), isnan(z) || isinf(z) ? 2 : fabsf(z)))) E(ldexp_, BITS((float)ldexp((double)x, I(b) > 999 ? 999 : I(b) < -999 ? -999 : I(b))))
 E(fixup, isnan(z) ? c : isnan(y) ? b : (y == 0 && z == 0) || (isinf(y) && isinf(z)) ? 0x7fc00000 :
   ((b ^ c) & 0x80000000) | (y == 0 || isinf(z) ? 0x7f800000 : isinf(y) || z == 0 ? 0 : a & 0x7fffffff))
-E(cvt_f_i, BITS((float)I(a))) E(cvt_f_u, BITS((float)a))
-static uint32_t to_int(double v) { return isnan(v) ? 0 : limit_i(v > 1e10 ? INT64_MAX : v < -1e10 ? INT64_MIN : (int64_t)v); }
-E(cvt_i, to_int((double)x)) E(cvt_u, isnan(x) || x < 0 ? 0 : x > 4294967040.0f ? 0xffffffff : (uint32_t)x)
-E(cvt_floor, to_int(floor((double)x))) E(cvt_nearest, to_int((double)floorf(x + 0.5f)))
-E(ubyte0, BITS((float)(a % 256))) E(ubyte1, BITS((float)(a / 256 % 256))) E(ubyte2, BITS((float)(a / 65536 % 256)))
-E(ubyte3, BITS((float)(a >> 24)))
-E(cvt_fp8, BITS(ash_e4m3_to_f32((uint8_t)a))) E(cvt_fp8_2, BITS(ash_e4m3_to_f32((uint8_t)(a >> 16))))
-E(cvt_bf8, BITS(ash_f16_to_f32((uint16_t)(a << 8))))
-E(pk_f32_fp8, BITS(ash_e4m3_to_f32((uint8_t)(a >> 16))) | WIDE(BITS(ash_e4m3_to_f32((uint8_t)(a >> 24)))) << 32)
-static uint32_t fp8(float v) /* what lies beyond the format is NaN */
-{
-    uint32_t sign = signbit(v) ? 0x80 : 0;
-    return isnan(v) || fabsf(v) > 464 ? sign | 0x7f : ash_f32_to_e4m3(v);
-}
-E(pk_fp8, (old & 0xffff0000) | fp8(x) | fp8(y) << 8) E(pk_fp8_high, (old & 0xffff) | (fp8(x) | fp8(y) << 8) << 16)
-static uint16_t rtz(float v)
-{
-    uint16_t h = ash_f32_to_f16(v);
-    return isfinite(v) && fabsf(ash_f16_to_f32(h)) > fabsf(v) ? (uint16_t)(h - 1) : h;
-}
-E(pk_rtz, rtz(x) | (uint32_t)rtz(y) << 16)
-static uint32_t i16(uint32_t v) { return (uint32_t)(I(v) < -32768 ? -32768 : I(v) > 32767 ? 32767 : I(v)) & 0xffff; }
-E(pk_i16, i16(a) | i16(b) << 16) E(pk_u16, smaller(a, 65535) | smaller(b, 65535) << 16)
-
 static const gfx_test_op floats[] = {
 #define F GFX_TEST_F32
     { "v_add_f32 v6, v0, v2", e_add_f, F, 0 }, { "v_sub_f32 v6, v0, v2", e_sub_f, F, 0 },
@@ -243,19 +310,8 @@ static const gfx_test_op floats[] = {
     /* The host's library and the interpreter's series round what differs by at most 2^-44 of it. */
     { "v_exp_f32 v6, v0", e_exp_, F, 1 }, { "v_log_f32 v6, v0", e_log_, F, 1 },
     { "v_sin_f32 v6, v0", e_sin_, F, 0 }, { "v_cos_f32 v6, v0", e_cos_, F, 0 },
-    { "v_ldexp_f32 v6, v0, v2", e_ldexp_, F, 0 }, { "v_frexp_mant_f32 v6, v0", e_frexp_mant, F, 0 },
-    { "v_frexp_exp_i32_f32 v6, v0", e_frexp_exp, 0, 0 }, { "v_div_fixup_f32 v6, v0, v2, v4", e_fixup, F, 0 },
-    { "v_cvt_f32_i32 v6, v0", e_cvt_f_i, F, 0 }, { "v_cvt_f32_u32 v6, v0", e_cvt_f_u, F, 0 },
-    { "v_cvt_i32_f32 v6, v0", e_cvt_i, 0, 0 }, { "v_cvt_u32_f32 v6, v0", e_cvt_u, 0, 0 },
-    { "v_cvt_floor_i32_f32 v6, v0", e_cvt_floor, 0, 0 }, { "v_cvt_nearest_i32_f32 v6, v0", e_cvt_nearest, 0, 0 },
-    { "v_cvt_f32_ubyte0 v6, v0", e_ubyte0, F, 0 }, { "v_cvt_f32_ubyte1 v6, v0", e_ubyte1, F, 0 },
-    { "v_cvt_f32_ubyte2 v6, v0", e_ubyte2, F, 0 }, { "v_cvt_f32_ubyte3 v6, v0", e_ubyte3, F, 0 },
-    { "v_cvt_f32_fp8 v6, v0", e_cvt_fp8, F, 0 }, { "v_cvt_f32_fp8 v6, v0 byte_sel:2", e_cvt_fp8_2, F, 0 },
-    { "v_cvt_f32_bf8 v6, v0", e_cvt_bf8, F, 0 },
-    { "v_cvt_pk_f32_fp8 v[6:7], v0 op_sel:[1,0]", e_pk_f32_fp8, GFX_TEST_2F32, 0 },
-    { "v_cvt_pk_fp8_f32 v6, v0, v2", e_pk_fp8, 0, 0 }, { "v_cvt_pk_fp8_f32 v6, v0, v2 op_sel:[0,0,1]", e_pk_fp8_high, 0, 0 },
-    { "v_cvt_pk_rtz_f16_f32 v6, v0, v2", e_pk_rtz, GFX_TEST_PK_F16, 0 },
-    { "v_cvt_pk_i16_i32 v6, v0, v2", e_pk_i16, 0, 0 }, { "v_cvt_pk_u16_u32 v6, v0, v2", e_pk_u16, 0, 0 },
+    { "v_div_fmas_f32 v6, v0, v2, v4", e_div_fmas, F, 0 }, { "v_ldexp_f32 v6, v0, v2", e_ldexp_, F, 0 },
+    { "v_div_fixup_f32 v6, v0, v2, v4", e_fixup, F, 0 },
 };
 static void float_ops(void **state)
 {
@@ -296,110 +352,15 @@ static void series(void **state)
     gfx_insns_free(i, 2);
 }
 
-/* ---- comparisons ---- */
-
-static uint32_t class_of(float v)
-{
-    uint32_t u = BITS(v);
-    if (isnan(v))
-        return u & 0x400000 ? 2 : 1;
-    int n = isinf(v) ? 0 : v == 0 ? 3 : fabsf(v) < FLT_MIN ? 2 : 1; /* from infinity inwards */
-    return 1u << (signbit(v) ? 2 + n : 9 - n);
-}
-E(class, (class_of(x) & b) != 0)
-E(lt, x < y) E(eq, x == y) E(le, x <= y) E(gt, x > y) E(lg, x < y || x > y) E(ge, x >= y) E(ord, !isnan(x) && !isnan(y))
-E(unord, isnan(x) || isnan(y)) E(nge, !(x >= y)) E(nlg, !(x < y || x > y)) E(ngt, !(x > y)) E(nle, !(x <= y))
-E(neq, x != y) E(nlt, !(x < y))
-E(lt_i, I(a) < I(b)) E(le_i, I(a) <= I(b)) E(gt_i, I(a) > I(b)) E(ge_i, I(a) >= I(b)) E(eq_i, a == b) E(ne_i, a != b)
-E(lt_u, a < b) E(le_u, a <= b) E(gt_u, a > b) E(ge_u, a >= b)
-E(lt_i64, (int64_t)A < (int64_t)B) E(ge_i64, (int64_t)A >= (int64_t)B) E(eq_64, A == B) E(ne_64, A != B) E(lt_u64, A < B)
-E(gt_u64, A > B) E(le_u64, A <= B) E(lt_i16, (int16_t)a < (int16_t)b) E(gt_u16, (uint16_t)a > (uint16_t)b)
-E(eq_16, (uint16_t)a == (uint16_t)b) E(le_i16, (int16_t)a <= (int16_t)b)
-static float half(uint32_t v) { return ash_f16_to_f32((uint16_t)v); }
-E(lt_h, half(a) < half(b)) E(nge_h, !(half(a) >= half(b))) E(gt_h_abs, fabsf(half(a)) > half(b)) E(u_h, isnan(half(a) + half(b)) &&
-  (isnan(half(a)) || isnan(half(b))))
-
-static const gfx_test_op compares[] = {
-    { "v_cmp_class_f32 s10, v0, v2", e_class, 0, 0 }, { "v_cmp_lt_f32 s10, v0, v2", e_lt, 0, 0 },
-    { "v_cmp_eq_f32 s10, v0, v2", e_eq, 0, 0 }, { "v_cmp_le_f32 s10, v0, v2", e_le, 0, 0 },
-    { "v_cmp_gt_f32 s10, v0, v2", e_gt, 0, 0 }, { "v_cmp_lg_f32 s10, v0, v2", e_lg, 0, 0 },
-    { "v_cmp_ge_f32 s10, v0, v2", e_ge, 0, 0 }, { "v_cmp_o_f32 s10, v0, v2", e_ord, 0, 0 },
-    { "v_cmp_u_f32 s10, v0, v2", e_unord, 0, 0 }, { "v_cmp_nge_f32 s10, v0, v2", e_nge, 0, 0 },
-    { "v_cmp_nlg_f32 s10, v0, v2", e_nlg, 0, 0 }, { "v_cmp_ngt_f32 s10, v0, v2", e_ngt, 0, 0 },
-    { "v_cmp_nle_f32 s10, v0, v2", e_nle, 0, 0 }, { "v_cmp_neq_f32 s10, v0, v2", e_neq, 0, 0 },
-    { "v_cmp_nlt_f32 s10, v0, v2", e_nlt, 0, 0 }, { "v_cmp_lt_i32 s10, v0, v2", e_lt_i, 0, 0 },
-    { "v_cmp_le_i32 s10, v0, v2", e_le_i, 0, 0 }, { "v_cmp_gt_i32 s10, v0, v2", e_gt_i, 0, 0 },
-    { "v_cmp_ge_i32 s10, v0, v2", e_ge_i, 0, 0 }, { "v_cmp_eq_i32 s10, v0, v2", e_eq_i, 0, 0 },
-    { "v_cmp_ne_u32 s10, v0, v2", e_ne_i, 0, 0 }, { "v_cmp_lt_u32 s10, v0, v2", e_lt_u, 0, 0 },
-    { "v_cmp_le_u32 s10, v0, v2", e_le_u, 0, 0 }, { "v_cmp_gt_u32 s10, v0, v2", e_gt_u, 0, 0 },
-    { "v_cmp_ge_u32 s10, v0, v2", e_ge_u, 0, 0 }, { "v_cmp_lt_i64 s10, v[0:1], v[2:3]", e_lt_i64, 0, 0 },
-    { "v_cmp_ge_i64 s10, v[0:1], v[2:3]", e_ge_i64, 0, 0 }, { "v_cmp_eq_u64 s10, v[0:1], v[2:3]", e_eq_64, 0, 0 },
-    { "v_cmp_ne_u64 s10, v[0:1], v[2:3]", e_ne_64, 0, 0 }, { "v_cmp_lt_u64 s10, v[0:1], v[2:3]", e_lt_u64, 0, 0 },
-    { "v_cmp_gt_u64 s10, v[0:1], v[2:3]", e_gt_u64, 0, 0 }, { "v_cmp_le_u64 s10, v[0:1], v[2:3]", e_le_u64, 0, 0 },
-    { "v_cmp_lt_i16 s10, v0, v2", e_lt_i16, 0, 0 }, { "v_cmp_le_i16 s10, v0, v2", e_le_i16, 0, 0 },
-    { "v_cmp_gt_u16 s10, v0, v2", e_gt_u16, 0, 0 }, { "v_cmp_eq_u16 s10, v0, v2", e_eq_16, 0, 0 },
-    { "v_cmp_lt_f16 s10, v0, v2", e_lt_h, 0, 0 }, { "v_cmp_nge_f16 s10, v0, v2", e_nge_h, 0, 0 },
-    { "v_cmp_gt_f16 s10, |v0|, v2", e_gt_h_abs, 0, 0 }, { "v_cmp_u_f16 s10, v0, v2", e_u_h, 0, 0 },
-};
-static void compare_ops(void **state)
+static void every_operation(void **state)
 {
     (void)state;
-    gfx_test_ops(compares, COUNT(compares), edges, COUNT(edges));
-}
-
-/* ---- dot products ---- */
-
-static int64_t dot(uint32_t p, uint32_t q, int bits, bool sp, bool sq)
-{
-    int64_t sum = 0;
-    for (int k = 0; k < 32; k += bits) {
-        int64_t m = INT64_C(1) << bits, u = p >> k & (m - 1), v = q >> k & (m - 1);
-        sum += (sp && u >= m / 2 ? u - m : u) * (sq && v >= m / 2 ? v - m : v);
-    }
-    return sum;
-}
-E(dot_uu, (uint32_t)(dot(a, b, 8, false, false) + c)) E(dot_su, (uint32_t)(dot(a, b, 8, true, false) + c))
-E(dot_us, (uint32_t)(dot(a, b, 8, false, true) + c)) E(dot_ss, (uint32_t)(dot(a, b, 8, true, true) + c))
-E(dot_clamp, limit_i(dot(a, b, 8, true, false) + I(c))) E(dot8_ss, (uint32_t)(dot(a, b, 4, true, true) + c))
-E(dot8_us, (uint32_t)(dot(a, b, 4, false, true) + c)) E(dot_u_clamp, limit_u((__int128_t)dot(a, b, 8, false, false) + c))
-static uint32_t dot_fp8(uint32_t p, uint32_t q, double sum)
-{
-    for (int k = 0; k < 32; k += 8)
-        sum += (double)ash_e4m3_to_f32((uint8_t)(p >> k)) * (double)ash_e4m3_to_f32((uint8_t)(q >> k));
-    return BITS((float)sum);
-}
-static uint32_t dot_two(uint32_t p, uint32_t q, double sum, bool f16)
-{
-    for (int k = 0; k < 32; k += 16) {
-        float u = f16 ? half(p >> k) : gfx_float(p >> k << 16), v = f16 ? half(q >> k) : gfx_float(q >> k << 16);
-        sum += (double)u * (double)v;
-    }
-    return BITS((float)sum);
-}
-E(dot4_fp8, dot_fp8(a, b, (double)z)) E(dot2_f16, dot_two(a, b, (double)z, true))
-E(dot2_f16_neg, dot_two(a ^ 0x8000, b ^ 0x80000000, (double)-z, true)) E(dot2_bf16, dot_two(a, b, (double)z, false))
-
-static const gfx_test_op dots[] = {
-    { "v_dot4_i32_iu8 v6, v0, v2, v4", e_dot_uu, 0, 0 }, { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[1,0,0]", e_dot_su, 0, 0 },
-    { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[0,1,0]", e_dot_us, 0, 0 },
-    { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[1,1,0]", e_dot_ss, 0, 0 },
-    { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[1,0,0] clamp", e_dot_clamp, 0, 0 },
-    { "v_dot8_i32_iu4 v6, v0, v2, v4 neg_lo:[1,1,0]", e_dot8_ss, 0, 0 },
-    { "v_dot8_i32_iu4 v6, v0, v2, v4 neg_lo:[0,1,0]", e_dot8_us, 0, 0 },
-    { "v_dot4_u32_u8 v6, v0, v2, v4 clamp", e_dot_u_clamp, 0, 0 },
-    { "v_dot4_f32_fp8_fp8 v6, v0, v2, v4", e_dot4_fp8, F, 0 }, { "v_dot2_f32_f16 v6, v0, v2, v4", e_dot2_f16, F, 0 },
-    { "v_dot2_f32_f16 v6, v0, v2, v4 neg_lo:[1,0,1] neg_hi:[0,1,0]", e_dot2_f16_neg, F, 0 },
-    { "v_dot2_f32_bf16 v6, v0, v2, v4", e_dot2_bf16, F, 0 },
-};
-static void dot_ops(void **state)
-{
-    (void)state;
-    gfx_test_ops(dots, COUNT(dots), edges, COUNT(edges));
+    gfx_test_all_ran(gfx_vector_ops);
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(integer_ops), cmocka_unit_test(float_ops), cmocka_unit_test(series), cmocka_unit_test(compare_ops),
-    cmocka_unit_test(dot_ops),
+    cmocka_unit_test(integer_ops), cmocka_unit_test(carries), cmocka_unit_test(float_ops), cmocka_unit_test(series),
+    cmocka_unit_test(every_operation),
 };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12_vector", tests, NULL, NULL); }

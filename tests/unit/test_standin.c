@@ -404,6 +404,29 @@ static void test_modules(void **state)
     assert_int_equal(counts().modules, 0);
 }
 
+/* Arguments that HIP would add after the caller's. */
+static void test_hidden_arguments(void **state)
+{
+    (void)state;
+    static const char source[] =
+        "extern \"C\" __attribute__((global)) void hidden(int *p)\n"
+        "{ *p = *(__attribute__((address_space(4))) int *)__builtin_amdgcn_implicitarg_ptr(); }\n";
+    char *hip_file = test_path("hidden.hip"), *object = test_path("hidden.co"), command[1024];
+    test_write_file(hip_file, source, sizeof source - 1);
+    snprintf(command, sizeof command, "clang-19 -x hip --cuda-device-only --no-gpu-bundle-output -nogpuinc -nogpulib "
+             "-O3 --offload-arch=gfx1201 '%s' -o '%s'", hip_file, object);
+    assert_int_equal(system(command), 0);
+    size_t size;
+    uint8_t *image = test_read_file(object, &size);
+    standin_module *m = NULL;
+    standin_function *f = NULL;
+    OK(hip.ModuleLoadData(&m, image));
+    memset(image, 0, size); /* nothing of it is kept */
+    OK(hip.ModuleGetFunction(&f, m, "hidden"));
+    assert_told("arguments of HIP's own");
+    free(image), free(hip_file), free(object);
+}
+
 static void test_launch(void **state)
 {
     (void)state;
@@ -481,7 +504,7 @@ static void test_cards(void **state)
     static const char *const wanted[] = { "gfx_target_version 0\n", "gfx_target_version 120001\nlocation_id 768\n",
                                           "gfx_target_version 110000\nlocation_id 1024\n" };
     for (int i = 0; i < 3; i++) {
-        char name[32];
+        char name[64];
         size_t size;
         snprintf(name, sizeof name, "kfd/nodes/%d/properties", i);
         char *path = test_path(name), *properties = (char *)test_read_file(path, &size);
@@ -661,6 +684,7 @@ static void test_nth_failure(void **state)
     OK(hip.Free(p[0])); /* not counted */
     GIVES(STANDIN_UNKNOWN, hip.StreamCreateWithFlags(&(standin_stream *){ NULL }, 1));
     OK(hip.Malloc(&p[0], 16));
+    assert_int_equal(counts().counted, 5);
     with("FAIL", "*:2", NULL);
     GIVES(STANDIN_OUT_OF_MEMORY, hip.Malloc(&p[0], 16));
     with("FAIL", "Free:1=1", NULL);
@@ -783,7 +807,7 @@ static void test_report(void **state)
 {
     (void)state;
     static const char *const wanted[] = {
-        "\"hipModuleLaunchKernel\": 1", "\"copies_to_device\": 1", "\"bytes_to_device\": 256", "\"launches\": 1",
+        "\"hipModuleLaunchKernel\": 1", "\"counted\": 11,", "\"copies_to_device\": 1", "\"bytes_to_device\": 256", "\"launches\": 1",
         "\"live_allocations\": 2", "\"live_pinned\": 1", "\"live_streams\": 0", "\"live_modules\": 1",
         "\"device_bytes\": 8192", "\"pinned_bytes\": 256", "\"errors\": [\n    \"hipFree of byte 0 of allocation",
     };
@@ -809,7 +833,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(test_copies_refused, start), cmocka_unit_test_setup(test_early_reuse, start),
         cmocka_unit_test_setup(test_events, start), cmocka_unit_test_setup(test_unordered, start),
         cmocka_unit_test_setup(test_elapsed, start), cmocka_unit_test_setup(test_modules, start),
-        cmocka_unit_test_setup(test_launch, start), cmocka_unit_test_setup(test_fault, start),
+        cmocka_unit_test_setup(test_launch, start), cmocka_unit_test_setup(test_hidden_arguments, start),
+        cmocka_unit_test_setup(test_fault, start),
         cmocka_unit_test_setup(test_freed, start), cmocka_unit_test_setup(test_cards, start),
         cmocka_unit_test_setup(test_graph, start), cmocka_unit_test_setup(test_graph_copies, start),
         cmocka_unit_test_setup(test_large_graph, start), cmocka_unit_test_setup(test_capture_rules, start),
