@@ -164,7 +164,7 @@ typedef struct ash_gfx_cache {
 /* Attention. qkv: rows of [q | k | v], q at 0; heads of head_dim floats, biases added already. Head norms where given, then
  * rotation of the first rope_dim elements of q and k (pairs 2 i, 2 i + 1; angles: [position][rope_dim / 2]{cos, sin}), then k
  * and v go into the cache, then softmax(scale q k) v over what a query sees (ash_attention of kernels.h).
- * head_dim: a multiple of 8 (prefill: one of 64, 80, 96, 128), at most 256; rope_dim: even, at most head_dim;
+ * head_dim: a multiple of 8 (prefill: one of 64, 80, 96, 128, 256), at most 256; rope_dim: even, at most head_dim;
  * k_first, v_first and strides: multiples of 4; scale > 0; positions below 2^24.
  * Decoding does it all in one launch, up to `splits` workgroups a KV head over the context; their parts meet in `parts`, and
  * the last one to finish joins them (`done`: one counter a KV head, zero between launches). How many of them take part

@@ -1,5 +1,5 @@
-/* What the attention kernels share: a head's row, 8 elements a lane, from qkv through norm and rotation into the cache's
- * type. Lane c of a group of `lanes` has elements 8 c .. + 7; lanes beyond head_dim hold zeros. */
+/* What the attention kernels share: a head's row, 8 elements a lane, from qkv through norm and rotation into the
+ * cache's type. Lane c of a group of `lanes` has elements 8 c .. + 7; lanes beyond head_dim hold zeros. */
 #ifndef ASHLAR_KERNELS_GFX12_ATTEND_H
 #define ASHLAR_KERNELS_GFX12_ATTEND_H
 
@@ -62,6 +62,9 @@ template <int lanes> DEVICE float group_sum(float x)
     return x;
 }
 
+/* In 32 bits: a 64-bit multiply-add would take an addend whose upper half nothing has written. */
+DEVICE unsigned times(unsigned a, unsigned b) { return (unsigned)here((int)(a * b)); }
+
 DEVICE v8f load_8(const float *p)
 {
     v4f a = load<v4f>(p), b = load<v4f>(p + 4);
@@ -73,14 +76,15 @@ DEVICE void store_8(float *p, v8f x)
     store(p + 4, __builtin_shufflevector(x, x, 4, 5, 6, 7));
 }
 
-/* Pairs (2 i, 2 i + 1) of the first rope_dim elements, d being the lane's first: each operation rounds on its own, so that the
- * cache gets the very bits of ash_rope_scalar. */
+/* Pairs (2 i, 2 i + 1) of the first rope_dim elements, d being the lane's first: each operation rounds on its own, so
+ * that the cache gets the very bits of ash_rope_scalar. */
 DEVICE v8f rotated(v8f x, const float *angles, int d, int rope_dim)
 {
     for (int i = 0; i < 8; i += 2) {
         bool turns = d + i < rope_dim;
         v2f at = load<v2f>(angles + (turns ? d + i : 0));
-        float a = unfused(x[i] * at.x) - unfused(x[i + 1] * at.y), b = unfused(x[i + 1] * at.x) + unfused(x[i] * at.y);
+        float a = unfused(x[i] * at.x) - unfused(x[i + 1] * at.y);
+        float b = unfused(x[i + 1] * at.x) + unfused(x[i] * at.y);
         x[i] = turns ? a : x[i];
         x[i + 1] = turns ? b : x[i + 1];
     }

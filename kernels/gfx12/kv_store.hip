@@ -5,9 +5,6 @@
 
 #define THREADS ASH_GFX_STORE_THREADS
 
-/* In 32 bits: a 64-bit multiply-add would take an addend whose upper half nothing has written. */
-DEVICE unsigned times(unsigned a, unsigned b) { return (unsigned)here((int)(a * b)); }
-
 template <int lanes, bool fp8> DEVICE void store_rows(const ash_gfx_attend &a, int pos)
 {
     unsigned heads = a.heads + a.kv_heads, count = a.tokens * heads;
@@ -16,7 +13,8 @@ template <int lanes, bool fp8> DEVICE void store_rows(const ash_gfx_attend &a, i
     index = real ? index : count - 1;
     unsigned t = index / heads, head = index % heads;
     bool is_k = head >= a.heads;
-    float *row = a.qkv + times(t, a.qkv_stride) + ((is_k ? a.k_first + times(head - a.heads, a.head_dim) : times(head, a.head_dim)));
+    float *row = a.qkv + times(t, a.qkv_stride) +
+                 (is_k ? a.k_first + times(head - a.heads, a.head_dim) : times(head, a.head_dim));
     v8f x = head_row<lanes>(a, row, is_k ? a.k_norm : a.q_norm, pos + (int)t);
     unsigned d = (unsigned)lane_id() % lanes * 8;
     if (!real || d >= a.head_dim)
@@ -25,7 +23,8 @@ template <int lanes, bool fp8> DEVICE void store_rows(const ash_gfx_attend &a, i
         store_8(row + d, x);
         return;
     }
-    unsigned at = times(head - a.heads, (unsigned)a.cache.head_stride) + times(((unsigned)pos + t) % a.cache.rows, a.cache.stride) + d;
+    unsigned at = times(head - a.heads, (unsigned)a.cache.head_stride) + d;
+    at += times(((unsigned)pos + t) % a.cache.rows, a.cache.stride);
     store((uint8_t *)a.cache.k + (uint64_t)at * cached<fp8>::bytes, rounded<fp8>(x, a.cache.k_scale));
 }
 
@@ -36,7 +35,8 @@ template <bool fp8> DEVICE void store_values(const ash_gfx_attend &a, int pos)
         return;
     unsigned d = index % a.head_dim, head = index / a.head_dim % a.kv_heads, block = index / a.head_dim / a.kv_heads;
     int first = pos / 8 * 8 + 8 * (int)block; /* position */
-    unsigned at = times(head, (unsigned)a.cache.head_stride) + times((unsigned)first % a.cache.rows, a.cache.stride) + 8 * d;
+    unsigned at = times(head, (unsigned)a.cache.head_stride) + 8 * d;
+    at += times((unsigned)first % a.cache.rows, a.cache.stride);
     uint8_t *to = (uint8_t *)a.cache.v + (uint64_t)at * cached<fp8>::bytes;
     const float *from = a.qkv + (a.v_first + times(head, a.head_dim) + d);
     v8f x;

@@ -29,6 +29,7 @@ typedef float v2f __attribute__((ext_vector_type(2)));
 typedef float v4f __attribute__((ext_vector_type(4)));
 typedef float v8f __attribute__((ext_vector_type(8)));
 typedef _Float16 v2h __attribute__((ext_vector_type(2)));
+typedef _Float16 v4h __attribute__((ext_vector_type(4)));
 typedef _Float16 v8h __attribute__((ext_vector_type(8)));
 typedef __bf16 v2b __attribute__((ext_vector_type(2)));
 typedef short v8s __attribute__((ext_vector_type(8)));
@@ -57,6 +58,11 @@ DEVICE int uniform_here(int x)
 }
 /* A sum that is wanted here: its terms are not put off until the loop's end, which would keep all of them in registers. */
 DEVICE float sum_here(float x)
+{
+    asm volatile("" : "+v"(x));
+    return x;
+}
+template <class T> DEVICE T fragment_here(T x)
 {
     asm volatile("" : "+v"(x));
     return x;
@@ -259,6 +265,15 @@ DEVICE float unfused(float x)
     asm("" : "+v"(x));
     return x;
 }
+/* fmax of three with one instruction: it would otherwise be preceded by others, for signalling NaN. */
+DEVICE float largest_of(float a, float b, float c)
+{
+    float most;
+    asm("v_max3_num_f32 %0, %1, %2, %3" : "=v"(most) : "v"(a), "v"(b), "v"(c));
+    return most;
+}
+/* Two floats to f16, the nearest not larger in magnitude: one instruction, where nearest even takes three. */
+DEVICE v2h halves_toward_zero(float a, float b) { return __builtin_bit_cast(v2h, __builtin_amdgcn_cvt_pkrtz(a, b)); }
 DEVICE float nearest(float x) { return __builtin_rintf(x); } /* even */
 
 #define E4M3_MAX 448.0f

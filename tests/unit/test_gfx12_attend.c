@@ -308,6 +308,9 @@ static void test_decode(void **state)
         { 2, 2, 96, 96, 140, 4, 0, 16, false, false },
         { 4, 4, 256, 256, 150, 1, 0, 2, false, true },
         { 4, 1, 256, 64, 40, 8, 0, 1, true, false },
+        { 3, 1, 256, 256, 0, 1, 0, 2, false, false },
+        { 4, 2, 256, 256, 1092, 8, 0, 16, true, false },
+        { 2, 1, 256, 128, 501, 3, 77, 5, false, true },
         { 4, 2, 64, 64, 1092, 8, 0, 16, false, false },
         { 4, 2, 64, 64, 500, 1, 100, 2, false, false },
         { 4, 2, 64, 20, 501, 8, 77, 16, false, false },
@@ -321,9 +324,13 @@ static void test_decode(void **state)
 
 /* ---- prefill ---- */
 
+/* Queries are rounded to f16 times `factor`. Weights w become w (1 - e), 0 <= e <= 2^-10 (those below f16's normal range lose
+ * at most 2^-24, beside a sum of at least 1), and their sum is that of what they became: so the result, an average of v,
+ * moves by sum w (e - 2^-11) (v - average) / sum w (1 - e), at most (2^-11 + n 2^-24) 2 V / (1 - 2^-10). */
 static void prefill(card *c, const shape *s, test_rng *rng)
 {
     problem p;
+    float factor = 1 / sqrtf((float)s->head_dim) * 1.44269504088896341f;
     make(&p, c, s, rng);
     run(c, ASH_GFX_OP_KV_STORE, 0, ash_gfx_kv_store_grid(&p.a), &p.a);
     check_cache(&p);
@@ -336,11 +343,11 @@ static void prefill(card *c, const shape *s, test_rng *rng)
             for (uint32_t d = 0; d < s->head_dim; d++) {
                 if (!(fabsf(is[d] - want[d]) <= row_tolerance(&p, want, d)))
                     fail_msg("q of head %u, token %u, element %u: %g, not %g", h, t, d, (double)is[d], (double)want[d]);
-                q[((size_t)t * s->heads + h) * s->head_dim + d] = ash_f16_to_f32(ash_f32_to_f16(is[d]));
+                q[((size_t)t * s->heads + h) * s->head_dim + d] = ash_f16_to_f32(ash_f32_to_f16(is[d] * factor)) / factor;
             }
         }
     run(c, ASH_GFX_OP_ATTEND_PREFILL, s->head_dim, ash_gfx_attend_prefill_grid(&p.a), &p.a);
-    check_out(&p, q, 0x1p-11); /* weights in f16 */
+    check_out(&p, q, 0x1.01p-10 + p.last * 0x1p-23);
     free(q);
     problem_free(&p);
     card_clear(c);
@@ -363,6 +370,15 @@ static void test_prefill(void **state)
         { 2, 1, 64, 64, 0, 300, 0, 1, false, false },
         { 4, 2, 64, 64, 211, 70, 33, 1, false, false },
         { 3, 1, 128, 128, 500, 9, 100, 1, true, false },
+        { 1, 1, 256, 256, 0, 1, 0, 1, false, false },
+        { 3, 1, 256, 64, 5, 17, 0, 1, false, true },
+        { 8, 2, 256, 256, 40, 33, 0, 1, true, true },
+        { 4, 1, 256, 128, 0, 130, 0, 1, false, false },
+        { 2, 1, 256, 256, 970, 130, 0, 1, true, false },
+        { 2, 2, 256, 256, 1091, 9, 0, 1, false, false },
+        { 4, 2, 256, 256, 211, 70, 33, 1, false, false },
+        { 3, 1, 256, 64, 500, 9, 100, 1, true, false },
+        { 2, 1, 64, 64, 970, 130, 0, 1, true, false },
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         prefill(&c, &shapes[i], &rng);
