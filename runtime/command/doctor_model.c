@@ -19,13 +19,18 @@
 const doctor_model *doctor_models(size_t *count)
 {
     static const doctor_model models[] = {
-        { "q4_k", false, 64, ASHLAR_CACHE_F16 },  { "q5_k", false, 64, ASHLAR_CACHE_F16 },
-        { "q6_k", false, 64, ASHLAR_CACHE_F16 },  { "q8_0", false, 64, ASHLAR_CACHE_F16 },
-        { "q4_0", false, 64, ASHLAR_CACHE_F16 },  { "q4_1", false, 64, ASHLAR_CACHE_F16 },
-        { "q5_0", false, 64, ASHLAR_CACHE_F16 },  { "q5_1", false, 64, ASHLAR_CACHE_F16 },
-        { "fp8", false, 64, ASHLAR_CACHE_FP8 },   { "fp8", true, 64, ASHLAR_CACHE_F16 },
-        { "f16", false, 80, ASHLAR_CACHE_F16 },   { "bf16", false, 96, ASHLAR_CACHE_F16 },
-        { "bf16", false, 128, ASHLAR_CACHE_F16 }, { "bf16", false, 128, ASHLAR_CACHE_FP8 },
+        { .type = "q4_k", .head_dim = 64 }, { .type = "q5_k", .head_dim = 64 },
+        { .type = "q6_k", .head_dim = 64 }, { .type = "q8_0", .head_dim = 64 },
+        { .type = "q4_0", .head_dim = 64 }, { .type = "q4_1", .head_dim = 64 },
+        { .type = "q5_0", .head_dim = 64 }, { .type = "q5_1", .head_dim = 64 },
+        { .type = "fp8", .head_dim = 64, .cache = ASHLAR_CACHE_FP8 },
+        { .type = "fp8", .fp8_row = true, .head_dim = 64 },
+        { .type = "f16", .head_dim = 80 },
+        { .type = "bf16", .head_dim = 96 },
+        { .type = "bf16", .head_dim = 128, .rule = "*embed_tokens*=f32" },
+        { .type = "bf16", .head_dim = 128, .cache = ASHLAR_CACHE_FP8, .rule = "*embed_tokens*=f8_e4m3" },
+        { .type = "f16", .head_dim = 256 },
+        { .type = "f16", .head_dim = 256, .cache = ASHLAR_CACHE_FP8 },
     };
     *count = sizeof models / sizeof *models;
     return models;
@@ -79,7 +84,7 @@ static float next_random(uint64_t *state)
 /* Norms about 1. Matrices of variance 1 / columns: their outputs are as large as their inputs. */
 static ash_status write_tensor(ash_safetensors_writer *w, const ash_st_tensor *t, uint64_t *state, ash_error *err)
 {
-    uint16_t row[HIDDEN > FFN ? HIDDEN * 2 : FFN * 2];
+    uint16_t row[KV_HEADS * GROUP * 256]; /* the widest: o, with heads of 256 */
     bool norm = t->dim_count == 1;
     uint64_t rows = norm ? 1 : t->shape[0], cols = norm ? t->shape[0] : t->shape[1];
     float scale = norm ? 0.2f : 1.7f; /* root of 3: a uniform number's variance is a third of its square */
@@ -146,6 +151,8 @@ ash_status doctor_model_open(const doctor_model *m, const char *folder, ashlar_m
     if (!ash_recipe_named(m->type, &recipe))
         return ash_fail(err, ASH_E_ARGUMENT, "there is no type %s", m->type);
     recipe.fp8_row = m->fp8_row;
+    if (m->rule)
+        ASH_TRY(ash_recipe_add(&recipe, m->rule, err));
     ASH_TRY(write_weights(folder, m->head_dim, err));
     ASH_TRY(write_config(folder, m->head_dim, err));
     ASH_TRY(write_tokenizer(folder, err));

@@ -14,6 +14,7 @@ typedef struct doctor_model {
     bool fp8_row;          /* FP8: a scale for each row */
     uint32_t head_dim;
     int cache;             /* of ashlar_session_options */
+    const char *rule;      /* for one tensor, as convert --tensor has it; or NULL */
 } doctor_model;
 
 #define DOCTOR_CONTEXT 256
