@@ -44,6 +44,8 @@ static cJSON *row_json(const bench_result *r, const bench_row *row)
     cJSON_AddNumberToObject(o, "tmac_s", 1e-12 * median * (double)r->macs);
     for (size_t i = 0; i < row->count; i++)
         cJSON_AddItemToArray(rates, cJSON_CreateNumber(row->rate[i]));
+    if (row->profile)
+        cJSON_AddItemToObject(o, "profile", bench_profile_json(r, row));
     return o;
 }
 

@@ -9,7 +9,7 @@
 
 #define BUFFER_BYTES (UINT64_C(512) << 20) /* several times any last-level cache's share */
 #define PEAK_ROUNDS 2000000
-#define TRIES 3
+#define TRIES 5
 
 typedef struct limit_run {
     ash_pool *pool;
