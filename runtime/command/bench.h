@@ -38,6 +38,7 @@ typedef struct bench_limits {
     double bytes_s; /* a plain read loop over memory that no cache holds */
     double int8_s;  /* multiply-adds in registers */
     double f32_s;
+    double barriers_s; /* of threads that have nothing else to do */
 } bench_limits;
 bench_limits bench_measure_limits(uint32_t threads, int cpu_level);
 

@@ -60,8 +60,9 @@ static void print_rows(const bench_result *r)
 {
     double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s;
     printf("load to first logits  %8.3f s\nresident at most      %8ld MiB\n"
-           "this machine reads    %8.1f GB/s and multiplies %.2f T/s (%s)\n\n", r->first_s, r->rss_mib, 1e-9 * r->limits.bytes_s,
-           1e-12 * macs_limit, r->int8 ? "8 bits" : "floats");
+           "this machine reads    %8.1f GB/s and multiplies %.2f T/s (%s)\n"
+           "a barrier of threads  %8.2f us\n\n", r->first_s, r->rss_mib, 1e-9 * r->limits.bytes_s,
+           1e-12 * macs_limit, r->int8 ? "8 bits" : "floats", r->limits.barriers_s > 0 ? 1e6 / r->limits.barriers_s : 0);
     printf("%-8s %6s    %6s %10s %8s %16s %18s\n", "", "tokens", "depth", "tok/s", "spread", "GB/s of weights", "T multiply-adds/s");
     for (size_t i = 0; i < r->row_count; i++) {
         const bench_row *row = &r->rows[i];
