@@ -61,6 +61,7 @@ static void place_buffers(ashlar_session *s, arena *a)
         own->z = piece(a, ASH_THREAD_ROW_ELEMS, sizeof(float));
         own->scratch = piece(a, ASH_SCRATCH_BYTES, 1);
     }
+    s->clock = piece(a, ash_pool_threads(s->pool), sizeof *s->clock);
     s->angles = piece(a, (uint64_t)s->context * h->rope_dim, sizeof(float));
 }
 

@@ -11,6 +11,7 @@
 
 #include "runtime/kv_cache.h"
 #include "runtime/model.h"
+#include "runtime/profile.h"
 #include "runtime/threads.h"
 
 /* Tokens of one pass. A weight tile that is unpacked once serves them all; their activations (1,536 columns in
@@ -51,6 +52,9 @@ struct ashlar_session {
     const ashlar_model *model;
     ash_observer_fn *observer; /* NULL: none */
     void *observer_context;
+    ash_profile profile;
+    ash_profile_clock *clock; /* of each thread */
+    ash_profile_place place;
     ash_kernels kernels;
     ash_pool *pool;
     ash_kv_cache kv;
@@ -86,6 +90,17 @@ ash_status ash_session_use_card(ashlar_session *s, const ashlar_session_options 
 ash_status ash_session_card_feed(ashlar_session *s, const int32_t *ids, uint32_t count, unsigned flags, float *to,
                                  ash_error *err);
 uint32_t ash_session_card_pass(const ashlar_session *s, unsigned flags);
+
+static inline bool ash_runs_in_q8(const ashlar_session *s, const ash_part *part)
+{
+    return s->q8 && s->kernels.matmul_q8[part->w.dtype];
+}
+
+/* Two 8-bit steps: input 1 then holds what input 0 left over. Q types have one input, so its place is free. */
+static inline bool ash_runs_fine(const ashlar_session *s, const ash_linear *op, const ash_part *part)
+{
+    return op->fine && op->input_count == 1 && ash_runs_in_q8(s, part);
+}
 
 /* Runs `tokens` (1 to ASH_BATCH) ids at s->position through the model: fills the KV cache and the logits of the last
  * one, or with `all` of each. Ids and room are checked by the caller; s->position is not changed. */

@@ -30,6 +30,15 @@ static double quantile(const bench_row *row, double q) { return bench_quantile(r
 double bench_median(const bench_row *row) { return row->count ? quantile(row, 0.5) : 0; }
 double bench_spread(const bench_row *row) { return row->count ? 0.5 * (quantile(row, 0.75) - quantile(row, 0.25)) : 0; }
 
+double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes)
+{
+    double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s, rate = bench_median(row);
+    double macs = macs_limit > 0 ? rate * (double)r->macs / macs_limit : 0;
+    double bytes = row->decode && r->limits.bytes_s > 0 ? rate * (double)r->weight_bytes / r->limits.bytes_s : 0;
+    *of_bytes = bytes > macs;
+    return *of_bytes ? bytes : macs;
+}
+
 static cJSON *row_json(const bench_result *r, const bench_row *row)
 {
     cJSON *o = cJSON_CreateObject(), *rates = cJSON_AddArrayToObject(o, "tok_s_all");
@@ -42,8 +51,13 @@ static cJSON *row_json(const bench_result *r, const bench_row *row)
     if (row->decode)
         cJSON_AddNumberToObject(o, "gb_s", 1e-9 * median * (double)r->weight_bytes);
     cJSON_AddNumberToObject(o, "tmac_s", 1e-12 * median * (double)r->macs);
+    bool of_bytes;
+    cJSON_AddNumberToObject(o, "share_of_limit", bench_share(r, row, &of_bytes));
+    cJSON_AddStringToObject(o, "limit", of_bytes ? "bytes" : r->int8 ? "int8" : "f32");
     for (size_t i = 0; i < row->count; i++)
         cJSON_AddItemToArray(rates, cJSON_CreateNumber(row->rate[i]));
+    if (row->profile)
+        cJSON_AddItemToObject(o, "profile", bench_profile_json(r, row));
     return o;
 }
 
@@ -56,6 +70,9 @@ static void add_first(cJSON *root, const bench_result *r, bool decode)
             continue;
         cJSON_AddNumberToObject(root, decode ? "tg" : "pp", row->tokens);
         cJSON_AddNumberToObject(root, decode ? "tg_tok_s" : "pp_tok_s", bench_median(row));
+        bool of_bytes;
+        cJSON_AddNumberToObject(root, decode ? "tg_share" : "pp_share", bench_share(r, row, &of_bytes));
+        cJSON_AddStringToObject(root, decode ? "tg_limit" : "pp_limit", of_bytes ? "bytes" : r->int8 ? "int8" : "f32");
         if (decode) {
             cJSON_AddNumberToObject(root, "depth", row->depth);
             cJSON_AddNumberToObject(root, "tg_gb_s", 1e-9 * bench_median(row) * (double)r->weight_bytes);
@@ -76,6 +93,8 @@ char *bench_json(const bench_result *r)
     cJSON_AddNumberToObject(limits, "read_gb_s", 1e-9 * r->limits.bytes_s);
     cJSON_AddNumberToObject(limits, "int8_tmac_s", 1e-12 * r->limits.int8_s);
     cJSON_AddNumberToObject(limits, "f32_tmac_s", 1e-12 * r->limits.f32_s);
+    if (r->limits.barriers_s > 0)
+        cJSON_AddNumberToObject(limits, "barrier_us", 1e6 / r->limits.barriers_s);
     cJSON *rows = cJSON_AddArrayToObject(root, "rows");
     for (size_t i = 0; i < r->row_count; i++)
         cJSON_AddItemToArray(rows, row_json(r, &r->rows[i]));
