@@ -5,6 +5,7 @@
 
 #include "format/checked.h"
 #include "runtime/api.h"
+#include "runtime/pass.h"
 
 #define DEFAULT_CONTEXT 8192
 
@@ -41,6 +42,7 @@ static void place_buffers(ashlar_session *s, arena *a)
 {
     const ash_hparams *h = &s->model->meta.h;
     uint64_t batch = s->context < ASH_BATCH ? s->context : ASH_BATCH;
+    batch = batch < ASHLAR_SESSIONS_MAX ? ASHLAR_SESSIONS_MAX : batch;
     s->x_stride = ash_pad_cols(h->hidden);
     s->qkv_stride = ash_pad_cols(s->model->layers[0].qkv.row_elems);
     s->attn_stride = ash_pad_cols((int64_t)h->heads * h->head_dim);
@@ -60,6 +62,8 @@ static void place_buffers(ashlar_session *s, arena *a)
         own->z = piece(a, ASH_THREAD_ROW_ELEMS, sizeof(float));
         own->scratch = piece(a, ASH_SCRATCH_BYTES, 1);
     }
+    s->parts = piece(a, ash_attention_room(h, s->context), sizeof(float));
+    s->parts_done = piece(a, h->kv_heads, sizeof *s->parts_done);
     s->angles = piece(a, (uint64_t)s->context * h->rope_dim, sizeof(float));
 }
 
@@ -79,6 +83,11 @@ static ash_status reserve_logits(ashlar_session *s, uint32_t tokens, ash_error *
     return ASH_OK;
 }
 
+static ash_dtype cache_type(int cache)
+{
+    return cache == ASHLAR_CACHE_FP8 ? ASH_F8_E4M3 : cache == ASHLAR_CACHE_Q8_0 ? ASH_Q8_0 : ASH_F16;
+}
+
 static ash_status open_session(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
 {
     const ash_hparams *h = &s->model->meta.h;
@@ -86,13 +95,15 @@ static ash_status open_session(ashlar_session *s, const ashlar_session_options *
         return ash_fail(err, ASH_E_ARGUMENT, "activations %d: give ASHLAR_ACT_AUTO, FLOAT or INT8", o->activations);
     if (o->cpu_level < 0 || o->cpu_level > ASH_LEVEL_COUNT)
         return ash_fail(err, ASH_E_ARGUMENT, "CPU level %d: give 0 to %d", o->cpu_level, ASH_LEVEL_COUNT);
+    if (o->cache < ASHLAR_CACHE_F16 || o->cache > ASHLAR_CACHE_Q8_0)
+        return ash_fail(err, ASH_E_ARGUMENT, "cache %d: give ASHLAR_CACHE_F16, FP8 or Q8_0", o->cache);
     s->q8 = o->activations != ASHLAR_ACT_FLOAT;
     s->context = o->context ? o->context : h->context && h->context < DEFAULT_CONTEXT ? h->context : DEFAULT_CONTEXT;
     ash_level best = ash_level_detect();
     ash_kernels_init(&s->kernels,
                      o->cpu_level == 0 || o->cpu_level - 1 > (int)best ? best : (ash_level)(o->cpu_level - 1));
     ASH_TRY(ash_pool_new(o->threads ? o->threads : ash_cpu_count(), &s->pool, err));
-    ASH_TRY(ash_kv_cache_init(&s->kv, h, s->context, err));
+    ASH_TRY(ash_kv_cache_init(&s->kv, h, cache_type(o->cache), s->context, err));
 
     s->ids = malloc((size_t)s->context * sizeof *s->ids);
     s->thread = calloc(ash_pool_threads(s->pool), sizeof *s->thread);
@@ -192,7 +203,8 @@ static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool
             return ash_fail(err, ASH_E_CANCELLED, "stopped after %zu of %zu tokens", done, count);
         size_t n = count - done < ASH_BATCH ? count - done : ASH_BATCH;
         ash_session_announce(s, s->position + (uint32_t)n);
-        ash_forward(s, ids + done, (int64_t)n, all);
+        ash_logits logits = all ? ASH_LOGITS_ALL : done + n == count ? ASH_LOGITS_LAST : ASH_LOGITS_NONE;
+        ash_forward(s, ids + done, (int64_t)n, logits);
         memcpy(s->ids + s->position, ids + done, n * sizeof *ids);
         s->position += (uint32_t)n;
         done += n;
