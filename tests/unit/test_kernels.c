@@ -467,6 +467,8 @@ static void test_levels(void **state)
         for (int dtype = 0; dtype < ASH_USABLE_DTYPES; dtype++) {
             assert_true(table.matmul_f32[dtype] && table.row[dtype]);
             assert_true((table.matmul_q8[dtype] != NULL) == (dtype >= ASH_Q4_0));
+            assert_true((table.attention[dtype] != NULL) ==
+                        (dtype == ASH_F16 || dtype == ASH_F8_E4M3 || dtype == ASH_Q8_0));
         }
         assert_true(table.quantize_q8 && table.round_e4m3 && table.max_abs && table.rms_norm && table.rope &&
                     table.swiglu && table.add && table.to_f16 && table.attention_join && table.encode_e4m3 &&
@@ -517,7 +519,7 @@ static void test_registry_order(void **state)
         if (strlen(name) < strlen(level) || strcmp(name + strlen(name) - strlen(level), level) != 0)
             fail_msg("%s is registered as %s", name, level);
         assert_true((list[i].dtype < ASH_USABLE_DTYPES) == (list[i].op <= ASH_OP_ROW || list[i].op == ASH_OP_ENCODE ||
-                                                             list[i].op == ASH_OP_DECODE));
+                                                             list[i].op == ASH_OP_DECODE || list[i].op == ASH_OP_ATTENTION));
         for (size_t j = i + 1; j < count; j++)
             if (list[j].op == list[i].op && list[j].dtype == list[i].dtype && list[j].level <= list[i].level)
                 fail_msg("%s comes before %s", name, list[j].name);
