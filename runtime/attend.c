@@ -90,6 +90,7 @@ static ash_attention call(const ash_pass *p, uint32_t layer, uint32_t g, int64_t
 static void run(const ash_pass *p, uint32_t thread, int64_t t, const ash_attention *a)
 {
     p->s->kernels.attention[ash_pass_session(p, t)->kv.type](a, p->s->thread[thread].scratch);
+    spent(p, thread, ASH_SLOT_ATTENTION);
 }
 
 static void prompt(const ash_pass *p, uint32_t thread, uint32_t layer)
@@ -150,6 +151,7 @@ static void decode_part(const ash_pass *p, uint32_t thread, uint32_t layer, int6
     atomic_store_explicit(&own->parts_done[g], 0, memory_order_relaxed);
     for (int64_t head = 0; head < a.group; head++)
         p->s->kernels.attention_join(all + head * elems, parts, a.group * elems, a.head_dim, a.out + head * a.head_dim);
+    spent(p, thread, ASH_SLOT_ATTENTION);
 }
 
 static void decode(const ash_pass *p, uint32_t thread, uint32_t layer)
@@ -160,13 +162,15 @@ static void decode(const ash_pass *p, uint32_t thread, uint32_t layer)
     if (total == p->tokens * kv_heads) { /* no context is in parts: the cache is filled on the way */
         while (ash_pool_take(p->s->pool, total, 1, 1, &first, &count)) {
             rotate_and_store(p, layer, first / kv_heads, (uint32_t)(first % kv_heads));
+            spent(p, thread, ASH_SLOT_ROTATE);
             decode_part(p, thread, layer, first / kv_heads, (uint32_t)(first % kv_heads), 0, 1);
         }
         return;
     }
     while (ash_pool_take(p->s->pool, p->tokens * kv_heads, 1, 1, &first, &count))
         rotate_and_store(p, layer, first / kv_heads, (uint32_t)(first % kv_heads));
-    ash_pool_barrier(p->s->pool);
+    spent(p, thread, ASH_SLOT_ROTATE);
+    meet(p, thread);
     while (ash_pool_take(p->s->pool, total, 1, 1, &first, &count)) {
         int64_t t = 0, parts = part_count(seen_by(p, 0));
         for (; first >= parts * kv_heads; parts = part_count(seen_by(p, t))) {
@@ -177,9 +181,25 @@ static void decode(const ash_pass *p, uint32_t thread, uint32_t layer)
     }
 }
 
+/* What attention reads and multiplies, for the records of a profile: keys that any token sees, and that each sees. */
+static void describe(const ash_pass *p, uint32_t thread, uint32_t layer)
+{
+    enter(p, thread, layer, ASH_ROLE_OTHER, NULL, p->tokens);
+    if (!p->s->profile.fn || thread != 0)
+        return;
+    ash_profile_place *place = &p->s->place;
+    place->keys_read = place->keys_seen = 0;
+    for (int64_t t = 0; t < p->tokens; t++) {
+        int64_t seen = seen_by(p, t);
+        place->keys_seen += seen;
+        place->keys_read += t == 0 || p->of ? seen : 1; /* of a prompt, the first token's and those that follow */
+    }
+}
+
 void ash_pass_attention(const ash_pass *p, uint32_t thread, uint32_t layer)
 {
     int64_t first, count;
+    describe(p, thread, layer);
     if (p->of || p->tokens == 1) {
         decode(p, thread, layer);
     } else {
@@ -187,8 +207,9 @@ void ash_pass_attention(const ash_pass *p, uint32_t thread, uint32_t layer)
             for (int64_t t = first; t < first + count; t++)
                 for (uint32_t g = 0; g < p->s->model->meta.h.kv_heads; g++)
                     rotate_and_store(p, layer, t, g);
-        ash_pool_barrier(p->s->pool);
+        spent(p, thread, ASH_SLOT_ROTATE);
+        meet(p, thread);
         prompt(p, thread, layer);
     }
-    ash_pool_barrier(p->s->pool);
+    meet(p, thread);
 }

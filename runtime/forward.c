@@ -22,17 +22,6 @@ static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- inputs ---- */
 
-static bool runs_in_q8(const ashlar_session *s, const ash_part *part)
-{
-    return s->q8 && s->kernels.matmul_q8[part->w.dtype];
-}
-
-/* Two 8-bit steps: input 1 then holds what input 0 left over. Q types have one input, so its place is free. */
-static bool runs_fine(const ashlar_session *s, const ash_linear *op, const ash_part *part)
-{
-    return op->fine && op->input_count == 1 && runs_in_q8(s, part);
-}
-
 static void quantize_row(const ash_kernels *k, const ash_acts *to, int64_t t)
 {
     k->quantize_q8(to->f32 + t * to->stride, to->stride, (int8_t *)to->q8 + t * to->stride,
@@ -85,13 +74,13 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
     int64_t stride = ash_pad_cols(op->cols);
     bool anything = false, fine = false;
     for (uint32_t j = 0; j < op->part_count; j++)
-        fine = fine || runs_fine(s, op, &op->part[j]);
+        fine = fine || ash_runs_fine(s, op, &op->part[j]);
     for (uint32_t i = 0; i < op->input_count + fine; i++) {
         ash_acts_buffer *b = tokens == 1 ? &s->thread[thread].input[i] : &s->shared[i];
         bool rest = i == op->input_count;
         bool copy = norm || rest || op->input[i].rounding != ASH_ROUND_NONE, q8 = rest;
         for (uint32_t j = 0; j < op->part_count; j++)
-            q8 = q8 || (op->part[j].input == i && runs_in_q8(s, &op->part[j]));
+            q8 = q8 || (op->part[j].input == i && ash_runs_in_q8(s, &op->part[j]));
         acts[i] = (ash_acts){ .tokens = tokens, .cols = op->cols, .stride = stride, .f32 = copy ? b->f32 : from };
         if (q8) {
             acts[i].q8 = b->q8;
@@ -110,10 +99,11 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
             if (fine)
                 prepare_rest(&s->kernels, &acts[0], &acts[1], t);
         }
+        spent(p, thread, ASH_SLOT_INPUTS);
         if (tokens == 1)
             return;
     }
-    ash_pool_barrier(s->pool);
+    meet(p, thread);
 }
 
 /* What goes into `op`, to the session's observer. The acts stay as they are until every thread has passed the barrier
@@ -134,8 +124,8 @@ static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, c
                      int64_t count, const ash_acts *acts, float *y, int64_t y_token_stride, int64_t y_panel_stride)
 {
     void *scratch = s->thread[thread].scratch;
-    ash_matmul_fn *fn = (runs_in_q8(s, part) ? s->kernels.matmul_q8 : s->kernels.matmul_f32)[part->w.dtype];
-    if (!runs_fine(s, op, part)) {
+    ash_matmul_fn *fn = (ash_runs_in_q8(s, part) ? s->kernels.matmul_q8 : s->kernels.matmul_f32)[part->w.dtype];
+    if (!ash_runs_fine(s, op, part)) {
         fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, scratch);
         return;
     }
@@ -183,11 +173,12 @@ static void product(pass *p, uint32_t thread, const ash_linear *op, int64_t toke
             int64_t panel = first - base, n = at_most(count, part->panels - panel);
             multiply(s, thread, op, part, panel, n, acts, y + part->y_first + panel * part->y_panel_stride,
                      y_token_stride, part->y_panel_stride);
+            spent(p, thread, ASH_SLOT_PART + i);
             first += n;
             count -= n;
         }
     }
-    ash_pool_barrier(s->pool);
+    meet(p, thread);
 }
 
 /* x += W a (+ bias), a few panels at a time: whoever computes rows of the product adds them. */
@@ -200,13 +191,15 @@ static void product_residual(pass *p, uint32_t thread, const ash_linear *op, con
     while (ash_pool_take(s->pool, total, at_most(least_panels(op, tokens), most), most, &first, &count)) {
         int64_t n = count * ASH_PANEL_ROWS;
         multiply(s, thread, op, &op->part[0], first, count, acts, y, n, ASH_PANEL_ROWS);
+        spent(p, thread, ASH_SLOT_PART);
         for (int64_t t = 0; t < tokens; t++) {
             if (bias)
                 s->kernels.add(y + t * n, bias + first * ASH_PANEL_ROWS, n);
             s->kernels.add(s->x + t * s->x_stride + first * ASH_PANEL_ROWS, y + t * n, n);
         }
+        spent(p, thread, ASH_SLOT_FOLD);
     }
-    ash_pool_barrier(s->pool);
+    meet(p, thread);
 }
 
 /* h = silu(gate) up, in pairs of panels, so that gate and up never leave the thread that computes them. */
@@ -221,27 +214,33 @@ static void product_swiglu(pass *p, uint32_t thread, const ash_linear *op, const
         int64_t n = count * 2 * ASH_PANEL_ROWS;
         if (op->part_count == 1) { /* one fused stream: pair i is panels 2 i and 2 i + 1 */
             multiply(s, thread, op, &op->part[0], 2 * first, 2 * count, acts, y, n, ASH_PANEL_ROWS);
+            spent(p, thread, ASH_SLOT_PART);
         } else {
-            for (uint32_t i = 0; i < op->part_count; i++)
+            for (uint32_t i = 0; i < op->part_count; i++) {
                 multiply(s, thread, op, &op->part[i], first, count, acts, y + op->part[i].y_first, n,
                          op->part[i].y_panel_stride);
+                spent(p, thread, ASH_SLOT_PART + i);
+            }
         }
         for (int64_t t = 0; t < tokens; t++)
             s->kernels.swiglu(y + t * n, count, s->h + t * s->h_stride + first * ASH_PANEL_ROWS);
+        spent(p, thread, ASH_SLOT_FOLD);
     }
-    ash_pool_barrier(s->pool);
+    meet(p, thread);
 }
 
 /* ---- the pass ---- */
 
-static void embed(pass *p)
+static void embed(pass *p, uint32_t thread)
 {
     ashlar_session *s = p->s;
     int64_t first, count;
+    enter(p, thread, ASH_NO_LAYER, ASH_ROLE_EMBED, NULL, p->tokens);
     while (ash_pool_take(s->pool, p->tokens, 1, 16, &first, &count))
         for (int64_t t = first; t < first + count; t++)
             s->kernels.row[s->model->embed.dtype](&s->model->embed, p->ids[t], s->x + t * s->x_stride);
-    ash_pool_barrier(s->pool);
+    spent(p, thread, ASH_SLOT_EMBED);
+    meet(p, thread);
 }
 
 /* Operations [first, end) of a layer, and the inputs of `end`. */
@@ -251,23 +250,27 @@ static void run_layer(pass *p, uint32_t thread, const ash_layer *layer, uint32_t
     ashlar_session *s = p->s;
     ash_acts acts[ASH_PARTS_MAX];
     if (first == ASH_LAYER_QKV) {
+        enter(p, thread, i, ASH_ROLE_QKV, &layer->qkv, p->tokens);
         prepare(p, thread, &layer->qkv, s->x, p->tokens, layer->attn_norm, acts);
         observe(p, thread, i, ASH_ROLE_QKV, &layer->qkv, acts);
         if (end == ASH_LAYER_QKV)
             return;
         product(p, thread, &layer->qkv, p->tokens, acts, s->qkv, s->qkv_stride);
         ash_pass_attention(p, thread, i);
+        enter(p, thread, i, ASH_ROLE_O, &layer->o, p->tokens);
         prepare(p, thread, &layer->o, s->attn, p->tokens, NULL, acts);
         observe(p, thread, i, ASH_ROLE_O, &layer->o, acts);
         if (end == ASH_LAYER_O)
             return;
         product_residual(p, thread, &layer->o, acts, layer->o_bias);
     }
+    enter(p, thread, i, ASH_ROLE_GATE_UP, &layer->gate_up, p->tokens);
     prepare(p, thread, &layer->gate_up, s->x, p->tokens, layer->ffn_norm, acts);
     observe(p, thread, i, ASH_ROLE_GATE_UP, &layer->gate_up, acts);
     if (end == ASH_LAYER_GATE_UP)
         return;
     product_swiglu(p, thread, &layer->gate_up, acts);
+    enter(p, thread, i, ASH_ROLE_DOWN, &layer->down, p->tokens);
     prepare(p, thread, &layer->down, s->h, p->tokens, NULL, acts);
     observe(p, thread, i, ASH_ROLE_DOWN, &layer->down, acts);
     if (end == ASH_LAYER_DOWN)
@@ -281,6 +284,7 @@ static void output(pass *p, uint32_t thread)
     const ashlar_model *model = s->model;
     ash_acts acts[ASH_PARTS_MAX];
     int64_t rows = p->logits == ASH_LOGITS_ALL ? p->tokens : 1;
+    enter(p, thread, ASH_NO_LAYER, ASH_ROLE_OUTPUT, &model->output, rows);
     prepare(p, thread, &model->output, s->x + (p->tokens - rows) * s->x_stride, rows, model->output_norm, acts);
     observe(p, thread, ASH_NO_LAYER, ASH_ROLE_OUTPUT, &model->output, acts);
     product(p, thread, &model->output, rows, acts, s->logits, s->logits_stride);
@@ -290,7 +294,8 @@ static void run_thread(void *context, uint32_t thread)
 {
     pass *p = context;
     const ashlar_model *model = p->s->model;
-    embed(p);
+    begin(p, thread);
+    embed(p, thread);
     for (uint32_t i = 0; i < model->meta.h.layers; i++)
         run_layer(p, thread, &model->layers[i], i, ASH_LAYER_QKV, ASH_LAYER_END);
     if (p->logits != ASH_LOGITS_NONE)
@@ -312,13 +317,14 @@ void ash_forward_sessions(ashlar_session *const *sessions, const int32_t *ids, i
 
 static void embed_thread(void *context, uint32_t thread)
 {
-    (void)thread;
-    embed(context);
+    begin(context, thread);
+    embed(context, thread);
 }
 
 static void layer_thread(void *context, uint32_t thread)
 {
     pass *p = context;
+    begin(p, thread);
     run_layer(p, thread, p->layer, p->index, p->first, p->end);
 }
 

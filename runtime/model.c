@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "format/checked.h"
 #include "format/directory.h"
@@ -376,11 +374,8 @@ static ash_status load(const char *path, ashlar_model *model, ash_error *err)
     ASH_TRY(status);
     ASH_TRY(open_text(model, err));
 
-    /* Starts reading what is not in memory yet; a hint. */
-    const uint8_t *data = ash_file_section_bytes(model->file, ASH_SECTION_DATA, &size);
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)data / page * page;
-    if (data)
-        madvise((void *)start, size + ((uintptr_t)data - start), MADV_WILLNEED);
+    const ash_section_record *data = ash_file_section(model->file, ASH_SECTION_DATA);
+    model->prefetch = ash_prefetch_start(path, data->offset, data->size);
     return ASH_OK;
 }
 
@@ -407,6 +402,7 @@ void ashlar_model_free(ashlar_model *model)
 {
     if (!model)
         return;
+    ash_prefetch_stop(model->prefetch);
     for (size_t i = 0; i < model->owned_count; i++)
         free(model->owned[i]);
     free(model->owned);

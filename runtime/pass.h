@@ -3,6 +3,7 @@
 #ifndef ASHLAR_RUNTIME_PASS_H
 #define ASHLAR_RUNTIME_PASS_H
 
+#include "runtime/profile.h"
 #include "runtime/session.h"
 
 typedef struct ash_pass {
@@ -21,6 +22,36 @@ static inline ashlar_session *ash_pass_session(const ash_pass *p, int64_t t) { r
 static inline int64_t ash_pass_position(const ash_pass *p, int64_t t)
 {
     return p->of ? p->of[t]->position : p->s->position + t;
+}
+
+/* ---- the clock of a profile: short names, for forward.c and attend.c alone ---- */
+
+static inline void begin(const ash_pass *p, uint32_t thread)
+{
+    if (p->s->profile.fn)
+        ash_profile_start(p->s, thread);
+}
+
+/* What comes next, up to the next call: for the records of a profile. */
+static inline void enter(const ash_pass *p, uint32_t thread, uint32_t layer, ash_role role, const ash_linear *op, int64_t tokens)
+{
+    ashlar_session *s = p->s;
+    if (s->profile.fn && thread == 0)
+        s->place.layer = layer, s->place.role = role, s->place.op = op, s->place.tokens = tokens;
+}
+
+static inline void spent(const ash_pass *p, uint32_t thread, ash_slot slot)
+{
+    if (p->s->profile.fn)
+        ash_profile_spent(p->s, thread, slot);
+}
+
+/* The barrier that ends a phase. */
+static inline void meet(const ash_pass *p, uint32_t thread)
+{
+    ash_pool_barrier(p->s->pool);
+    if (p->s->profile.fn)
+        ash_profile_phase(p->s, thread);
 }
 
 /* From rows of q, k and v to rows of s->attn: biases, head norms, rotation, the cache, and attention. Ends at a barrier. */

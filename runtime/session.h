@@ -11,6 +11,7 @@
 
 #include "runtime/kv_cache.h"
 #include "runtime/model.h"
+#include "runtime/profile.h"
 #include "runtime/threads.h"
 
 /* Tokens of one pass. A weight tile that is unpacked once serves them all; their activations (1,536 columns in
@@ -52,6 +53,9 @@ struct ashlar_session {
     const ashlar_model *model;
     ash_observer_fn *observer; /* NULL: none */
     void *observer_context;
+    ash_profile profile;
+    ash_profile_clock *clock; /* of each thread */
+    ash_profile_place place;
     ash_kernels kernels;
     ash_pool *pool;
     ash_kv_cache kv;
@@ -77,6 +81,17 @@ struct ashlar_session {
     int64_t logits_stride;
     uint32_t logits_room, logits_count; /* in tokens */
 };
+
+static inline bool ash_runs_in_q8(const ashlar_session *s, const ash_part *part)
+{
+    return s->q8 && s->kernels.matmul_q8[part->w.dtype];
+}
+
+/* Two 8-bit steps: input 1 then holds what input 0 left over. Q types have one input, so its place is free. */
+static inline bool ash_runs_fine(const ashlar_session *s, const ash_linear *op, const ash_part *part)
+{
+    return op->fine && op->input_count == 1 && ash_runs_in_q8(s, part);
+}
 
 /* Runs `tokens` (1 to ASH_BATCH) ids at s->position through the model: fills the KV cache and the logits that are asked
  * for. Ids and room are checked by the caller; s->position is not changed. */

@@ -2,7 +2,18 @@
 #ifndef ASHLAR_COMMAND_BENCH_H
 #define ASHLAR_COMMAND_BENCH_H
 
+#include <cjson/cJSON.h>
+
 #include "runtime/command/engine.h"
+#include "runtime/profile.h"
+
+/* Operations of a pass, added up over layers (and over tokens that were decoded). 64 are more than a model has. */
+enum { BENCH_PROFILE_MAX = 64 };
+typedef struct bench_profile {
+    double seconds; /* of all */
+    size_t count;
+    ash_profile_record line[BENCH_PROFILE_MAX]; /* in the order of their first appearance */
+} bench_profile;
 
 enum { BENCH_REPEATS_MAX = 99, BENCH_SIZES_MAX = 16, BENCH_ROWS_MAX = BENCH_SIZES_MAX * (1 + BENCH_SIZES_MAX) };
 
@@ -12,6 +23,7 @@ typedef struct bench_row {
     uint32_t tokens, depth;
     size_t count;
     double rate[BENCH_REPEATS_MAX]; /* tokens a second, ascending */
+    bench_profile *profile;         /* NULL: none; free() */
 } bench_row;
 
 void bench_sort(double *values, size_t count); /* ascending */
@@ -26,6 +38,7 @@ typedef struct bench_limits {
     double bytes_s; /* a plain read loop over memory that no cache holds */
     double int8_s;  /* multiply-adds in registers */
     double f32_s;
+    double barriers_s; /* of threads that have nothing else to do */
 } bench_limits;
 bench_limits bench_measure_limits(uint32_t threads, int cpu_level);
 
@@ -39,6 +52,11 @@ typedef struct bench_result {
     bench_row *rows;
     size_t row_count;
 } bench_result;
+
+/* Runs a row once more and fills row->profile; what comes before it is in the context. */
+int bench_profile_row(engine *e, const int32_t *ids, bench_row *row, ashlar_error *err);
+void bench_profile_print(const bench_result *r, const bench_row *row);
+cJSON *bench_profile_json(const bench_result *r, const bench_row *row);
 
 /* A line of JSON, malloc'd; NULL when out of memory. */
 char *bench_json(const bench_result *r);

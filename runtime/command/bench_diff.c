@@ -44,6 +44,8 @@ static cJSON *row_json(const bench_result *r, const bench_row *row)
     cJSON_AddNumberToObject(o, "tmac_s", 1e-12 * median * (double)r->macs);
     for (size_t i = 0; i < row->count; i++)
         cJSON_AddItemToArray(rates, cJSON_CreateNumber(row->rate[i]));
+    if (row->profile)
+        cJSON_AddItemToObject(o, "profile", bench_profile_json(r, row));
     return o;
 }
 
@@ -76,6 +78,8 @@ char *bench_json(const bench_result *r)
     cJSON_AddNumberToObject(limits, "read_gb_s", 1e-9 * r->limits.bytes_s);
     cJSON_AddNumberToObject(limits, "int8_tmac_s", 1e-12 * r->limits.int8_s);
     cJSON_AddNumberToObject(limits, "f32_tmac_s", 1e-12 * r->limits.f32_s);
+    if (r->limits.barriers_s > 0)
+        cJSON_AddNumberToObject(limits, "barrier_us", 1e6 / r->limits.barriers_s);
     cJSON *rows = cJSON_AddArrayToObject(root, "rows");
     for (size_t i = 0; i < r->row_count; i++)
         cJSON_AddItemToArray(rows, row_json(r, &r->rows[i]));

@@ -1,4 +1,5 @@
-/* The limits that bench compares with: memory read in one line, and multiply-adds in registers. */
+/* The limits that bench compares with: memory read in one line, multiply-adds in registers, barriers between busy
+ * threads. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,8 @@
 
 #define BUFFER_BYTES (UINT64_C(512) << 20) /* several times any last-level cache's share */
 #define PEAK_ROUNDS 2000000
-#define TRIES 3
+#define BARRIERS 1000
+#define TRIES 5
 
 typedef struct limit_run {
     ash_pool *pool;
@@ -46,6 +48,14 @@ static void multiply_part(void *context, uint32_t thread)
     r->done[thread] = ash_peak(r->level, r->kind, PEAK_ROUNDS);
 }
 
+static void only_barriers(void *context, uint32_t thread)
+{
+    limit_run *r = context;
+    r->done[thread] = thread == 0 ? BARRIERS : 0;
+    for (int i = 0; i < BARRIERS; i++)
+        ash_pool_barrier(r->pool);
+}
+
 /* The best of some tries. */
 static double best_rate(limit_run *r, ash_pool_fn *fn)
 {
@@ -79,6 +89,7 @@ bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
         out.int8_s = best_rate(r, multiply_part);
         r->kind = ASH_PEAK_F32;
         out.f32_s = best_rate(r, multiply_part);
+        out.barriers_s = best_rate(r, only_barriers);
         ash_pool_free(r->pool);
     }
     free(bytes);

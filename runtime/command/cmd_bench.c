@@ -60,8 +60,9 @@ static void print_rows(const bench_result *r)
 {
     double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s;
     printf("load to first logits  %8.3f s\nresident at most      %8ld MiB\n"
-           "this machine reads    %8.1f GB/s and multiplies %.2f T/s (%s)\n\n", r->first_s, r->rss_mib, 1e-9 * r->limits.bytes_s,
-           1e-12 * macs_limit, r->int8 ? "8 bits" : "floats");
+           "this machine reads    %8.1f GB/s and multiplies %.2f T/s (%s)\n"
+           "a barrier of threads  %8.2f us\n\n", r->first_s, r->rss_mib, 1e-9 * r->limits.bytes_s,
+           1e-12 * macs_limit, r->int8 ? "8 bits" : "floats", r->limits.barriers_s > 0 ? 1e6 / r->limits.barriers_s : 0);
     printf("%-8s %6s    %6s %10s %8s %16s %18s\n", "", "tokens", "depth", "tok/s", "spread", "GB/s of weights", "T multiply-adds/s");
     for (size_t i = 0; i < r->row_count; i++) {
         const bench_row *row = &r->rows[i];
@@ -74,6 +75,9 @@ static void print_rows(const bench_result *r)
             printf(" %15s", "");
         printf(" %10.3f (%3.0f%%)\n", 1e-12 * macs, macs_limit > 0 ? 100 * macs / macs_limit : 0);
     }
+    for (size_t i = 0; i < r->row_count; i++)
+        if (r->rows[i].profile)
+            bench_profile_print(r, &r->rows[i]);
 }
 
 typedef struct sizes { uint32_t pp[BENCH_SIZES_MAX], tg[BENCH_SIZES_MAX], depth[BENCH_SIZES_MAX]; size_t pps, tgs, depths; } sizes;
@@ -91,7 +95,8 @@ static size_t make_rows(const sizes *s, bench_row *rows)
     return count;
 }
 
-static int run(engine *e, bench_result *r, uint32_t longest, uint32_t repeats, double started, ashlar_error *err)
+static int run(engine *e, bench_result *r, uint32_t longest, uint32_t repeats, bool profile, double started,
+               ashlar_error *err)
 {
     int32_t *ids = malloc(longest * sizeof *ids);
     if (!ids) {
@@ -105,8 +110,11 @@ static int run(engine *e, bench_result *r, uint32_t longest, uint32_t repeats, d
         ashlar_session_rewind(e->session, 0, err);
         status = ashlar_session_feed(e->session, ids, longest < 64 ? longest : 64, 0, err);
     }
-    for (size_t i = 0; i < r->row_count && status == ASHLAR_OK && !interrupted; i++)
+    for (size_t i = 0; i < r->row_count && status == ASHLAR_OK && !interrupted; i++) {
         status = measure(e, ids, &r->rows[i], repeats, err);
+        if (profile && status == ASHLAR_OK && !interrupted)
+            status = bench_profile_row(e, ids, &r->rows[i], err);
+    }
     r->rss_mib = peak_rss_mib();
     free(ids);
     if (status == ASHLAR_OK && interrupted) {
@@ -116,9 +124,16 @@ static int run(engine *e, bench_result *r, uint32_t longest, uint32_t repeats, d
     return status;
 }
 
+static void free_rows(bench_result *r)
+{
+    for (size_t i = 0; i < r->row_count; i++)
+        free(r->rows[i].profile);
+    free(r->rows);
+}
+
 /* The session is open. */
-static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, uint32_t repeats, double started, bool json,
-                 const char *save_path)
+static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, uint32_t repeats, bool profile, double started,
+                 bool json, const char *save_path)
 {
     bench_result r = { .weight_bytes = e->info.weight_bytes_per_token, .macs = e->info.multiply_adds_per_token,
                        .int8 = e->info.quantized && strcmp(e->activations, "float") != 0 };
@@ -130,10 +145,10 @@ static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, 
         return fail("out of memory");
     r.row_count = make_rows(s, r.rows);
     handle_interrupt();
-    int status = run(e, &r, longest, repeats, started, &err);
+    int status = run(e, &r, longest, repeats, profile, started, &err);
     restore_interrupt();
     if (status != ASHLAR_OK) {
-        free(r.rows);
+        free_rows(&r);
         return fail_public(&err);
     }
     r.limits = bench_measure_limits(e->threads, e->cpu_level);
@@ -148,7 +163,7 @@ static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, 
     if (code == EXIT_OK && save_path && ash_write_whole(save_path, true, text, strlen(text), &unsaved) != ASH_OK)
         code = fail_with(&unsaved);
     free(text);
-    free(r.rows);
+    free_rows(&r);
     return code;
 }
 
@@ -166,7 +181,7 @@ int verb_bench(int argc, char **argv)
     engine_defaults(&e);
     const char *text = NULL, *pp = "512", *tg = "64", *depth = "0", *save_path = NULL;
     uint32_t repeats = 3;
-    bool json = false, tokenizer = false, diff = false;
+    bool json = false, tokenizer = false, diff = false, profile = false;
     const option options[] = {
         { "--tokenizer", NULL, OPTION_FLAG, &tokenizer, 0, 0, "measure the tokenizer alone, on one thread" },
         { "--text", "FILE", OPTION_STRING, &text, 0, 0, "with --tokenizer: what it reads; default: some English" },
@@ -174,6 +189,7 @@ int verb_bench(int argc, char **argv)
         { "--tg", "N,...", OPTION_STRING, &tg, 0, 0, "tokens to decode; default: 64" },
         { "--depth", "N,...", OPTION_STRING, &depth, 0, 0, "tokens in the context before either; default: 0" },
         { "--repeat", "N", OPTION_U32, &repeats, 1, BENCH_REPEATS_MAX, "how often; the median counts" },
+        { "--profile", NULL, OPTION_FLAG, &profile, 0, 0, "time, bytes and share of the limit of each operation" },
         { "--save", "FILE", OPTION_STRING, &save_path, 0, 0, "keep the result, as JSON" },
         { "--diff", NULL, OPTION_FLAG, &diff, 0, 0, "compare two such files: ashlar bench --diff BEFORE AFTER" },
         ENGINE_OPTIONS(e),
@@ -216,7 +232,7 @@ int verb_bench(int argc, char **argv)
     double started = seconds_since_start();
     if (!engine_open(&e, &u, path, &code))
         return code;
-    code = bench(&e, path, &s, longest, repeats, started, json, save_path);
+    code = bench(&e, path, &s, longest, repeats, profile, started, json, save_path);
     engine_close(&e);
     return code;
 }

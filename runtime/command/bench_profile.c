@@ -1,0 +1,142 @@
+/* bench --profile: one more pass of each row, operation by operation. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/directory.h"
+#include "runtime/command/bench.h"
+#include "runtime/session.h"
+
+static bool same_line(const ash_profile_record *a, const ash_profile_record *b)
+{
+    return strcmp(a->name, b->name) == 0 && a->role == b->role && a->dtype == b->dtype && a->unit == b->unit;
+}
+
+/* Records of one name, role and type are one line, whatever their layer. */
+static void add(void *context, const ash_profile_record *r)
+{
+    bench_profile *p = context;
+    size_t i = 0;
+    while (i < p->count && !same_line(&p->line[i], r))
+        i++;
+    if (i == BENCH_PROFILE_MAX)
+        i--;
+    if (i == p->count) {
+        p->line[p->count++] = *r;
+        return;
+    }
+    p->line[i].seconds += r->seconds;
+    p->line[i].bytes += r->bytes;
+    p->line[i].macs += r->macs;
+}
+
+int bench_profile_row(engine *e, const int32_t *ids, bench_row *row, ashlar_error *err)
+{
+    row->profile = calloc(1, sizeof *row->profile);
+    if (!row->profile) {
+        *err = (ashlar_error){ ASHLAR_ERROR_MEMORY, "out of memory" };
+        return err->status;
+    }
+    bench_profile *p = row->profile;
+    ashlar_sampler_reset(e->sampler);
+    int status = ashlar_session_rewind(e->session, row->depth, err);
+    e->session->profile = (ash_profile){ add, p };
+    double started = seconds_now();
+    if (!row->decode && status == ASHLAR_OK)
+        status = ashlar_session_feed(e->session, ids, row->tokens, 0, err);
+    for (uint32_t i = 0; row->decode && status == ASHLAR_OK && i < row->tokens; i++) {
+        status = ashlar_session_feed(e->session, ids + i, 1, 0, err);
+        const float *logits = ashlar_session_logits(e->session, 0);
+        double before = seconds_now();
+        if (logits)
+            ashlar_sampler_next(e->sampler, logits);
+        add(p, &(ash_profile_record){ .name = "sampling", .layer = ASH_NO_LAYER, .role = ASH_ROLE_OTHER,
+                                      .dtype = ASH_DTYPE_COUNT, .seconds = seconds_now() - before,
+                                      .bytes = e->info.vocab * sizeof(float) });
+    }
+    p->seconds = seconds_now() - started;
+    e->session->profile = (ash_profile){ 0 };
+    double rest = p->seconds;
+    for (size_t i = 0; i < p->count; i++)
+        rest -= p->line[i].seconds;
+    add(p, &(ash_profile_record){ .name = "between passes", .layer = ASH_NO_LAYER, .role = ASH_ROLE_OTHER,
+                                  .dtype = ASH_DTYPE_COUNT, .seconds = rest });
+    return status;
+}
+
+static double macs_limit_of(const bench_limits *limits, ash_unit unit)
+{
+    return unit == ASH_UNIT_INT8 ? limits->int8_s : unit == ASH_UNIT_F32 ? limits->f32_s : 0;
+}
+
+/* Weights, keys and values, and logits come from memory; rows of activations mostly from caches, which have no limit here. */
+static bool from_memory(const ash_profile_record *r)
+{
+    return r->dtype != ASH_DTYPE_COUNT || r->macs != 0;
+}
+
+/* The larger of two shares: of the bandwidth and of the multiply-adds. */
+static double share_of_limit(const bench_limits *limits, const ash_profile_record *r, bool *of_bytes)
+{
+    double macs_s = macs_limit_of(limits, r->unit), bytes = 0, macs = 0;
+    if (r->seconds > 0 && limits->bytes_s > 0 && from_memory(r))
+        bytes = (double)r->bytes / r->seconds / limits->bytes_s;
+    if (r->seconds > 0 && macs_s > 0)
+        macs = (double)r->macs / r->seconds / macs_s;
+    *of_bytes = bytes >= macs;
+    return *of_bytes ? bytes : macs;
+}
+
+static const char *role_text(const ash_profile_record *r)
+{
+    return r->role == ASH_ROLE_OTHER ? "" : ash_role_name(r->role);
+}
+
+void bench_profile_print(const bench_result *result, const bench_row *row)
+{
+    const bench_profile *p = row->profile;
+    const bench_limits *limits = &result->limits;
+    double parts = row->decode ? row->tokens : 1; /* what a line's time and bytes are given for */
+    printf("\n%s %u at %u: %.3f ms a %s\n", row->decode ? "decode" : "prefill", row->tokens, row->depth,
+           1e3 * p->seconds / parts, row->decode ? "token, sampling included" : "prompt");
+    printf("%-14s %-8s %-8s %10s %6s %10s %14s %20s\n", "", "", "type", "ms", "time", "MB", "GB/s", "T multiply-adds/s");
+    for (size_t i = 0; i < p->count; i++) {
+        const ash_profile_record *r = &p->line[i];
+        double bytes = (double)r->bytes / r->seconds, macs = (double)r->macs / r->seconds;
+        double macs_limit = macs_limit_of(limits, r->unit);
+        printf("%-14s %-8s %-8s %10.4f %5.1f%%", r->name, role_text(r),
+               r->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(r->dtype), 1e3 * r->seconds / parts,
+               100 * r->seconds / p->seconds);
+        if (r->bytes && r->seconds > 0)
+            printf(" %10.3f %7.1f", 1e-6 * (double)r->bytes / parts, 1e-9 * bytes);
+        if (r->seconds > 0 && from_memory(r))
+            printf(" (%3.0f%%)", limits->bytes_s > 0 ? 100 * bytes / limits->bytes_s : 0);
+        if (r->macs && r->seconds > 0)
+            printf(" %12.3f (%3.0f%%)", 1e-12 * macs, macs_limit > 0 ? 100 * macs / macs_limit : 0);
+        putchar('\n');
+    }
+}
+
+cJSON *bench_profile_json(const bench_result *result, const bench_row *row)
+{
+    static const char *const units[ASH_UNIT_COUNT] = { "f32", "int8", "f16", "fp8" };
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddNumberToObject(root, "seconds", row->profile->seconds);
+    cJSON *list = cJSON_AddArrayToObject(root, "operations");
+    for (size_t i = 0; i < row->profile->count; i++) {
+        const ash_profile_record *r = &row->profile->line[i];
+        cJSON *o = cJSON_CreateObject();
+        bool of_bytes;
+        double share = share_of_limit(&result->limits, r, &of_bytes);
+        cJSON_AddStringToObject(o, "name", r->name);
+        cJSON_AddStringToObject(o, "role", role_text(r));
+        cJSON_AddStringToObject(o, "type", r->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(r->dtype));
+        cJSON_AddNumberToObject(o, "seconds", r->seconds);
+        cJSON_AddNumberToObject(o, "bytes", (double)r->bytes);
+        cJSON_AddNumberToObject(o, "multiply_adds", (double)r->macs);
+        cJSON_AddNumberToObject(o, "share_of_time", row->profile->seconds > 0 ? r->seconds / row->profile->seconds : 0);
+        cJSON_AddNumberToObject(o, "share_of_limit", share);
+        cJSON_AddStringToObject(o, "limit", share == 0 ? "" : of_bytes ? "bytes" : units[r->unit]);
+        cJSON_AddItemToArray(list, o);
+    }
+    return root;
+}
