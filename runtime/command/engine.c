@@ -66,6 +66,7 @@ bool engine_open(engine *e, const usage *u, const char *path, int *code)
     ashlar_session_options options;
     if (!session_options(e, u, &options, code))
         return false;
+    e->options = options;
     e->cpu_level = options.cpu_level;
     ashlar_error err;
     if (!open_model(path, &e->model, code))

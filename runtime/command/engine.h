@@ -12,7 +12,8 @@ typedef struct engine {
     const char *cache;       /* "f16", "fp8", "q8_0" */
     ashlar_sampler_options sampling;
     /* opened */
-    int cpu_level; /* of ashlar_session_options */
+    ashlar_session_options options; /* of the session */
+    int cpu_level;
     ashlar_model *model;
     ashlar_model_info info;
     ashlar_session *session;
