@@ -142,13 +142,13 @@ typedef struct ashlar_session_options {
      * one can be used, else the CPU, and ashlar_session_device says why. */
     const char *device;
     uint32_t card_layers; /* so many of the last layers on the card, the others on the CPU; 0: as many as fit */
-    int cache;            /* keys and values on a card: F16 or FP8 */
+    int cache;            /* keys and values: F16, or in half the bytes FP8 (e4m3) or, on the CPU alone, Q8_0 */
     int no_graph;         /* launches of a decoded token one by one */
     int verify;           /* weights are compared with the file's checksums: on the way to a card, or first */
     void (*load_progress)(void *context, uint64_t done, uint64_t total); /* of weights to a card, by another thread; or NULL */
     void *load_context;
 } ashlar_session_options;
-enum { ASHLAR_CACHE_F16 = 0, ASHLAR_CACHE_FP8 = 1 };
+enum { ASHLAR_CACHE_F16 = 0, ASHLAR_CACHE_FP8 = 1, ASHLAR_CACHE_Q8_0 = 2 };
 /* options may be NULL: all defaults. */
 ASHLAR_API int ashlar_session_new(const ashlar_model *model, const ashlar_session_options *options,
                                   ashlar_session **out, ashlar_error *err);
@@ -174,6 +174,13 @@ enum {
 #define ASHLAR_ALL_LOGITS_MAX 256
 ASHLAR_API int ashlar_session_feed(ashlar_session *session, const int32_t *ids, size_t count, unsigned flags,
                                    ashlar_error *err);
+/* Runs one token through each of `count` sessions of one model, together: they share each read of the weights. ids[i] goes
+ * to sessions[i], which then stands as after ashlar_session_feed(sessions[i], &ids[i], 1, 0, err). No session is there twice,
+ * all were made with the same activations and cpu_level; caches and contexts may differ. The threads of the first one do the
+ * work. When one of the sessions is full or stopped, or one of the ids is outside the vocabulary, nothing is fed to any, and
+ * the result is that session's. */
+#define ASHLAR_SESSIONS_MAX 64
+ASHLAR_API int ashlar_sessions_feed(ashlar_session *const *sessions, size_t count, const int32_t *ids, ashlar_error *err);
 /* Makes `ids` all that the session has been fed: keeps its beginning as far as that stands for the same text, rewinds to
  * there and feeds the rest, one token at least, so that logits are there. Between two special tokens the text counts and
  * not the ids: an answer keeps the tokens that the model chose, however the tokenizer would cut it; *kept (if not NULL)

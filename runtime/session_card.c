@@ -24,6 +24,8 @@ static ash_status parse_device(const char *text, int *index, ash_error *err)
 static ash_status open_card(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
 {
     uint32_t layers = s->model->meta.h.layers;
+    if (o->cache != ASHLAR_CACHE_F16 && o->cache != ASHLAR_CACHE_FP8)
+        return ash_fail(err, ASH_E_UNSUPPORTED, "cards keep keys and values as f16 or fp8: q8_0 is the CPU's alone");
     if (o->card_layers > layers)
         return ash_fail(err, ASH_E_ARGUMENT, "%u layers on the card: the model has %u", o->card_layers, layers);
     ash_card_options c = { .context = s->context,
@@ -53,8 +55,6 @@ static ash_status verify(const ashlar_session *s, const ashlar_session_options *
 ash_status ash_session_use_card(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
 {
     snprintf(s->device, sizeof s->device, "cpu");
-    if (o->cache != ASHLAR_CACHE_F16 && o->cache != ASHLAR_CACHE_FP8)
-        return ash_fail(err, ASH_E_ARGUMENT, "cache %d: give ASHLAR_CACHE_F16 or FP8", o->cache);
     if (!o->device || strcmp(o->device, "cpu") == 0)
         return verify(s, o, err);
     ash_status status = open_card(s, o, err);

@@ -23,37 +23,37 @@ static void show_loading(void *context, uint64_t done, uint64_t total)
     progress_update(&loading, done, total);
 }
 
-static bool device_options(const engine *e, const usage *u, ashlar_session_options *out, int *code)
+static void device_options(const engine *e, ashlar_session_options *out)
 {
     out->device = e->device;
     out->card_layers = e->card_layers;
     out->no_graph = e->no_graph;
     out->verify = e->verify;
-    out->cache = strcmp(e->cache, "fp8") == 0 ? ASHLAR_CACHE_FP8 : ASHLAR_CACHE_F16;
-    if (out->cache == ASHLAR_CACHE_F16 && strcmp(e->cache, "f16") != 0) {
-        *code = usage_error(u, "--kv %s is not f16 or fp8", e->cache);
-        return false;
-    }
     if (strcmp(e->device, "cpu") != 0) {
         progress_start(&loading, "loading");
         out->load_progress = show_loading;
     }
-    return true;
 }
 
 static bool session_options(const engine *e, const usage *u, ashlar_session_options *out, int *code)
 {
-    static const char *const kinds[] = { "auto", "float", "int8" };
-    *out = (ashlar_session_options){ .context = e->context, .threads = e->threads, .activations = -1 };
+    static const char *const kinds[] = { "auto", "float", "int8" }, *const caches[] = { "f16", "fp8", "q8_0" };
+    *out = (ashlar_session_options){ .context = e->context, .threads = e->threads, .activations = -1, .cache = -1 };
     for (int i = 0; i < 3; i++)
         if (strcmp(e->activations, kinds[i]) == 0)
             out->activations = i; /* ASHLAR_ACT_AUTO, _FLOAT, _INT8 */
+    for (int i = 0; i < 3; i++)
+        if (strcmp(e->cache, caches[i]) == 0)
+            out->cache = i; /* ASHLAR_CACHE_F16, _FP8, _Q8_0 */
+    if (out->cache < 0) {
+        *code = usage_error(u, "--kv %s is not f16, fp8 or q8_0", e->cache);
+        return false;
+    }
     if (out->activations < 0) {
         *code = usage_error(u, "--act %s is not auto, float or int8", e->activations);
         return false;
     }
-    if (!device_options(e, u, out, code))
-        return false;
+    device_options(e, out);
     if (strcmp(e->level, "best") == 0)
         return true;
     for (int level = 0; level < ASH_LEVEL_COUNT; level++)
@@ -91,6 +91,7 @@ bool engine_open(engine *e, const usage *u, const char *path, int *code)
     ashlar_session_options options;
     if (!session_options(e, u, &options, code))
         return false;
+    e->options = options;
     e->cpu_level = options.cpu_level;
     ashlar_error err;
     if (!open_model(path, &e->model, code))

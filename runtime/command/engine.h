@@ -11,11 +11,12 @@ typedef struct engine {
     const char *level;       /* "best" or a kernel level's name */
     const char *device;      /* "auto", "cpu", "hip", "hip:N" */
     uint32_t card_layers;    /* 0: as many as fit */
-    const char *cache;       /* "f16", "fp8" */
+    const char *cache;       /* "f16", "fp8", "q8_0" */
     bool no_graph, verify;
     ashlar_sampler_options sampling;
     /* opened */
-    int cpu_level; /* of ashlar_session_options */
+    ashlar_session_options options; /* of the session */
+    int cpu_level;
     ashlar_model *model;
     ashlar_model_info info;
     ashlar_session *session;
@@ -31,12 +32,12 @@ void engine_may_use_cards(engine *e);
     { "--ctx", "N", OPTION_U32, &(e).context, 1, 1 << 30, "context in tokens; default: the trained one, at most 8192" }, \
     { "--threads", "N", OPTION_U32, &(e).threads, 1, 1024, "threads; default: all processors" },                        \
     { "--act", "KIND", OPTION_STRING, &(e).activations, 0, 0, "activations of quantized layers: auto, float, int8" },   \
-    { "--cpu", "LEVEL", OPTION_STRING, &(e).level, 0, 0, "kernels: best, scalar, avx2, avx512, vnni" }
+    { "--cpu", "LEVEL", OPTION_STRING, &(e).level, 0, 0, "kernels: best, scalar, avx2, avx512, vnni" },                   \
+    { "--kv", "TYPE", OPTION_STRING, &(e).cache, 0, 0, "keys and values: f16, or half as large fp8, q8_0" }
 /* Of verbs that may run on a card. */
 #define DEVICE_OPTIONS(e)                                                                                               \
     { "--device", "WHERE", OPTION_STRING, &(e).device, 0, 0, "auto, cpu, hip or hip:N ('ashlar devices' lists them)" }, \
     { "--gpu-layers", "N", OPTION_U32, &(e).card_layers, 1, 1 << 20, "of the last layers, on the card; default: all that fit" }, \
-    { "--kv", "TYPE", OPTION_STRING, &(e).cache, 0, 0, "keys and values on a card: f16, fp8" },                         \
     { "--verify", NULL, OPTION_FLAG, &(e).verify, 0, 0, "compare the weights with the file's checksums while they load" }, \
     { "--no-graph", NULL, OPTION_FLAG, &(e).no_graph, 0, 0, "launch a token's kernels one by one" }
 #define SAMPLING_OPTIONS(e)                                                                                             \
