@@ -74,6 +74,20 @@ uint32_t ash_session_card_pass(const ashlar_session *s, unsigned flags)
     return flags & ASHLAR_FEED_ALL_LOGITS && most > ASH_PLAN_LOGITS ? ASH_PLAN_LOGITS : most;
 }
 
+/* A launch's time, to the session's profile. */
+static void tell_timings(const ashlar_session *s)
+{
+    uint32_t count;
+    const ash_card_timing *t = ash_card_timings(s->card, &count);
+    for (uint32_t i = 0; i < count; i++) {
+        ash_gfx_form form = t[i].dtype == ASH_DTYPE_COUNT ? ASH_GFX_F16 : ash_gfx_form_of(t[i].dtype);
+        ash_profile_record r = { .name = t[i].kernel->symbol, .layer = t[i].layer, .role = t[i].role, .dtype = t[i].dtype,
+                                 .unit = form == ASH_GFX_INT8 ? ASH_UNIT_INT8 : form == ASH_GFX_FP8 ? ASH_UNIT_FP8 : ASH_UNIT_F16,
+                                 .seconds = t[i].seconds, .bytes = t[i].bytes, .macs = t[i].macs };
+        s->profile.fn(s->profile.context, &r);
+    }
+}
+
 ash_status ash_session_card_feed(ashlar_session *s, const int32_t *ids, uint32_t count, unsigned flags, float *to,
                                  ash_error *err)
 {
@@ -85,7 +99,10 @@ ash_status ash_session_card_feed(ashlar_session *s, const int32_t *ids, uint32_t
         for (uint32_t i = 0; i < s->cpu_layers; i++)
             ash_forward_layer(s, &s->model->layers[i], i, ASH_LAYER_QKV, ASH_LAYER_END, count);
     }
+    ash_card_profile(s->card, s->profile.fn != NULL);
     ASH_TRY(ash_card_feed(s->card, ids, s->cpu_layers ? s->x : NULL, s->x_stride, count, s->position, output, err));
+    if (s->profile.fn)
+        tell_timings(s);
     if (output == ASH_PLAN_GREEDY) {
         s->choice = ash_card_choice(s->card);
         return ASH_OK;

@@ -54,6 +54,8 @@ typedef struct bench_limits {
     double barriers_s; /* of threads that have nothing else to do */
 } bench_limits;
 bench_limits bench_measure_limits(uint32_t threads, int cpu_level);
+/* Of a session on a card: the rate of its memory, by a copy; no rate of multiply-adds, which nothing of ours measures alone. */
+bench_limits bench_card_limits(const struct ashlar_session *session);
 
 typedef struct bench_result {
     char model[256];

@@ -6,6 +6,8 @@
 
 #include "kernels/peak.h"
 #include "runtime/command/bench.h"
+#include "runtime/hip/card.h"
+#include "runtime/session.h"
 #include "runtime/threads.h"
 
 #define BUFFER_BYTES (UINT64_C(512) << 20) /* several times any last-level cache's share */
@@ -95,4 +97,9 @@ bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
     free(bytes);
     free(r);
     return out;
+}
+
+bench_limits bench_card_limits(const ashlar_session *session)
+{
+    return (bench_limits){ .bytes_s = ash_card_copy_rate(session->card) };
 }

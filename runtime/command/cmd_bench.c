@@ -6,6 +6,7 @@
 #include "format/fileio.h"
 #include "kernels/kernels.h"
 #include "runtime/command/bench.h"
+#include "runtime/session.h"
 
 /* Token ids that only have to be valid: a fixed linear congruential sequence. */
 static void fill_ids(int32_t *ids, size_t count, uint32_t vocab, uint32_t seed)
@@ -155,7 +156,7 @@ static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, 
         free_rows(&r);
         return fail_public(&err);
     }
-    r.limits = bench_measure_limits(e->threads, e->cpu_level);
+    r.limits = e->session->card ? bench_card_limits(e->session) : bench_measure_limits(e->threads, e->cpu_level);
     char *text = json || save_path ? bench_json(&r) : NULL;
     if ((json || save_path) && !text)
         code = fail("out of memory");

@@ -65,11 +65,16 @@ static void count_kernels(doctor *d, const ash_card *card, bool wrong)
     }
 }
 
+static void ignore(void *context, const ash_profile_record *record)
+{
+    (void)context, (void)record;
+}
+
 static ash_status run_passes(doctor *d, const doctor_model *m, ashlar_session *cpu, ashlar_session *card, ash_error *err)
 {
     static const char *const names[] = { "f16", "fp8" };
     uint32_t seed = 1;
-    ash_card_profile(card->card, true);
+    card->profile = (ash_profile){ ignore, NULL }; /* launches are timed while somebody listens */
     for (size_t p = 0; p < PASSES; p++) {
         int32_t ids[TOKENS_MOST];
         for (uint32_t i = 0; i < passes[p]; i++) {

@@ -50,8 +50,12 @@ typedef struct ash_card_timing {
     uint32_t layer; /* or ASH_NO_LAYER */
     ash_role role;
     double seconds;
+    uint64_t bytes, macs; /* of weights, or keys and values, that it reads; multiply-adds */
+    ash_dtype dtype;      /* of the first matrix; ASH_DTYPE_COUNT: none */
 } ash_card_timing;
 void ash_card_profile(ash_card *card, bool on);
+/* Bytes a second that a copy within the card's memory reads and writes; 0: it could not be measured. */
+double ash_card_copy_rate(ash_card *card);
 /* Of the last feed, in order; valid until the next. *count is 0 where it was not timed. */
 const ash_card_timing *ash_card_timings(const ash_card *card, uint32_t *count);
 

@@ -38,6 +38,7 @@ struct ash_card {
     ash_card_graph graph[ASH_CARD_GRAPHS];
 
     bool profile;
+    uint32_t pass_pos; /* where the pass begins */
     ash_hip_event **tick; /* before the first launch and behind each */
     ash_card_timing *timing;
     uint32_t ticks, timings;

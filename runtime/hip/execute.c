@@ -251,6 +251,7 @@ ash_status ash_card_feed(ash_card *c, const int32_t *ids, const float *rows, int
     ash_launches made = { 0 };
     track t;
     c->logits_rows = 0;
+    c->pass_pos = position;
     if (ash_hip_hangs())
         return ash_fail(err, ASH_E_LIMIT, "card %d, %s, hangs", c->device.index, c->device.name);
     ASH_TRY(ash_hip_check(&c->hip, c->hip.SetDevice(c->device.index), err, "choosing the card"));
