@@ -75,6 +75,8 @@ static void perform(stream *s, const work *w)
     card_info *c = &all.cards[s->card];
     if (w->hang)
         hang(s);
+    if (!c->failed)
+        c->failed = w->fail;
     if (w->kind == RECORD) {
         w->event->done = w->number > w->event->done ? w->number : w->event->done;
         w->event->ms = now_ms();
@@ -86,7 +88,7 @@ static void perform(stream *s, const work *w)
     if (w->kind == RECORD || w->kind == WAIT || w->kind == RUN_GRAPH || c->failed)
         return;
     delay(s);
-    int code = w->fail ? w->fail : standin_run(w, s->card, random_next(s));
+    int code = standin_run(w, s->card, random_next(s));
     if (!c->failed)
         c->failed = code;
 }

@@ -715,6 +715,15 @@ static void test_late_failure(void **state)
     GIVES(STANDIN_ILLEGAL_ADDRESS, hip.StreamDestroy(s));
     assert_int_equal(counts().streams, 0);
     assert_int_equal(counts().errors, 0);
+
+    with("FAIL", "GraphLaunch:2~719", NULL);
+    s = new_stream();
+    m = softmax_new(s);
+    standin_graph_exec *exec = capture(&m, s, 1);
+    OK(hip.GraphLaunch(exec, s));
+    OK(wait_stream(s));
+    OK(hip.GraphLaunch(exec, s));
+    GIVES(STANDIN_LAUNCH_FAILURE, wait_stream(s));
 }
 
 static void test_unknown_order(void **state)
