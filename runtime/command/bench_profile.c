@@ -98,12 +98,12 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
     double parts = row->decode ? row->tokens : 1; /* what a line's time and bytes are given for */
     printf("\n%s %u at %u: %.3f ms a %s\n", row->decode ? "decode" : "prefill", row->tokens, row->depth,
            1e3 * p->seconds / parts, row->decode ? "token, sampling included" : "prompt");
-    printf("%-14s %-8s %-8s %10s %6s %10s %14s %20s\n", "", "", "type", "ms", "time", "MB", "GB/s", "T multiply-adds/s");
+    printf("%-24s %-8s %-8s %10s %6s %10s %14s %20s\n", "", "", "type", "ms", "time", "MB", "GB/s", "T multiply-adds/s");
     for (size_t i = 0; i < p->count; i++) {
         const ash_profile_record *r = &p->line[i];
         double bytes = (double)r->bytes / r->seconds, macs = (double)r->macs / r->seconds;
         double macs_limit = macs_limit_of(limits, r->unit);
-        printf("%-14s %-8s %-8s %10.4f %5.1f%%", r->name, role_text(r),
+        printf("%-24s %-8s %-8s %10.4f %5.1f%%", r->name, role_text(r),
                r->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(r->dtype), 1e3 * r->seconds / parts,
                100 * r->seconds / p->seconds);
         if (r->bytes && r->seconds > 0)

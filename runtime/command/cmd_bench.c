@@ -56,10 +56,13 @@ static int measure(engine *e, bench_batch *batch, const int32_t *ids, bench_row 
 static void print_rows(const bench_result *r)
 {
     double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s;
-    printf("load to first logits  %8.3f s\nresident at most      %8ld MiB\n"
-           "this machine reads    %8.1f GB/s and multiplies %.2f T/s (%s)\n"
-           "a barrier of threads  %8.2f us\n\n", r->first_s, r->rss_mib, 1e-9 * r->limits.bytes_s,
-           1e-12 * macs_limit, r->int8 ? "8 bits" : "floats", r->limits.barriers_s > 0 ? 1e6 / r->limits.barriers_s : 0);
+    printf("load to first logits  %8.3f s\nresident at most      %8ld MiB\n", r->first_s, r->rss_mib);
+    if (macs_limit > 0)
+        printf("this machine reads    %8.1f GB/s and multiplies %.2f T/s (%s)\n"
+               "a barrier of threads  %8.2f us\n\n", 1e-9 * r->limits.bytes_s, 1e-12 * macs_limit, r->int8 ? "8 bits" : "floats",
+               r->limits.barriers_s > 0 ? 1e6 / r->limits.barriers_s : 0);
+    else
+        printf("the card's memory     %8.1f GB/s read and written by a copy\n\n", 1e-9 * r->limits.bytes_s);
     printf("%-10s %6s    %6s %10s %8s %16s %18s\n", "", "tokens", "depth", "tok/s", "spread", "GB/s of weights", "T multiply-adds/s");
     for (size_t i = 0; i < r->row_count; i++) {
         const bench_row *row = &r->rows[i];
