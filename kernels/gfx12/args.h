@@ -1,7 +1,8 @@
 /* What the host hands to a gfx12 kernel: one block of arguments each, shared by the device's code and the host's.
  *
  * Every pointer is a device address, 16-byte aligned. Rows of activations are floats, `stride` apart (a multiple of 64),
- * zero from their last column to the next multiple of 64. Matrices lie as in the file (format/tile.h).
+ * zero from their last column to the next multiple of 64; tokens * stride is below 2^32 for every such buffer, since
+ * kernels count floats in 32 bits. Matrices lie as in the file (format/tile.h).
  * Positions and token ids are read from a step block in device memory, so that a captured launch serves every token.
  */
 #ifndef ASHLAR_KERNELS_GFX12_ARGS_H
@@ -11,7 +12,8 @@
 
 #include "format/dtype.h"
 
-#define ASH_GFX_DECODE_TOKENS 8   /* of one decoding launch at most */
+#define ASH_GFX_DECODE_TOKENS 8   /* of one decoding workgroup at most */
+#define ASH_GFX_ANY_TOKENS (1u << 20) /* of a launch of F32's kernel for any number of them */
 #define ASH_GFX_DECODE_THREADS 256
 #define ASH_GFX_PARTS 3           /* matrices that share an input: q, k and v */
 #ifndef ASH_GFX_GROUP
@@ -20,6 +22,8 @@
 
 /* Workgroups of a launch. */
 typedef struct ash_gfx_grid { uint32_t x, y, z; } ash_gfx_grid;
+
+#define ASH_GFX_POSITIONS (1u << 24) /* of a context at most */
 
 /* What is done next: written by the host, or by the sampler for the token after. */
 typedef struct ash_gfx_step {
@@ -50,11 +54,12 @@ typedef enum ash_gfx_kind {
                        with twice its panel_bytes, the second one beginning a panel later: one stream in memory. */
 } ash_gfx_kind;
 
-/* Decoding: 1 to ASH_GFX_DECODE_TOKENS rows of floats times up to three matrices. The inputs go through an RMS norm
+/* Decoding: 1 to ASH_GFX_DECODE_TOKENS rows of floats (F32: any number) times up to three matrices. The inputs go through an RMS norm
  * where `norm` is given (x / sqrt(mean(x^2) + eps) * norm), and are then rounded as the weights' type wants them:
  *   Q types   int8 with a scale for 32 columns, as ash_quantize_q8_fn
  *   F8_E4M3   e4m3 with a scale for the token or a static one
  *   F16, BF16 to that type, nearest even
+ *   F32       not at all
  * Each workgroup does that for itself, behind its first loads of weights. The parts' types are of one kernel's: Q4_K, Q5_K
  * and Q6_K; the block types; or one type. SWIGLU: input_scale is the same in both parts. norm has cols floats.
  * y has room for whole panels; rows of padding are written too. */
@@ -70,12 +75,15 @@ typedef struct ash_gfx_decode {
     uint32_t reserved;
 } ash_gfx_decode;
 
-/* Two panels a workgroup, of one part, or one of gate and one of up. */
+/* Two panels a workgroup, of one part, or one of gate and one of up. More tokens than one has room for: x over them, so
+ * that those which share weights run side by side, y over the panels. */
 static inline ash_gfx_grid ash_gfx_decode_grid(const ash_gfx_decode *a)
 {
     uint32_t groups = a->kind == ASH_GFX_SWIGLU ? a->part[0].panels : 0;
     for (uint32_t p = 0; p < a->part_count && a->kind != ASH_GFX_SWIGLU; p++)
         groups += (a->part[p].panels + 1) / 2;
+    if (a->tokens > ASH_GFX_DECODE_TOKENS)
+        return (ash_gfx_grid){ (a->tokens + ASH_GFX_DECODE_TOKENS - 1) / ASH_GFX_DECODE_TOKENS, groups, 1 };
     return (ash_gfx_grid){ groups, 1, 1 };
 }
 
@@ -165,7 +173,7 @@ typedef struct ash_gfx_cache {
  * rotation of the first rope_dim elements of q and k (pairs 2 i, 2 i + 1; angles: [position][rope_dim / 2]{cos, sin}), then k
  * and v go into the cache, then softmax(scale q k) v over what a query sees (ash_attention of kernels.h).
  * head_dim: a multiple of 8 (prefill: one of 64, 80, 96, 128, 256), at most 256; rope_dim: even, at most head_dim;
- * k_first, v_first and strides: multiples of 4; scale > 0; positions below 2^24.
+ * k_first, v_first and strides: multiples of 4; scale > 0; positions below ASH_GFX_POSITIONS.
  * Decoding does it all in one launch, up to `splits` workgroups a KV head over the context; their parts meet in `parts`, and
  * the last one to finish joins them (`done`: one counter a KV head, zero between launches). How many of them take part
  * follows from step->pos. Prefill stores first (ash_gfx_kv_store), and q then lies in qkv, rotated. step->pos is the position of

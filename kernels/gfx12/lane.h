@@ -274,6 +274,15 @@ DEVICE float largest_of(float a, float b, float c)
 }
 /* Two floats to f16, the nearest not larger in magnitude: one instruction, where nearest even takes three. */
 DEVICE v2h halves_toward_zero(float a, float b) { return __builtin_bit_cast(v2h, __builtin_amdgcn_cvt_pkrtz(a, b)); }
+/* x / (1 + e^-x), the exponential taken of -|x|, so that nothing overflows: x t / (1 + t) where x is negative, t = e^x.
+ * The exponent -|x| log2 e is off by 1.5 * 2^-24 of itself (product and constant), t so by 1.5 |x| 2^-24, and by 2^-23 of
+ * exp2; 1 + t, the reciprocal and 2 products add 5 * 2^-24. In all (1.5 |x| + 7) 2^-24 of the result, and |x| 2^-126
+ * where t underflows. NaN, and -infinity, give NaN. */
+DEVICE float silu(float x)
+{
+    float t = exp2_of(magnitude(x) * -1.44269504f);
+    return (x < 0 ? x * t : x) * reciprocal(1 + t);
+}
 DEVICE float nearest(float x) { return __builtin_rintf(x); } /* even */
 
 #define E4M3_MAX 448.0f
