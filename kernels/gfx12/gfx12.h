@@ -51,7 +51,8 @@ typedef struct ash_gfx_kernel {
 } ash_gfx_kernel;
 
 const ash_gfx_kernel *ash_gfx_kernels(size_t *count);
-/* The kernel of an operation and type with the smallest variant that is at least `variant`; NULL where there is none. */
+/* The kernel of an operation and type with the smallest variant that is at least `variant`; NULL where there is
+ * none. */
 const ash_gfx_kernel *ash_gfx_kernel_find(ash_gfx_op op, ash_dtype dtype, uint32_t variant);
 
 #endif

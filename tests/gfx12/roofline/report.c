@@ -219,7 +219,7 @@ static void attention_target(FILE *to, const roof_result *r)
             continue;
         double least = l->launch->products / 4096 * 16 / ROOF_SIMDS / ROOF_CLOCK; /* F16 */
         char what[80];
-        snprintf(what, sizeof what, "attention at 4,096 tokens, heads of %u: of the F16 peak",
+        snprintf(what, sizeof what, "attention, 4,096 tokens, heads of %u: of the F16 peak",
                  l->launch->args.attend.head_dim);
         verdict(to, r, what, percent(least, l->time.total), 60);
         if (percent(least, l->time.total) < 60)
