@@ -373,8 +373,8 @@ static ash_status check_sizes(const ash_hip_plan *p, ash_error *err)
                         o->context, ASH_GFX_POSITIONS);
     if (p->head_stride * p->model->meta.h.kv_heads > UINT32_MAX)
         return ash_fail(err, ASH_E_LIMIT,
-                        "a context of %u tokens: the card's kernels take no more than %u elements of a layer's keys, ask "
-                        "for less", o->context, UINT32_MAX);
+                        "a context of %u tokens: the card's kernels take no more than %u elements of a layer's keys, "
+                        "ask for less", o->context, UINT32_MAX);
     if (o->batch * stride > UINT32_MAX)
         return ash_fail(err, ASH_E_LIMIT, "passes of %u tokens: the card's kernels take %u of this model at most, ask "
                         "for less", o->batch, (uint32_t)(UINT32_MAX / stride));

@@ -1,12 +1,13 @@
-/* Plans at the edges of what the card's kernels take: small random models of each type and of wide heads, put together and
- * executed beside the CPU; and what a plan refuses.
+/* Plans at the edges of what the card's kernels take: small random models of each type and of wide heads, put together
+ * and executed beside the CPU; and what a plan refuses.
  *
- * Logits are compared by the root of their mean squared difference, of which the deviation of the CPU's logits is the unit.
- * F32 weights: nothing is rounded but keys and values to F16, as the CPU's are, where a sum that differs in its last bits
- * rounds the other way once in 2^-13 / 2^-24 = 2^11 times, by 2^-11: 2^-16 in the mean, in either layer: DECODED allows 4
- * times that. A prompt besides rounds queries (2^-11 of each at most, against scores below 1) and weights of attention
- * (2^-10) to F16: PROMPT allows 2^-9 a layer. BF16 weights: inputs are rounded to BF16, 2^-9 of each at most, at 4 places
- * of either layer and before the output: BF16 allows 9 * 2^-9 and a prompt's. */
+ * Logits are compared by the root of their mean squared difference, of which the deviation of the CPU's logits is the
+ * unit.
+ * F32 weights: nothing is rounded but keys and values to F16, as the CPU's are, where a sum that differs in its last
+ * bits rounds the other way once in 2^-13 / 2^-24 = 2^11 times, by 2^-11: 2^-16 in the mean, in either layer: DECODED
+ * allows 4 times that. A prompt besides rounds queries (2^-11 of each at most, against scores below 1) and weights of
+ * attention (2^-10) to F16: PROMPT allows 2^-9 a layer. BF16 weights: inputs are rounded to BF16, 2^-9 of each at most,
+ * at 4 places of either layer and before the output: BF16 allows 9 * 2^-9 and a prompt's. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,12 +165,15 @@ static void test_refusals(void **state)
     ash_hip_plan_options o = { .context = 64, .batch = 8 };
     ash_hip_plan *plan;
     ash_error err;
-    refuse(pair, o, ASH_E_UNSUPPORTED, "gate and up of layer 0 are f32 and bf16, which no kernel of the card takes together: "
-                                       "convert both to one type, or use the CPU");
+    refuse(pair, o, ASH_E_UNSUPPORTED,
+           "gate and up of layer 0 are f32 and bf16, which no kernel of the card takes together: convert both to one "
+           "type, or use the CPU");
     o.context = ASH_GFX_POSITIONS + 1;
-    refuse(model, o, ASH_E_LIMIT, "a context of 16777217 tokens: the card's kernels take 16777216 at most, ask for less");
+    refuse(model, o, ASH_E_LIMIT,
+           "a context of 16777217 tokens: the card's kernels take 16777216 at most, ask for less");
     o.context = 64, o.batch = 8388608; /* 512 columns: 2^32 floats */
-    refuse(model, o, ASH_E_LIMIT, "passes of 8388608 tokens: the card's kernels take 8388607 of this model at most, ask for less");
+    refuse(model, o, ASH_E_LIMIT,
+           "passes of 8388608 tokens: the card's kernels take 8388607 of this model at most, ask for less");
     o.batch--;
     assert_ok(ash_hip_plan_new(model, &o, &plan, &err), &err);
     ash_hip_plan_free(plan);
@@ -180,8 +184,9 @@ static void test_refusals(void **state)
     spec.heads = spec.kv_heads = 4;
     model = load(&spec, NULL, "keys");
     o.batch = 8, o.context = 1 << 22; /* 4 heads of 256: 2^32 elements */
-    refuse(model, o, ASH_E_LIMIT, "a context of 4194304 tokens: the card's kernels take no more than 4294967295 elements of a "
-                                  "layer's keys, ask for less");
+    refuse(model, o, ASH_E_LIMIT,
+           "a context of 4194304 tokens: the card's kernels take no more than 4294967295 elements of a layer's keys, "
+           "ask for less");
     ashlar_model_free(model);
 }
 
