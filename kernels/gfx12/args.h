@@ -1,7 +1,8 @@
 /* What the host hands to a gfx12 kernel: one block of arguments each, shared by the device's code and the host's.
  *
- * Every pointer is a device address, 16-byte aligned. Rows of activations are floats, `stride` apart (a multiple of 64),
- * zero from their last column to the next multiple of 64. Matrices lie as in the file (format/tile.h).
+ * Every pointer is a device address, 16-byte aligned. Rows of activations are floats, `stride` apart (a multiple of
+ * 64), zero from their last column to the next multiple of 64; tokens * stride is below 2^32 for every such buffer,
+ * since kernels count floats in 32 bits. Matrices lie as in the file (format/tile.h).
  * Positions and token ids are read from a step block in device memory, so that a captured launch serves every token.
  */
 #ifndef ASHLAR_KERNELS_GFX12_ARGS_H
@@ -11,7 +12,8 @@
 
 #include "format/dtype.h"
 
-#define ASH_GFX_DECODE_TOKENS 8   /* of one decoding launch at most */
+#define ASH_GFX_DECODE_TOKENS 8   /* of one decoding workgroup at most */
+#define ASH_GFX_ANY_TOKENS (1u << 20) /* of a launch of F32's kernel for any number of them */
 #define ASH_GFX_DECODE_THREADS 256
 #define ASH_GFX_PARTS 3           /* matrices that share an input: q, k and v */
 #ifndef ASH_GFX_GROUP
@@ -20,6 +22,8 @@
 
 /* Workgroups of a launch. */
 typedef struct ash_gfx_grid { uint32_t x, y, z; } ash_gfx_grid;
+
+#define ASH_GFX_POSITIONS (1u << 24) /* of a context at most */
 
 /* What is done next: written by the host, or by the sampler for the token after. */
 typedef struct ash_gfx_step {
@@ -45,19 +49,22 @@ typedef enum ash_gfx_kind {
     ASH_GFX_STORE,  /* y = W x + bias */
     ASH_GFX_ADD,    /* y += W x + bias */
     ASH_GFX_SWIGLU, /* two parts of equal panels, gate (part 0) and up (part 1), without biases: y[y_first + 16 i + r] =
-                       silu(gate) * up for row r of panel i of both. Part 0's y_first and y_panel_stride count; scales and
-                       types are each part's own. One fused tensor, panels of gate and up in turn, is given as two parts
-                       with twice its panel_bytes, the second one beginning a panel later: one stream in memory. */
+                       silu(gate) * up for row r of panel i of both. Part 0's y_first and y_panel_stride count; scales
+                       and types are each part's own. One fused tensor, panels of gate and up in turn, is given as two
+                       parts with twice its panel_bytes, the second one beginning a panel later: one stream in
+                       memory. */
 } ash_gfx_kind;
 
-/* Decoding: 1 to ASH_GFX_DECODE_TOKENS rows of floats times up to three matrices. The inputs go through an RMS norm
- * where `norm` is given (x / sqrt(mean(x^2) + eps) * norm), and are then rounded as the weights' type wants them:
+/* Decoding: 1 to ASH_GFX_DECODE_TOKENS rows of floats (F32: any number) times up to three matrices. The inputs go
+ * through an RMS norm where `norm` is given (x / sqrt(mean(x^2) + eps) * norm), and are then rounded as the weights'
+ * type wants them:
  *   Q types   int8 with a scale for 32 columns, as ash_quantize_q8_fn
  *   F8_E4M3   e4m3 with a scale for the token or a static one
  *   F16, BF16 to that type, nearest even
- * Each workgroup does that for itself, behind its first loads of weights. The parts' types are of one kernel's: Q4_K, Q5_K
- * and Q6_K; the block types; or one type. SWIGLU: input_scale is the same in both parts. norm has cols floats.
- * y has room for whole panels; rows of padding are written too. */
+ *   F32       not at all
+ * Each workgroup does that for itself, behind its first loads of weights. The parts' types are of one kernel's: Q4_K,
+ * Q5_K and Q6_K; the block types; or one type. SWIGLU: input_scale is the same in both parts. norm has cols floats. y
+ * has room for whole panels; rows of padding are written too. */
 typedef struct ash_gfx_decode {
     ash_gfx_part part[ASH_GFX_PARTS];
     uint32_t part_count;
@@ -70,12 +77,15 @@ typedef struct ash_gfx_decode {
     uint32_t reserved;
 } ash_gfx_decode;
 
-/* Two panels a workgroup, of one part, or one of gate and one of up. */
+/* Two panels a workgroup, of one part, or one of gate and one of up. More tokens than one has room for: x over them, so
+ * that those which share weights run side by side, y over the panels. */
 static inline ash_gfx_grid ash_gfx_decode_grid(const ash_gfx_decode *a)
 {
     uint32_t groups = a->kind == ASH_GFX_SWIGLU ? a->part[0].panels : 0;
     for (uint32_t p = 0; p < a->part_count && a->kind != ASH_GFX_SWIGLU; p++)
         groups += (a->part[p].panels + 1) / 2;
+    if (a->tokens > ASH_GFX_DECODE_TOKENS)
+        return (ash_gfx_grid){ (a->tokens + ASH_GFX_DECODE_TOKENS - 1) / ASH_GFX_DECODE_TOKENS, groups, 1 };
     return (ash_gfx_grid){ groups, 1, 1 };
 }
 
@@ -145,12 +155,14 @@ static inline uint64_t ash_gfx_inputs_scales(ash_gfx_form form, uint32_t cols, u
     return 16 * ((tokens + 15) / 16) * groups;
 }
 
-/* KV cache of one layer, a KV head head_stride elements after the other. K: rows of head_dim elements, `stride` apart. V: blocks of
- * 8 rows, 8 * stride elements apart, [head_dim][8 rows]: element d of row r is at r / 8 * 8 * stride + 8 * d + r % 8, so that
- * a lane has positions side by side, as the second product of attention wants them.
- * The row of position p is p % rows; rows is a multiple of ASH_GFX_CACHE_ROWS, and at least the smaller of pos + tokens and
- * window + tokens - 1 at every launch. F16, or e4m3 of value / scale. stride: a multiple of 8, at least head_dim;
- * head_stride: a multiple of 16, at least rows * stride; kv_heads * head_stride below 2^32. What was never written may hold anything. */
+/* KV cache of one layer, a KV head head_stride elements after the other. K: rows of head_dim elements, `stride` apart.
+ * V: blocks of 8 rows, 8 * stride elements apart, [head_dim][8 rows]: element d of row r is at
+ * r / 8 * 8 * stride + 8 * d + r % 8, so that a lane has positions side by side, as the second product of attention
+ * wants them.
+ * The row of position p is p % rows; rows is a multiple of ASH_GFX_CACHE_ROWS, and at least the smaller of pos + tokens
+ * and window + tokens - 1 at every launch. F16, or e4m3 of value / scale. stride: a multiple of 8, at least head_dim;
+ * head_stride: a multiple of 16, at least rows * stride; kv_heads * head_stride below 2^32. What was never written may
+ * hold anything. */
 #define ASH_GFX_CACHE_ROWS 32
 typedef struct ash_gfx_cache {
     void *k, *v;
@@ -161,15 +173,15 @@ typedef struct ash_gfx_cache {
     uint32_t reserved;
 } ash_gfx_cache;
 
-/* Attention. qkv: rows of [q | k | v], q at 0; heads of head_dim floats, biases added already. Head norms where given, then
- * rotation of the first rope_dim elements of q and k (pairs 2 i, 2 i + 1; angles: [position][rope_dim / 2]{cos, sin}), then k
- * and v go into the cache, then softmax(scale q k) v over what a query sees (ash_attention of kernels.h).
+/* Attention. qkv: rows of [q | k | v], q at 0; heads of head_dim floats, biases added already. Head norms where given,
+ * then rotation of the first rope_dim elements of q and k (pairs 2 i, 2 i + 1; angles: [position][rope_dim / 2]{cos,
+ * sin}), then k and v go into the cache, then softmax(scale q k) v over what a query sees (ash_attention of kernels.h).
  * head_dim: a multiple of 8 (prefill: one of 64, 80, 96, 128, 256), at most 256; rope_dim: even, at most head_dim;
- * k_first, v_first and strides: multiples of 4; scale > 0; positions below 2^24.
- * Decoding does it all in one launch, up to `splits` workgroups a KV head over the context; their parts meet in `parts`, and
- * the last one to finish joins them (`done`: one counter a KV head, zero between launches). How many of them take part
- * follows from step->pos. Prefill stores first (ash_gfx_kv_store), and q then lies in qkv, rotated. step->pos is the position of
- * the first of `tokens` tokens; step->tokens is not read. */
+ * k_first, v_first and strides: multiples of 4; scale > 0; positions below ASH_GFX_POSITIONS.
+ * Decoding does it all in one launch, up to `splits` workgroups a KV head over the context; their parts meet in
+ * `parts`, and the last one to finish joins them (`done`: one counter a KV head, zero between launches). How many of
+ * them take part follows from step->pos. Prefill stores first (ash_gfx_kv_store), and q then lies in qkv, rotated.
+ * step->pos is the position of the first of `tokens` tokens; step->tokens is not read. */
 typedef struct ash_gfx_attend {
     float *qkv;
     const float *q_norm, *k_norm, *angles;
@@ -223,9 +235,9 @@ static inline ash_gfx_grid ash_gfx_attend_prefill_grid(const ash_gfx_attend *a)
     return (ash_gfx_grid){ (uint32_t)((rows + each - 1) / each), a->kv_heads, 1 };
 }
 
-/* Rows of the embedding matrix, chosen by step->ids, to floats as ash_row_*_scalar gives them; x is zero from cols to the
- * next multiple of 64. An id out of 0 .. rows - 1 takes the nearest row that there is. Workgroup (t, b) makes columns
- * ASH_GFX_EMBED_COLS b .. of token t. */
+/* Rows of the embedding matrix, chosen by step->ids, to floats as ash_row_*_scalar gives them; x is zero from cols to
+ * the next multiple of 64. An id out of 0 .. rows - 1 takes the nearest row that there is. Workgroup (t, b) makes
+ * columns ASH_GFX_EMBED_COLS b .. of token t. */
 #define ASH_GFX_EMBED_COLS 2048
 typedef struct ash_gfx_embed {
     ash_gfx_part table;
@@ -241,10 +253,10 @@ static inline ash_gfx_grid ash_gfx_embed_grid(const ash_gfx_embed *a)
 /* Sampling from the logits of one row, `count` of them, at most 2^30, one workgroup each:
  *   ARG_MAX  the largest to values[0], its id to ids[0], and it becomes the next step where there is one: pos grows by
  *            tokens, tokens = 1, ids[0] = it. 0 where no logit is above -infinity.
- *   TOP_K    the k largest and their ids, descending; among equals the smaller id first, NaN after everything. k is at most
- *            ASH_GFX_TOP_K and count.
- *   SOFTMAX  values[i] = e^(logits[i] / temperature) / their sum for all `count`; values may be logits. temperature > 0;
- *            NaN counts as -infinity; where nothing is above that, every value is NaN.
+ *   TOP_K    the k largest and their ids, descending; among equals the smaller id first, NaN after everything. k is at
+ *            most ASH_GFX_TOP_K and count.
+ *   SOFTMAX  values[i] = e^(logits[i] / temperature) / their sum for all `count`; values may be logits.
+ *            temperature > 0; NaN counts as -infinity; where nothing is above that, every value is NaN.
  * ARG_MAX and TOP_K read logits up to the next multiple of 4, and look at no more than count. */
 #define ASH_GFX_TOP_K 64
 typedef struct ash_gfx_sample {

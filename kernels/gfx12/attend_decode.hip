@@ -1,18 +1,18 @@
-/* Attention of 1 to 8 new tokens over the cache, one launch. Workgroup (s, h) has split s of the context of KV head h; its
- * waves take units of 32 positions in turn, all query heads of the group (ROWS rows of (token, head) at once) sharing each
- * read of K and V.
+/* Attention of 1 to 8 new tokens over the cache, one launch. Workgroup (s, h) has split s of the context of KV head h;
+ * its waves take units of 32 positions in turn, all query heads of the group (ROWS rows of (token, head) at once)
+ * sharing each read of K and V.
  *
- * K: LANES_ROW lanes share a row, 8 elements each, so that a wave reads 32 / LANES_ROW rows with one load; a score is their
- * sum over those lanes, and ends in the lane of its position. V: a lane owns head_dim / 32 elements d and reads 8 positions of
- * one with one load; weights come to it through local memory. So a K/V element of f16 costs one v_fma_mix a row, K besides
- * (5 to 6) / 8 for the sum over lanes. Memory allows 39 VALU instructions for each
- * element that a lane handles (f16, 620 GB/s) and 19 (FP8); tests/unit/test_gfx12_attend.c prints the count.
+ * K: LANES_ROW lanes share a row, 8 elements each, so that a wave reads 32 / LANES_ROW rows with one load; a score is
+ * their sum over those lanes, and ends in the lane of its position. V: a lane owns head_dim / 32 elements d and reads 8
+ * positions of one with one load; weights come to it through local memory. So a K/V element of f16 costs one v_fma_mix
+ * a row, K besides (5 to 6) / 8 for the sum over lanes. Memory allows 39 VALU instructions for each element that a lane
+ * handles (f16, 620 GB/s) and 19 (FP8); tests/unit/test_gfx12_attend.c prints the count.
  *
- * New tokens' k and v are made by the wave whose unit holds their position, rounded, used from registers as rounded, and
- * stored; nobody reads them from memory in this launch.
+ * New tokens' k and v are made by the wave whose unit holds their position, rounded, used from registers as rounded,
+ * and stored; nobody reads them from memory in this launch.
  *
- * Registers do not bind: 128 workgroups of 4 waves are 4 waves a SIMD, each with a unit's loads (8 KB of K at head_dim 128)
- * in flight. */
+ * Registers do not bind: 128 workgroups of 4 waves are 4 waves a SIMD, each with a unit's loads (8 KB of K at head_dim
+ * 128) in flight. */
 #include "kernels/gfx12/attend.h"
 
 #define WAVES 4
@@ -37,7 +37,8 @@ template <int HD, bool fp8, int ROWS> struct state {
 
 /* Positions at .. at + 31. `whole`: all of them lie in the cache already. */
 template <int HD, bool fp8, int ROWS, bool whole>
-DEVICE void attend_unit(const ash_gfx_attend &a, const work &w, state<HD, fp8, ROWS> &st, float *weights, unsigned first_row, int at)
+DEVICE void attend_unit(const ash_gfx_attend &a, const work &w, state<HD, fp8, ROWS> &st, float *weights,
+                        unsigned first_row, int at)
 {
     typedef typename cached<fp8>::type chunk;
     constexpr int lanes_row = HD / 8, per_lane = HD / LANES, bytes = cached<fp8>::bytes;
@@ -69,7 +70,8 @@ DEVICE void attend_unit(const ash_gfx_attend &a, const work &w, state<HD, fp8, R
             int slot = w.pos + t - at;
             if (slot < 0 || slot >= UNIT)
                 continue;
-            const float *row = a.qkv + (t * (unsigned)here_scalar((int)a.qkv_stride) + a.k_first + w.kv_head * head_dim);
+            unsigned row_at = t * (unsigned)here_scalar((int)a.qkv_stride) + a.k_first + w.kv_head * head_dim;
+            const float *row = a.qkv + row_at;
             chunk made = rounded<fp8>(head_row<lanes_row>(a, row, a.k_norm, w.pos + t), a.cache.k_scale);
             if (first_row == 0 && lane < lanes_row && 8 * c < head_dim)
                 store(k + (slot * stride + 8 * c) * bytes, made);
@@ -124,7 +126,8 @@ DEVICE void attend_unit(const ash_gfx_attend &a, const work &w, state<HD, fp8, R
             int slot = w.pos + t - at;
             if (slot < 0 || slot >= UNIT)
                 continue;
-            const float *row = a.qkv + (t * (unsigned)here_scalar((int)a.qkv_stride) + a.v_first + w.kv_head * head_dim);
+            unsigned row_at = t * (unsigned)here_scalar((int)a.qkv_stride) + a.v_first + w.kv_head * head_dim;
+            const float *row = a.qkv + row_at;
             float x[per_lane];
             for (int j = 0; j < per_lane; j++) {
                 int d = LANES * j + lane;
@@ -187,8 +190,10 @@ DEVICE void attend_rows(const ash_gfx_attend &a, const work &w, meeting<HD, ROWS
     for (; u < w.units_end && UNIT * u + UNIT <= w.pos; u += WAVES)
         attend_unit<HD, fp8, ROWS, true>(a, w, st, meet.weights[wave_id()], first_row, UNIT * u);
 #pragma unroll 1
-    for (; u < w.units_end; u += WAVES)
-        attend_unit<HD, fp8, ROWS, false>(a, w, st, meet.weights[wave_id()], (unsigned)here_scalar((int)first_row), UNIT * u);
+    for (; u < w.units_end; u += WAVES) {
+        unsigned first = (unsigned)here_scalar((int)first_row);
+        attend_unit<HD, fp8, ROWS, false>(a, w, st, meet.weights[wave_id()], first, UNIT * u);
+    }
     for (int r = 0; r < ROWS; r++) {
         for (int j = 0; j < per_lane; j++)
             meet.acc[wave_id()][r][LANES * j + lane_id()] = st.acc[r][j];
@@ -250,7 +255,8 @@ template <int HD> DEVICE void join(const ash_gfx_attend &a, const work &w)
     }
 }
 
-template <int HD, bool fp8> DEVICE void attend_all(const ash_gfx_attend &a, const work &w, meeting<HD, ROWS_AT_ONCE> &meet)
+template <int HD, bool fp8>
+DEVICE void attend_all(const ash_gfx_attend &a, const work &w, meeting<HD, ROWS_AT_ONCE> &meet)
 {
 #pragma unroll 1
     for (unsigned row = 0; row < w.rows; row += ROWS_AT_ONCE)

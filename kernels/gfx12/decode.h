@@ -22,9 +22,9 @@ typedef struct place {
     bool there; /* false: the part has an odd number of panels, and this would be one more */
 } place;
 
-DEVICE place find_place(const ash_gfx_decode &a, int which)
+DEVICE place find_place(const ash_gfx_decode &a, int which, int group)
 {
-    int group = group_x(), part = 0;
+    int part = 0;
     if (a.kind == ASH_GFX_SWIGLU)
         return place{ which, group, true };
     int pairs = ((int)a.part[0].panels + 1) / 2;
@@ -52,7 +52,7 @@ DEVICE const uint8_t *panel_data(const ash_gfx_decode &a, place at)
 DEVICE const float *token_row(const ash_gfx_decode &a, int t)
 {
     int last = (int)a.tokens - 1;
-    return a.x + uniform_here((t < last ? t : last) * (int)a.x_stride);
+    return a.x + (unsigned)uniform_here((int)((unsigned)(t < last ? t : last) * a.x_stride));
 }
 
 /* Columns col .. col + 7 of a row, zero where there are none; col is a multiple of 8. */
@@ -87,14 +87,14 @@ DEVICE v8f read_normalized(const ash_gfx_decode &a, const float *row, int col, f
 /* What waves add up or compare, for each token: [WAVES] sums of squares, then [WAVES] largest magnitudes. */
 #define TOKEN_FLOATS (2 * WAVES)
 
-/* Sums of squares of all tokens' rows; a barrier has to follow. Nothing without a norm. */
-template <int tokens> DEVICE void add_squares(const ash_gfx_decode &a, float *sums)
+/* Sums of squares of the rows of `tokens` tokens from `first` on; a barrier has to follow. Nothing without a norm. */
+template <int tokens> DEVICE void add_squares(const ash_gfx_decode &a, float *sums, int first = 0)
 {
     if (!a.norm)
         return;
 #pragma nounroll
     for (int t = 0; t < tokens; t++) {
-        const float *row = token_row(a, t);
+        const float *row = token_row(a, first + t);
         float sum = 0;
         for (int col = 8 * thread_id(); col < (int)a.cols; col += 8 * THREADS) {
             v8f x = read_columns(a, row, col);
@@ -120,8 +120,6 @@ DEVICE float norm_factor(const ash_gfx_decode &a, const float *sums, int t)
 
 /* ---- outputs ---- */
 
-DEVICE float silu(float x) { return x / (1 + exp_of(-x)); }
-
 /* Floats of local memory that sum_waves needs. */
 #define SUMS(tokens) ((tokens) * WAVES * 16)
 
@@ -143,11 +141,11 @@ template <int tokens> DEVICE float sum_waves(float *sums, const float acc[tokens
     return (mine[0] + mine[32]) + (mine[64] + mine[96]);
 }
 
-/* value: of lane l of wave t, as sum_waves leaves it. */
-DEVICE void write_outputs(const ash_gfx_decode &a, float value)
+/* value: of lane l of wave t for token first + t, as sum_waves leaves it. */
+DEVICE void write_outputs(const ash_gfx_decode &a, float value, int group, int first = 0)
 {
-    int lane = lane_id(), row = lane & 15, t = wave_id();
-    place at = find_place(a, 0);
+    int lane = lane_id(), row = lane & 15, t = first + wave_id();
+    place at = find_place(a, 0, group);
     if (t >= (int)a.tokens)
         return;
     const ash_gfx_part &part = a.part[at.part];

@@ -5,8 +5,8 @@
 #define DECODE(tokens)                                            \
     KERNEL(THREADS) void ash_decode_f8_##tokens(ash_gfx_decode a) \
     {                                                             \
-        SHARED static uint8_t lds[LDS_BYTES(tokens)];            \
-        decode_plain<ASH_F8_E4M3, tokens>(a, lds);                \
+        SHARED static uint8_t lds[LDS_BYTES(tokens)];             \
+        decode_plain<ASH_F8_E4M3, tokens>(a, lds, group_x());     \
     }
 DECODE(1)
 DECODE(2)

@@ -332,7 +332,7 @@ template <bool k, int tokens> DEVICE void decode_q(const ash_gfx_decode &a, uint
 {
     static_assert(SLAB_BYTES(tokens) >= SUMS(tokens) * 4, "sums lie where inputs lay");
     int wave = wave_id();
-    place at = find_place(a, wave & 1);
+    place at = find_place(a, wave & 1, group_x());
     int dtype = (int)a.part[at.part].dtype, tiles = ((int)a.cols + TILE_COLS - 1) / TILE_COLS;
     walk w = { panel_data(a, at), wave / 2, at.there ? tiles : 0, (int)a.cols };
     raw_tile raw;
@@ -386,7 +386,7 @@ template <bool k, int tokens> DEVICE void decode_q(const ash_gfx_decode &a, uint
         }
     }
     barrier();
-    write_outputs(a, sum_waves<tokens>((float *)lds, acc));
+    write_outputs(a, sum_waves<tokens>((float *)lds, acc), group_x());
 }
 
 #endif

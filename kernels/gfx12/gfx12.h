@@ -27,7 +27,8 @@ const ash_gfx_object *ash_gfx_objects(ash_gfx_target target, size_t *count);
 const ash_gfx_object *ash_gfx_object_find(ash_gfx_target target, const char *name);
 
 typedef enum ash_gfx_op {
-    ASH_GFX_OP_DECODE,  /* ash_gfx_decode; variant: the tokens that it has room for: 1, 2, 4, 8 */
+    ASH_GFX_OP_DECODE,  /* ash_gfx_decode; variant: the tokens that it has room for: 1, 2, 4, 8;
+                            ASH_GFX_ANY_TOKENS for types that have no ASH_GFX_OP_PREFILL */
     ASH_GFX_OP_PREFILL, /* ash_gfx_prefill */
     ASH_GFX_OP_INPUTS,  /* ash_gfx_inputs; variant: ash_gfx_form */
     ASH_GFX_OP_ATTEND,  /* ash_gfx_attend, decoding; variant: head_dim that it has room for */
@@ -50,7 +51,8 @@ typedef struct ash_gfx_kernel {
 } ash_gfx_kernel;
 
 const ash_gfx_kernel *ash_gfx_kernels(size_t *count);
-/* The kernel of an operation and type with the smallest variant that is at least `variant`; NULL where there is none. */
+/* The kernel of an operation and type with the smallest variant that is at least `variant`; NULL where there is
+ * none. */
 const ash_gfx_kernel *ash_gfx_kernel_find(ash_gfx_op op, ash_dtype dtype, uint32_t variant);
 
 #endif

@@ -1,6 +1,6 @@
-/* Prefill's way into the cache: heads of q get their norm and rotation in place, k too and goes into the cache, v goes into
- * its blocks of 8 positions. Workgroups y = 0 take q and k, a group of lanes each row; y = 1 take v, a lane an element of
- * 8 positions, stored whole where all 8 are new. */
+/* Prefill's way into the cache: heads of q get their norm and rotation in place, k too and goes into the cache, v goes
+ * into its blocks of 8 positions. Workgroups y = 0 take q and k, a group of lanes each row; y = 1 take v, a lane an
+ * element of 8 positions, stored whole where all 8 are new. */
 #include "kernels/gfx12/attend.h"
 
 #define THREADS ASH_GFX_STORE_THREADS

@@ -13,8 +13,9 @@
 
 #define DEVICE static inline __attribute__((device, always_inline))
 /* A kernel of workgroups of `threads` lanes, launched one-dimensionally. */
-#define KERNEL(threads) \
-    extern "C" __attribute__((global, visibility("protected"))) __attribute__((amdgpu_flat_work_group_size(threads, threads)))
+#define KERNEL(threads)                                         \
+    extern "C" __attribute__((global, visibility("protected"))) \
+    __attribute__((amdgpu_flat_work_group_size(threads, threads)))
 /* Local memory of a workgroup, inside a kernel. */
 #define SHARED __attribute__((shared, aligned(16)))
 
@@ -48,15 +49,15 @@ DEVICE int group_x(void) { return (int)__builtin_amdgcn_workgroup_id_x(); }
 DEVICE int group_y(void) { return (int)__builtin_amdgcn_workgroup_id_y(); }
 DEVICE int group_z(void) { return (int)__builtin_amdgcn_workgroup_id_z(); }
 
-/* Numbers of which the compiler knows nothing, and which it computes here: so the parts of an address stay a scalar and a
- * vector register of 32 bits, where a loop would otherwise carry a pair of vector registers for each. */
+/* Numbers of which the compiler knows nothing, and which it computes here: so the parts of an address stay a scalar and
+ * a vector register of 32 bits, where a loop would otherwise carry a pair of vector registers for each. */
 DEVICE int uniform_here(int x)
 {
     x = uniform(x);
     asm volatile("" : "+s"(x));
     return x;
 }
-/* A sum that is wanted here: its terms are not put off until the loop's end, which would keep all of them in registers. */
+/* A sum that is wanted here: its terms are not put off until the loop's end, which would keep them all in registers. */
 DEVICE float sum_here(float x)
 {
     asm volatile("" : "+v"(x));
@@ -67,7 +68,8 @@ template <class T> DEVICE T fragment_here(T x)
     asm volatile("" : "+v"(x));
     return x;
 }
-/* x, but what is computed from it inside a loop stays there: hoisted masks and addresses would fill the scalar registers. */
+/* x, but what is computed from it inside a loop stays there: hoisted masks and addresses would fill the scalar
+ * registers. */
 DEVICE int here(int x)
 {
     asm volatile("" : "+v"(x));
@@ -116,8 +118,8 @@ template <int control> DEVICE float dpp(float x)
 /* The value of lane ^ mask, mask 1 to 15. Whole wave. */
 template <int mask> DEVICE float from_xor(float x) { return dpp<0x160 | mask>(x); }
 template <int mask> DEVICE int from_xor(int x) { return dpp<0x160 | mask>(x); }
-/* The value of lane ^ 16. Whole wave. Pinned: the compiler may otherwise move it under a later condition on the lane, where it
- * reads lanes that are not active. */
+/* The value of lane ^ 16. Whole wave. Pinned: the compiler may otherwise move it under a later condition on the lane,
+ * where it reads lanes that are not active. */
 DEVICE int from_other_half(int x)
 {
     int y = __builtin_amdgcn_permlanex16(x, x, 0x76543210, (int)0xfedcba98, false, false);
@@ -188,10 +190,10 @@ DEVICE v4u load_once(const void *p) { return __builtin_nontemporal_load((const v
 template <class T> DEVICE T load(const void *p) { return *(const T *)p; }
 template <class T> DEVICE void store(void *p, T x) { *(T *)p = x; }
 
-/* Loads from a base that all lanes share and that stays in scalar registers, at a lane's offset. Also for pointers which the
- * compiler no longer knows to be global. In a loop, it would otherwise add the offset to the base once and whatever the base
- * moves by to each lane: two instructions a load. So base and offset are made opaque where they are used: keep the offset in
- * a variable of its own, else each use costs a copy. */
+/* Loads from a base that all lanes share and that stays in scalar registers, at a lane's offset. Also for pointers
+ * which the compiler no longer knows to be global. In a loop, it would otherwise add the offset to the base once and
+ * whatever the base moves by to each lane: two instructions a load. So base and offset are made opaque where they are
+ * used: keep the offset in a variable of its own, else each use costs a copy. */
 #define GLOBAL __attribute__((address_space(1)))
 DEVICE const GLOBAL char *opaque(const void *base, unsigned &offset)
 {
@@ -200,7 +202,10 @@ DEVICE const GLOBAL char *opaque(const void *base, unsigned &offset)
     asm("" : "+v"(offset)); /* apart: an output of both kinds counts as different in each lane */
     return p + offset;
 }
-template <class T> DEVICE T load_at(const void *base, unsigned &offset) { return *(const GLOBAL T *)opaque(base, offset); }
+template <class T> DEVICE T load_at(const void *base, unsigned &offset)
+{
+    return *(const GLOBAL T *)opaque(base, offset);
+}
 DEVICE v4u load_once_at(const void *base, unsigned &offset)
 {
     return __builtin_nontemporal_load((const GLOBAL v4u *)opaque(base, offset));
@@ -209,9 +214,16 @@ DEVICE v4u load_once_at(const void *base, unsigned &offset)
 /* ---- products ---- */
 
 /* sum of four products of bytes + c: signed or unsigned a, signed b. */
-DEVICE int dot4_i8(unsigned a, unsigned b, int c) { return __builtin_amdgcn_sudot4(true, (int)a, true, (int)b, c, false); }
-DEVICE int dot4_u8(unsigned a, unsigned b, int c) { return __builtin_amdgcn_sudot4(false, (int)a, true, (int)b, c, false); }
-/* a * b + c for a and b of 24 bits, which costs a quarter of 32. The compiler does not see how small dot4's results are. */
+DEVICE int dot4_i8(unsigned a, unsigned b, int c)
+{
+    return __builtin_amdgcn_sudot4(true, (int)a, true, (int)b, c, false);
+}
+DEVICE int dot4_u8(unsigned a, unsigned b, int c)
+{
+    return __builtin_amdgcn_sudot4(false, (int)a, true, (int)b, c, false);
+}
+/* a * b + c for a and b of 24 bits, which costs a quarter of 32. The compiler does not see how small dot4's results
+ * are. */
 DEVICE int mad_24(int a, int b, int c)
 {
     int sum;
@@ -225,7 +237,10 @@ DEVICE float dot2_bf16(v2s a, v2s b, float c)
     return __builtin_amdgcn_fdot2_f32_bf16(__builtin_bit_cast(v2b, a), __builtin_bit_cast(v2b, b), c, false);
 }
 
-DEVICE v8i mma_i8(v2i a, v2i b, v8i c) { return __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32_gfx12(true, a, true, b, c, false); }
+DEVICE v8i mma_i8(v2i a, v2i b, v8i c)
+{
+    return __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32_gfx12(true, a, true, b, c, false);
+}
 DEVICE v8i mma_u8(v2i a, v2i b, v8i c) /* a signed, b unsigned */
 {
     return __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32_gfx12(true, a, false, b, c, false);
@@ -237,7 +252,10 @@ DEVICE v8f mma_bf16(v8s a, v8s b, v8f c) { return __builtin_amdgcn_wmma_f32_16x1
 /* ---- bytes ---- */
 
 /* Four bytes by their numbers: 0 to 3 of `low`, 4 to 7 of `high`, 12 is zero. */
-DEVICE unsigned choose_bytes(unsigned high, unsigned low, unsigned numbers) { return __builtin_amdgcn_perm(high, low, numbers); }
+DEVICE unsigned choose_bytes(unsigned high, unsigned low, unsigned numbers)
+{
+    return __builtin_amdgcn_perm(high, low, numbers);
+}
 /* a * b + c in both halves, modulo 2^16. */
 DEVICE unsigned mad_halves(unsigned a, v2us b, v2us c)
 {
@@ -253,7 +271,6 @@ template <int byte> DEVICE float signed_byte_to_float(unsigned x) { return (floa
 
 /* ---- numbers ---- */
 
-DEVICE float exp_of(float x) { return __builtin_expf(x); }
 DEVICE float exp2_of(float x) { return __builtin_amdgcn_exp2f(x); }
 DEVICE float reciprocal(float x) { return __builtin_amdgcn_rcpf(x); }        /* 1 ulp */
 DEVICE float reciprocal_root(float x) { return __builtin_amdgcn_rsqf(x); }   /* 1 ulp */
@@ -274,13 +291,22 @@ DEVICE float largest_of(float a, float b, float c)
 }
 /* Two floats to f16, the nearest not larger in magnitude: one instruction, where nearest even takes three. */
 DEVICE v2h halves_toward_zero(float a, float b) { return __builtin_bit_cast(v2h, __builtin_amdgcn_cvt_pkrtz(a, b)); }
+/* x / (1 + e^-x), the exponential taken of -|x|, so that nothing overflows: x t / (1 + t) where x is negative, t = e^x.
+ * The exponent -|x| log2 e is off by 1.5 * 2^-24 of itself (product and constant), t so by 1.5 |x| 2^-24, and by 2^-23
+ * of exp2; 1 + t, the reciprocal and 2 products add 5 * 2^-24. In all (1.5 |x| + 7) 2^-24 of the result, and |x| 2^-126
+ * where t underflows. NaN, and -infinity, give NaN. */
+DEVICE float silu(float x)
+{
+    float t = exp2_of(magnitude(x) * -1.44269504f);
+    return (x < 0 ? x * t : x) * reciprocal(1 + t);
+}
 DEVICE float nearest(float x) { return __builtin_rintf(x); } /* even */
 
 #define E4M3_MAX 448.0f
 /* NaN stays NaN, of which v_med3 would make a limit. */
 DEVICE float saturated(float x) { return magnitude(x) > E4M3_MAX ? __builtin_copysignf(E4M3_MAX, x) : x; }
-/* Two floats to two bytes of e4m3, nearest even, saturating (the instruction gives NaN for what is out of range), into the
- * low or the high half of `old`. */
+/* Two floats to two bytes of e4m3, nearest even, saturating (the instruction gives NaN for what is out of range), into
+ * the low or the high half of `old`. */
 template <bool high> DEVICE unsigned to_e4m3(float a, float b, unsigned old)
 {
     return (unsigned)__builtin_amdgcn_cvt_pk_fp8_f32(saturated(a), saturated(b), (int)old, high);

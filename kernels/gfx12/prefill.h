@@ -73,9 +73,6 @@ DEVICE v8f load_eight(const float *base, offsets &o)
     return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
 }
 
-/* x / (1 + e^-x): e^-x overflows to infinity, and the quotient to 0. */
-DEVICE float silu(float x) { return x * reciprocal(1 + exp2_of(-1.44269504f * x)); }
-
 /* Sums of tokens token .. token + 15 to their place: lane l has row l & 15 of each panel and tokens 8 (l >> 4) .. + 7. */
 DEVICE void put_panel(const ash_gfx_prefill &a, const ash_gfx_part &part, int panel, int token, v8f sum)
 {

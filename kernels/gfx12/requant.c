@@ -38,7 +38,8 @@ static float larger(float a, float b) { return b > a || a != a ? b : a; }
 /* a b to the nearest integer, from the exact product; the type's bounds keep it small where it is finite. */
 static int rounded_product(float a, float b) { return (int)rint((double)a * (double)b); }
 
-void ash_gfx_requantize(const ash_matrix *w, int64_t panel, int row, int64_t group, int8_t out[ASH_GFX_GROUP], float *scale)
+void ash_gfx_requantize(const ash_matrix *w, int64_t panel, int row, int64_t group, int8_t out[ASH_GFX_GROUP],
+                        float *scale)
 {
     const rule *how = &rules[w->dtype];
     int cols = ash_tile_layout_of(w->dtype)->chunk_cols;

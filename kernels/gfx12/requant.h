@@ -1,5 +1,6 @@
 /* What prefill on the card makes of a Q type's weights: int8 with one scale for ASH_GFX_GROUP columns of a row. This is
- * the specification of kernels/gfx12/requant_q.h, which gives the same integers, and what a measurement of its effect uses.
+ * the specification of kernels/gfx12/requant_q.h, which gives the same integers, and what a measurement of its effect
+ * uses.
  *
  * A weight is s q + m, s and m of its sub-block (of 32 columns; Q6_K: 16), q its code less the type's offset. With M
  * the largest |weight| that the group's sub-blocks could hold, whatever their codes:
@@ -16,7 +17,8 @@
  * the largest scale keep their codes: with A = 255, floor((255 q + 127) / 256) = q for each q from -128, and for A =
  * -255 it is -q, but 127 for 128. llama-30m in Q4_K, 16,384 tokens: perplexity 7.4361 with float activations, 7.4423
  * with this and ash_gfx_inputs's rounding, 0.08% more (make gfx12-rounding). Groups of 256, the first 4,096 tokens:
- * 9.6675 against 9.6695 and 9.6640. A scale or minimum that is not finite gives the scale NaN, and then codes mean nothing.
+ * 9.6675 against 9.6695 and 9.6640. A scale or minimum that is not finite gives the scale NaN, and then codes mean
+ * nothing.
  */
 #ifndef ASHLAR_KERNELS_GFX12_REQUANT_H
 #define ASHLAR_KERNELS_GFX12_REQUANT_H
@@ -25,6 +27,7 @@
 #include "kernels/kernels.h"
 
 /* Row `row` of panel `panel`, columns group * ASH_GFX_GROUP ..; beyond w->cols the codes mean nothing. w: a Q type. */
-void ash_gfx_requantize(const ash_matrix *w, int64_t panel, int row, int64_t group, int8_t out[ASH_GFX_GROUP], float *scale);
+void ash_gfx_requantize(const ash_matrix *w, int64_t panel, int row, int64_t group, int8_t out[ASH_GFX_GROUP],
+                        float *scale);
 
 #endif

@@ -1,8 +1,10 @@
 /* Q types to int8 in registers: a wave turns 16 rows and 128 columns of a tile (format/tile.h) into B operands of iu8
- * WMMA with one scale for each row, or for each row of both halves of a tile (ASH_GFX_GROUP). requant.h is the specification.
+ * WMMA with one scale for each row, or for each row of both halves of a tile (ASH_GFX_GROUP). requant.h is the
+ * specification.
  *
  * Lane l has row l & 15. A code q of a sub-block becomes (A q + B) >> 8 in 16 bits: two codes an instruction, and the
- * upper bytes are the result. Per word of 8 codes: nibbles 6 + 4 + 2 instructions, with upper bits 11 + 4 + 2, Q8_0 6 + 4 + 2.
+ * upper bytes are the result. Per word of 8 codes: nibbles 6 + 4 + 2 instructions, with upper bits 11 + 4 + 2, Q8_0 6 +
+ * 4 + 2.
  */
 #ifndef ASHLAR_KERNELS_GFX12_REQUANT_Q_H
 #define ASHLAR_KERNELS_GFX12_REQUANT_Q_H
@@ -20,7 +22,7 @@ typedef struct raw_half {
     unsigned high[4];
 } raw_half;
 
-/* (A q + B) >> 8 for each sub-block of 32 columns (Q6_K: of 16), the factors in the low halves; value of a step of 1. */
+/* (A q + B) >> 8 for each sub-block of 32 columns (Q6_K: of 16), the factors in the low halves; a step's value. */
 typedef struct factors {
     unsigned a[8], b[8];
     float scale;
@@ -29,7 +31,8 @@ typedef struct factors {
 template <int dtype> struct q_type {
     static constexpr bool k_scales = dtype == ASH_Q4_K || dtype == ASH_Q5_K;
     static constexpr bool minimums = k_scales || dtype == ASH_Q4_1 || dtype == ASH_Q5_1;
-    static constexpr int high_bits = dtype == ASH_Q6_K ? 2 : dtype == ASH_Q5_0 || dtype == ASH_Q5_1 || dtype == ASH_Q5_K;
+    static constexpr bool five = dtype == ASH_Q5_0 || dtype == ASH_Q5_1 || dtype == ASH_Q5_K;
+    static constexpr int high_bits = dtype == ASH_Q6_K ? 2 : five;
     static constexpr int offset = dtype == ASH_Q6_K ? 32 : dtype == ASH_Q5_0 ? 16 : dtype == ASH_Q4_0 ? 8 : 0;
     static constexpr int most = dtype == ASH_Q6_K ? 63 : high_bits ? 31 : 15;
     static constexpr int blocks = dtype == ASH_Q6_K ? 8 : 4; /* of a half tile */
@@ -253,7 +256,8 @@ template <int dtype> DEVICE v2u operand(const raw_half &r, const factors &f, int
 {
     typedef q_type<dtype> type;
     if constexpr (dtype == ASH_Q8_0)
-        return (v2u){ four_signed(r.codes[c][2 * s], f.a[c], f.b[c]), four_signed(r.codes[c][2 * s + 1], f.a[c], f.b[c]) };
+        return (v2u){ four_signed(r.codes[c][2 * s], f.a[c], f.b[c]),
+                      four_signed(r.codes[c][2 * s + 1], f.a[c], f.b[c]) };
     unsigned w = r.codes[c][s];
     int j = dtype == ASH_Q6_K ? 4 * c + s : 2 * c + s / 2;
     if constexpr (type::high_bits == 0)

@@ -48,13 +48,33 @@ static ash_status push_plain(pass *s, ash_gfx_op op, uint32_t variant, ash_gfx_g
 
 /* ---- products ---- */
 
+/* The kernel with room for all of the tokens, else the roomiest. */
+static const ash_gfx_kernel *decode_kernel(const ash_gfx_part *part, uint32_t tokens)
+{
+    const ash_gfx_kernel *k = ash_gfx_kernel_find(ASH_GFX_OP_DECODE, part->dtype, tokens);
+    return k ? k : ash_gfx_kernel_find(ASH_GFX_OP_DECODE, part->dtype, ASH_GFX_DECODE_TOKENS);
+}
+
+/* A launch for each of the kernel's rooms of tokens. */
+static ash_status push_decode(pass *s, const ash_gfx_kernel *k, ash_gfx_decode args, ash_role role)
+{
+    uint32_t tokens = args.tokens;
+    for (uint32_t first = 0; first < tokens; first += k->variant) {
+        args.tokens = tokens - first < k->variant ? tokens - first : k->variant;
+        ASH_TRY(push(s, k, ash_gfx_decode_grid(&args), role, &args));
+        args.x = pointer((uint64_t)(uintptr_t)args.x + (uint64_t)k->variant * args.x_stride * sizeof(float));
+        args.y = writable((uint64_t)(uintptr_t)args.y + (uint64_t)k->variant * args.y_stride * sizeof(float));
+    }
+    return ASH_OK;
+}
+
 static ash_status decode_linear(pass *s, const plan_linear *op, ash_gfx_kind kind, rows x, rows y, ash_role role)
 {
     bool done[ASH_GFX_PARTS] = { false };
     for (uint32_t i = 0; i < op->part_count; i++) {
         if (done[i])
             continue;
-        const ash_gfx_kernel *k = ash_gfx_kernel_find(ASH_GFX_OP_DECODE, op->part[i].dtype, x.tokens);
+        const ash_gfx_kernel *k = decode_kernel(&op->part[i], x.tokens);
         ash_gfx_decode args = { .kind = kind,
                                 .cols = op->cols,
                                 .tokens = x.tokens,
@@ -65,13 +85,22 @@ static ash_status decode_linear(pass *s, const plan_linear *op, ash_gfx_kind kin
                                 .y_stride = y.stride,
                                 .eps = s->p->model->meta.h.norm_eps };
         for (uint32_t j = i; j < op->part_count; j++) /* whatever the same kernel takes */
-            if (strcmp(ash_gfx_kernel_find(ASH_GFX_OP_DECODE, op->part[j].dtype, x.tokens)->symbol, k->symbol) == 0) {
+            if (strcmp(decode_kernel(&op->part[j], x.tokens)->symbol, k->symbol) == 0) {
                 args.part[args.part_count++] = op->part[j];
                 done[j] = true;
             }
-        ASH_TRY(push(s, k, ash_gfx_decode_grid(&args), role, &args));
+        ASH_TRY(push_decode(s, k, args, role));
     }
     return ASH_OK;
+}
+
+/* Whether the matrix units take all of it: F32 they do not, and it goes through the decoding kernels. */
+static bool prefills(const plan_linear *op)
+{
+    for (uint32_t i = 0; i < op->part_count; i++)
+        if (!ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, op->part[i].dtype, 0))
+            return false;
+    return true;
 }
 
 /* Parts that take the same inputs: rounded alike. Where the kernel differs they are launches of their own. */
@@ -119,8 +148,8 @@ static ash_status prefill_linear(pass *s, const plan_linear *op, ash_gfx_kind ki
 
 static ash_status product(pass *s, const plan_linear *op, ash_gfx_kind kind, rows x, rows y, ash_role role)
 {
-    return x.tokens <= ASH_GFX_DECODE_TOKENS ? decode_linear(s, op, kind, x, y, role)
-                                             : prefill_linear(s, op, kind, x, y, role);
+    bool decode = x.tokens <= ASH_GFX_DECODE_TOKENS || !prefills(op);
+    return decode ? decode_linear(s, op, kind, x, y, role) : prefill_linear(s, op, kind, x, y, role);
 }
 
 /* ---- a pass ---- */

@@ -319,8 +319,7 @@ ash_gfx_cache ash_hip_plan_cache(const ash_hip_plan *p, uint32_t index)
 static ash_status check_linear(const ash_linear *op, uint32_t layer_index, ash_role role, ash_error *err)
 {
     for (uint32_t i = 0; i < op->part_count; i++)
-        if (!ash_gfx_kernel_find(ASH_GFX_OP_DECODE, op->part[i].w.dtype, 1) ||
-            !ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, op->part[i].w.dtype, 0))
+        if (!ash_gfx_kernel_find(ASH_GFX_OP_DECODE, op->part[i].w.dtype, ASH_GFX_DECODE_TOKENS))
             return layer_index == ASH_NO_LAYER
                        ? ash_fail(err, ASH_E_UNSUPPORTED,
                                   "the %s is %s, for which the card has no kernel: convert with "
@@ -331,6 +330,20 @@ static ash_status check_linear(const ash_linear *op, uint32_t layer_index, ash_r
                                   "convert with --type, or use the CPU",
                                   ash_role_name(role), layer_index, ash_dtype_name(op->part[i].w.dtype));
     return ASH_OK;
+}
+
+/* Gate and up meet in one launch. */
+static ash_status check_pair(const ash_linear *op, uint32_t layer_index, ash_error *err)
+{
+    const ash_gfx_kernel *k[2];
+    for (uint32_t i = 0; i < 2; i++)
+        k[i] = ash_gfx_kernel_find(ASH_GFX_OP_DECODE, op->part[i % op->part_count].w.dtype, 1);
+    if (strcmp(k[0]->symbol, k[1]->symbol) == 0)
+        return ASH_OK;
+    return ash_fail(err, ASH_E_UNSUPPORTED,
+                    "gate and up of layer %u are %s and %s, which no kernel of the card takes together: convert both "
+                    "to one type, or use the CPU",
+                    layer_index, ash_dtype_name(op->part[0].w.dtype), ash_dtype_name(op->part[1].w.dtype));
 }
 
 static ash_status check_model(const ashlar_model *m, uint32_t first, ash_error *err)
@@ -344,9 +357,28 @@ static ash_status check_model(const ashlar_model *m, uint32_t first, ash_error *
         ASH_TRY(check_linear(&m->layers[i].qkv, i, ASH_ROLE_QKV, err));
         ASH_TRY(check_linear(&m->layers[i].o, i, ASH_ROLE_O, err));
         ASH_TRY(check_linear(&m->layers[i].gate_up, i, ASH_ROLE_GATE_UP, err));
+        ASH_TRY(check_pair(&m->layers[i].gate_up, i, err));
         ASH_TRY(check_linear(&m->layers[i].down, i, ASH_ROLE_DOWN, err));
     }
     return check_linear(&m->output, ASH_NO_LAYER, ASH_ROLE_OUTPUT, err);
+}
+
+/* What args.h leaves to the host: offsets of 32 bits. */
+static ash_status check_sizes(const ash_hip_plan *p, ash_error *err)
+{
+    const ash_hip_plan_options *o = &p->options;
+    uint64_t stride = larger(widest(p), p->qkv_stride);
+    if (o->context > ASH_GFX_POSITIONS)
+        return ash_fail(err, ASH_E_LIMIT, "a context of %u tokens: the card's kernels take %u at most, ask for less",
+                        o->context, ASH_GFX_POSITIONS);
+    if (p->head_stride * p->model->meta.h.kv_heads > UINT32_MAX)
+        return ash_fail(err, ASH_E_LIMIT,
+                        "a context of %u tokens: the card's kernels take no more than %u elements of a layer's keys, "
+                        "ask for less", o->context, UINT32_MAX);
+    if (o->batch * stride > UINT32_MAX)
+        return ash_fail(err, ASH_E_LIMIT, "passes of %u tokens: the card's kernels take %u of this model at most, ask "
+                        "for less", o->batch, (uint32_t)(UINT32_MAX / stride));
+    return ASH_OK;
 }
 
 static ash_status set_up(ash_hip_plan *p, ash_error *err)
@@ -366,6 +398,7 @@ static ash_status set_up(ash_hip_plan *p, ash_error *err)
     p->cache_stride = ash_div_up(h->head_dim, 16) * 16; /* so that head_stride is a multiple of 16 too */
     p->cache_rows = ash_div_up(p->options.context, ASH_GFX_CACHE_ROWS) * ASH_GFX_CACHE_ROWS;
     p->head_stride = p->cache_stride * p->cache_rows;
+    ASH_TRY(check_sizes(p, err));
     p->layers = calloc(h->layers, sizeof *p->layers);
     if (!p->layers)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for the plan of %u layers", h->layers);

@@ -31,8 +31,8 @@ typedef struct ash_hip_plan_memory { /* bytes, or device addresses, aligned to 4
 
 typedef struct ash_hip_plan ash_hip_plan;
 
-/* ASH_E_UNSUPPORTED, naming tensor and type, where no kernel takes the model's weights, or heads of its size. The model
- * must outlive the plan. */
+/* ASH_E_UNSUPPORTED, naming tensor and type, where no kernel takes the model's weights, or heads of its size;
+ * ASH_E_LIMIT where context or batch are more than the kernels count (args.h). The model must outlive the plan. */
 ash_status ash_hip_plan_new(const ashlar_model *model, const ash_hip_plan_options *options, ash_hip_plan **out,
                             ash_error *err);
 void ash_hip_plan_free(ash_hip_plan *plan);

@@ -1,5 +1,5 @@
-/* Attention on the card (kernels/gfx12/attend_decode.hip, attend_prefill.hip, kv_store.hip), executed by the interpreter,
- * against ash_attention_scalar. */
+/* Attention on the card (kernels/gfx12/attend_decode.hip, attend_prefill.hip, kv_store.hip), executed by the
+ * interpreter, against ash_attention_scalar. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,12 +107,15 @@ static void make(problem *p, card *c, const shape *s, test_rng *rng)
     p->cache_bytes = s->kv_heads * a->cache.head_stride * (s->fp8 ? 1 : 2);
     a->cache.k = p->k = card_buffer(c, "k cache", p->cache_bytes);
     a->cache.v = p->v = card_buffer(c, "v cache", p->cache_bytes);
-    for (uint32_t h = 0; h < s->kv_heads; h++) { /* all older positions that the cache has room for; the rest stays NaN */
+    /* All older positions that the cache has room for; the rest stays NaN. */
+    for (uint32_t h = 0; h < s->kv_heads; h++) {
         uint32_t first = s->pos > a->cache.rows ? s->pos - a->cache.rows : 0;
         for (uint32_t position = first; position < s->pos; position++)
             for (uint32_t d = 0; d < hd; d++) {
-                write_cached(p, p->k, h * a->cache.head_stride + place_k(p, position, d), 2 * test_rng_float(rng), a->cache.k_scale);
-                write_cached(p, p->v, h * a->cache.head_stride + place_v(p, position, d), test_rng_float(rng), a->cache.v_scale);
+                size_t k_at = h * a->cache.head_stride + place_k(p, position, d);
+                size_t v_at = h * a->cache.head_stride + place_v(p, position, d);
+                write_cached(p, p->k, k_at, 2 * test_rng_float(rng), a->cache.k_scale);
+                write_cached(p, p->v, v_at, test_rng_float(rng), a->cache.v_scale);
             }
     }
     size_t qkv_bytes = (size_t)s->tokens * a->qkv_stride * 4, ref = (size_t)s->kv_heads * p->last * hd * 2;
@@ -143,16 +146,16 @@ static void reference_row(const problem *p, uint32_t t, uint32_t at, const float
     ash_rope_scalar(x, 1, a->head_dim, a->rope_dim, a->angles + (size_t)(p->s.pos + t) * a->rope_dim);
 }
 
-/* Between a head's row of the card and of the specification: nothing without a norm. With one, the factor errs by its sum's
- * half of (8 + 5) 2^-24 and by 2^-23 of rsq and of the specification's rounding, 2 products and 3 operations of the rotation
- * follow: 16 * 2^-24 of the pair's magnitude. */
+/* Between a head's row of the card and of the specification: nothing without a norm. With one, the factor errs by its
+ * sum's half of (8 + 5) 2^-24 and by 2^-23 of rsq and of the specification's rounding, 2 products and 3 operations of
+ * the rotation follow: 16 * 2^-24 of the pair's magnitude. */
 static float row_tolerance(const problem *p, const float *x, uint32_t d)
 {
     return p->a.q_norm ? 16 * 0x1p-24f * (fabsf(x[d]) + fabsf(x[d ^ 1])) : 0;
 }
 
-/* The new rows of the cache are those of the specification (with a norm: one step beside them at most, where the rounding may
- * tip over), all other bytes are as before. What is in the cache then counts as the reference. */
+/* The new rows of the cache are those of the specification (with a norm: one step beside them at most, where the
+ * rounding may tip over), all other bytes are as before. What is in the cache then counts as the reference. */
 static void check_cache(problem *p)
 {
     const ash_gfx_attend *a = &p->a;
@@ -171,7 +174,8 @@ static void check_cache(problem *p)
                 write_cached(p, p->old_k, k_at, k[d] + tolerance, a->cache.k_scale);
                 float high = ash_f16_to_f32(read_cached(p, p->old_k, k_at));
                 if (!(stored >= low && stored <= high))
-                    fail_msg("k of head %u, token %u, element %u: %g, not %g .. %g", h, t, d, (double)stored, (double)low, (double)high);
+                    fail_msg("k of head %u, token %u, element %u: %g, not %g .. %g", h, t, d, (double)stored,
+                             (double)low, (double)high);
                 memcpy(p->old_k + k_at * (p->s.fp8 ? 1 : 2), p->k + k_at * (p->s.fp8 ? 1 : 2), p->s.fp8 ? 1 : 2);
                 write_cached(p, p->old_v, v_at, v[d], a->cache.v_scale);
             }
@@ -212,20 +216,22 @@ static void check_out(const problem *p, const float *q, double weights)
         for (uint32_t g = 0; g < a->heads; g++) {
             float out[ASH_HEAD_DIM_MAX];
             size_t kv = (size_t)(g / p->group) * p->last * hd;
-            ash_attention at = { .q = q + ((size_t)t * a->heads + g) * hd, .k = p->ref_k + kv, .v = p->ref_v + kv, .kv_stride = hd,
-                                 .kv_rows = p->last, .head_dim = hd, .group = 1, .scale = a->scale * a->cache.k_scale,
-                                 .pos = p->s.pos + t, .tokens = 1, .window = a->window, .out = out, .out_stride = hd };
+            ash_attention at = { .q = q + ((size_t)t * a->heads + g) * hd, .k = p->ref_k + kv, .v = p->ref_v + kv,
+                                 .kv_stride = hd, .kv_rows = p->last, .head_dim = hd, .group = 1,
+                                 .scale = a->scale * a->cache.k_scale, .pos = p->s.pos + t, .tokens = 1,
+                                 .window = a->window, .out = out, .out_stride = hd };
             ash_attention_scalar(&at, NULL);
             double score, v;
             magnitudes(&at, &score, &v);
             double n = p->last, terms = hd + 8 + (a->q_norm ? 16 : 0);
-            double tolerance = v * (double)a->cache.v_scale * (0x1p-20 + 4 * terms * 0x1p-24 * score + n * 0x1p-23 + weights);
+            double v_scale = (double)a->cache.v_scale;
+            double tolerance = v * v_scale * (0x1p-20 + 4 * terms * 0x1p-24 * score + n * 0x1p-23 + weights);
             for (uint32_t d = 0; d < hd; d++) {
-                double is = (double)p->out[(size_t)t * a->out_stride + g * hd + d], want = (double)out[d] * (double)a->cache.v_scale;
+                double is = (double)p->out[(size_t)t * a->out_stride + g * hd + d], want = (double)out[d] * v_scale;
                 if (!(fabs(is - want) <= tolerance))
-                    fail_msg("heads %u/%u of %u, pos %u, %u tokens, window %u, %u splits, fp8 %d: token %u, head %u, element %u: "
-                             "%.9g, not %.9g +- %.3g", a->heads, a->kv_heads, hd, p->s.pos, p->s.tokens, a->window, a->splits,
-                             p->s.fp8, t, g, d, is, want, tolerance);
+                    fail_msg("heads %u/%u of %u, pos %u, %u tokens, window %u, %u splits, fp8 %d: token %u, head %u, "
+                             "element %u: %.9g, not %.9g +- %.3g", a->heads, a->kv_heads, hd, p->s.pos, p->s.tokens,
+                             a->window, a->splits, p->s.fp8, t, g, d, is, want, tolerance);
             }
         }
 }
@@ -324,9 +330,9 @@ static void test_decode(void **state)
 
 /* ---- prefill ---- */
 
-/* Queries are rounded to f16 times `factor`. Weights w become w (1 - e), 0 <= e <= 2^-10 (those below f16's normal range lose
- * at most 2^-24, beside a sum of at least 1), and their sum is that of what they became: so the result, an average of v,
- * moves by sum w (e - 2^-11) (v - average) / sum w (1 - e), at most (2^-11 + n 2^-24) 2 V / (1 - 2^-10). */
+/* Queries are rounded to f16 times `factor`. Weights w become w (1 - e), 0 <= e <= 2^-10 (those below f16's normal
+ * range lose at most 2^-24, beside a sum of at least 1), and their sum is that of what they became: so the result, an
+ * average of v, moves by sum w (e - 2^-11) (v - average) / sum w (1 - e), at most (2^-11 + n 2^-24) 2 V / (1 - 2^-10). */
 static void prefill(card *c, const shape *s, test_rng *rng)
 {
     problem p;
@@ -343,7 +349,8 @@ static void prefill(card *c, const shape *s, test_rng *rng)
             for (uint32_t d = 0; d < s->head_dim; d++) {
                 if (!(fabsf(is[d] - want[d]) <= row_tolerance(&p, want, d)))
                     fail_msg("q of head %u, token %u, element %u: %g, not %g", h, t, d, (double)is[d], (double)want[d]);
-                q[((size_t)t * s->heads + h) * s->head_dim + d] = ash_f16_to_f32(ash_f32_to_f16(is[d] * factor)) / factor;
+                float rounded = ash_f16_to_f32(ash_f32_to_f16(is[d] * factor));
+                q[((size_t)t * s->heads + h) * s->head_dim + d] = rounded / factor;
             }
         }
     run(c, ASH_GFX_OP_ATTEND_PREFILL, s->head_dim, ash_gfx_attend_prefill_grid(&p.a), &p.a);
@@ -393,7 +400,8 @@ static void test_spills(void **state)
     size_t count;
     const ash_gfx_kernel *all = ash_gfx_kernels(&count);
     for (size_t i = 0; i < count; i++)
-        if (all[i].op == ASH_GFX_OP_ATTEND || all[i].op == ASH_GFX_OP_ATTEND_PREFILL || all[i].op == ASH_GFX_OP_KV_STORE) {
+        if (all[i].op == ASH_GFX_OP_ATTEND || all[i].op == ASH_GFX_OP_ATTEND_PREFILL ||
+            all[i].op == ASH_GFX_OP_KV_STORE) {
             const gfx_kernel *k = card_kernel(&c, &all[i]);
             print_message("# measure %s: %u VGPRs, %u bytes of LDS\n", k->name, k->vgprs, k->lds_bytes);
             assert_int_equal(k->scratch_bytes + k->vgpr_spills + k->sgpr_spills, 0);
@@ -403,6 +411,7 @@ static void test_spills(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_decode), cmocka_unit_test(test_prefill), cmocka_unit_test(test_spills) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_decode), cmocka_unit_test(test_prefill),
+                                        cmocka_unit_test(test_spills) };
     return cmocka_run_group_tests_name("gfx12_attend", tests, NULL, NULL);
 }

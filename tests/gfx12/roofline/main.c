@@ -82,6 +82,8 @@ int main(int argc, char **argv)
                 model_of_type(&roof_models[m], roof_types[t]);
         long_attention(&roof_models[m]);
     }
+    if (argc < 3)
+        long_attention(&roof_wide_heads);
     roof_targets(stdout, results, result_count);
     FILE *svg = fopen(argv[1], "w");
     if (!svg) {

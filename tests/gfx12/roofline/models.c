@@ -16,6 +16,7 @@ const roof_model roof_models[] = {
     { "qwen-7b", SHAPE("qwen2", 28, 3584, 18944, 28, 4, 128, 152064, true) },   /* Qwen2.5 7B */
     { "llama-1b", SHAPE("llama", 16, 2048, 8192, 32, 8, 64, 128256, false) },   /* Llama 3.2 1B, output of its own */
 };
+const roof_model roof_wide_heads = { "wide", SHAPE("llama", 1, 4096, 64, 16, 8, 256, 64, false) };
 const uint32_t roof_model_count = sizeof roof_models / sizeof *roof_models;
 const char *const roof_types[] = { "q4_k_m", "q4_k", "fp8", "q8_0", "bf16" };
 const uint32_t roof_type_count = sizeof roof_types / sizeof *roof_types;

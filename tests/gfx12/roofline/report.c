@@ -218,7 +218,10 @@ static void attention_target(FILE *to, const roof_result *r)
         if (l->launch->op != ASH_GFX_OP_ATTEND_PREFILL || !l->counted)
             continue;
         double least = l->launch->products / 4096 * 16 / ROOF_SIMDS / ROOF_CLOCK; /* F16 */
-        verdict(to, r, "attention at 4,096 tokens: of the F16 peak", percent(least, l->time.total), 60);
+        char what[80];
+        snprintf(what, sizeof what, "attention, 4,096 tokens, heads of %u: of the F16 peak",
+                 l->launch->args.attend.head_dim);
+        verdict(to, r, what, percent(least, l->time.total), 60);
         if (percent(least, l->time.total) < 60)
             explain_prefill(to, l, 0.6);
     }

@@ -88,6 +88,7 @@ typedef struct roof_model {
 } roof_model;
 extern const roof_model roof_models[];
 extern const uint32_t roof_model_count;
+extern const roof_model roof_wide_heads; /* a layer with heads of 256, for its attention alone */
 extern const char *const roof_types[]; /* recipes by name, "bf16" for what the recipe keeps */
 extern const uint32_t roof_type_count;
 
