@@ -7,7 +7,7 @@
 
 #define LEFT 80.0
 #define WIDE 1000.0
-#define HIGH 440.0
+#define HIGH 480.0
 #define LETTER 6.6 /* of a label, wide */
 #define LINE 14.0
 /* Decades shown: operations a byte, and operations a second. */
@@ -16,6 +16,7 @@
 #define Y_LOW 11.0
 #define Y_HIGH 15.0
 #define POINTS 64
+#define SLOPE 80 /* pieces of memory's slope that labels keep away from */
 
 typedef struct point { const char *name; double operations, bytes, seconds, x, y; bool matrix; } point;
 typedef struct box { double x, y, wide, high; } box;
@@ -55,25 +56,34 @@ static void axes(FILE *to, double top)
             top + HIGH / 2);
 }
 
-/* Memory's slope as far as the highest peak, and every peak from memory's slope on, its name at the left. */
+/* Memory's slope as far as the highest peak, and every peak from memory's slope on, its name at the right. `taken` gets the
+ * places of all of them, as labels see them. */
 static uint32_t ceilings(FILE *to, double top, box *taken)
 {
-    double memory = log10(ROOF_BANDWIDTH), ridge = log10(peaks[0].rate) - memory;
-    line(to, at_x(X_LOW), at_y(top, memory + X_LOW < Y_LOW ? Y_LOW : memory + X_LOW), at_x(ridge),
-         at_y(top, log10(peaks[0].rate)), "stroke=\"#222\" stroke-width=\"2\"");
-    double x = at_x(0.05), y = at_y(top, memory + 0.05), slope = -HIGH / (Y_HIGH - Y_LOW) / (WIDE / (X_HIGH - X_LOW));
-    fprintf(to, "<text transform=\"translate(%.1f %.1f) rotate(%.1f)\" class=\"v\">%.0f GB/s of memory</text>\n", x - 4, y - 8,
-            atan(slope) * 57.29577951308232, ROOF_BANDWIDTH / 1e9);
+    double memory = log10(ROOF_BANDWIDTH), from = fmax(X_LOW, Y_LOW - memory), ridge = log10(peaks[0].rate) - memory;
+    double slope = HIGH / (Y_HIGH - Y_LOW) / (WIDE / (X_HIGH - X_LOW)), named = 1.1;
+    uint32_t n = 0;
+    char name[80];
+    line(to, at_x(from), at_y(top, memory + from), at_x(ridge), at_y(top, memory + ridge), "stroke=\"#222\" stroke-width=\"2\"");
+    snprintf(name, sizeof name, "%.0f GB/s of memory", ROOF_BANDWIDTH / 1e9);
+    fprintf(to, "<text transform=\"translate(%.1f %.1f) rotate(%.1f)\" class=\"v\">%s</text>\n", at_x(named),
+            at_y(top, memory + named) - 9, -atan(slope) * 57.29577951308232, name);
+    double end = named + LETTER * (double)strlen(name) / WIDE * (X_HIGH - X_LOW);
+    for (int k = 0; k < SLOPE; k++) {
+        double x = from + (ridge - from) * k / SLOPE, high = x > named - 0.1 && x < end ? 2 * LINE : 8;
+        taken[n++] = (box){ at_x(x), at_y(top, memory + x) + 4 - high, (ridge - from) / SLOPE * WIDE / (X_HIGH - X_LOW), high };
+    }
     for (int k = 0; k < PEAKS; k++) {
-        double rate = log10(peaks[k].rate), from = at_x(rate - memory), height = at_y(top, rate);
-        char name[80];
-        line(to, from, height, LEFT + WIDE, height, k < 2 ? "stroke=\"#222\" stroke-width=\"2\""
-                                                          : "stroke=\"#222\" stroke-dasharray=\"6 4\"");
+        double rate = log10(peaks[k].rate), height = at_y(top, rate), x = at_x(rate - memory);
+        line(to, x, height, LEFT + WIDE, height, k < 2 ? "stroke=\"#222\" stroke-width=\"2\""
+                                                       : "stroke=\"#222\" stroke-dasharray=\"6 4\"");
         snprintf(name, sizeof name, "%s: %.3g T", peaks[k].name, peaks[k].rate / 1e12);
-        taken[k] = (box){ LEFT + WIDE - LETTER * (double)strlen(name), height - 4 - LINE, LETTER * (double)strlen(name), LINE };
+        double wide = LETTER * (double)strlen(name);
+        taken[n++] = (box){ x, height - 2, LEFT + WIDE - x, 4 };
+        taken[n++] = (box){ LEFT + WIDE - wide, height - 4 - LINE, wide, LINE };
         fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\" class=\"v\">%s</text>\n", LEFT + WIDE, height - 6, name);
     }
-    return PEAKS;
+    return n;
 }
 
 /* A point a kernel: all its launches that were counted. Kernels that multiply nothing have none. */
@@ -109,27 +119,29 @@ static bool apart(const box *a, const box *b)
     return a->x + a->wide <= b->x || b->x + b->wide <= a->x || a->y + a->high <= b->y || b->y + b->high <= a->y;
 }
 
-/* The first place around its point, ever farther out, that nothing has taken yet. */
+/* The place nearest to its point that nothing has taken yet. */
 static box free_place(const point *p, double wide, double top, const box *taken, uint32_t count)
 {
-    box b = { p->x + 9, p->y - LINE / 2, wide, LINE };
-    for (int step = 0; step < 400; step++) {
-        double away = LINE * (double)((step / 4 + 1) / 2) * (step / 4 % 2 ? 1 : -1), aside = 9 + 30.0 * (step / 40);
-        b.x = step % 2 ? p->x - aside - wide : p->x + aside;
-        b.y = p->y - LINE / 2 + away;
-        bool fits = b.x > LEFT && b.x + wide < LEFT + WIDE && b.y > top && b.y + LINE < top + HIGH;
+    box best = { p->x + 9, p->y - LINE / 2, wide, LINE };
+    double least = 1e9;
+    for (int step = 0; step < 2 * 12 * 49; step++) {
+        double aside = 9 + 8 * (step / 2 % 12), away = LINE / 4 * (step / 24 - 24), distance = hypot(aside, away);
+        box b = { step % 2 ? p->x - aside - wide : p->x + aside, p->y - LINE / 2 + away, wide, LINE };
+        bool fits = distance < least && b.x > LEFT && b.x + wide < LEFT + WIDE && b.y > top && b.y + LINE < top + HIGH;
         for (uint32_t k = 0; k < count && fits; k++)
             fits = apart(&b, &taken[k]);
-        if (fits)
-            break;
+        if (fits) {
+            best = b;
+            least = distance;
+        }
     }
-    return b;
+    return best;
 }
 
 double roof_plot(FILE *to, const roof_result *results, uint32_t count, double top)
 {
     point points[POINTS];
-    box taken[PEAKS + 2 * POINTS];
+    box taken[SLOPE + 2 * PEAKS + 2 * POINTS];
     axes(to, top);
     uint32_t used = ceilings(to, top, taken), n = collect(results, count, top, points);
     for (uint32_t k = 0; k < n; k++)

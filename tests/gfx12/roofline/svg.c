@@ -8,7 +8,7 @@
 #define LEFT 170
 #define BAR 720     /* of the longest */
 #define ROW 26
-#define PLOT 520 /* high */
+#define PLOT 560 /* high */
 #define OVERHEAD 3e-6
 
 typedef struct part { const char *name, *colour; } part;
