@@ -245,22 +245,22 @@ typedef struct gfx_launch {
     gfx_touch *touch;              /* an entry a buffer, set by gfx_run; NULL: not counted, which is faster */
 } gfx_launch;
 
-/* Who touched a dword of LDS, and at which time (ops_lds.c). Bytes as bits. */
-typedef struct gfx_lds_readers { uint32_t time, waves; uint8_t bytes; } gfx_lds_readers;
-typedef struct gfx_lds_word {
-    gfx_lds_readers readers[2]; /* at the last even and odd times */
-    uint32_t write_time;
-    uint8_t writer, fresh; /* fresh: bytes written at that time */
-    uint8_t written;       /* bytes ever */
-    bool atomic;
-} gfx_lds_word;
+/* Who touched each dword of LDS, and at which time (ops_lds.c): an entry a dword in every list. */
+enum { GFX_LDS_WRITER = 0xff, GFX_LDS_FRESH = 8, GFX_LDS_WRITTEN = 12, GFX_LDS_ATOMICALLY = 0x10000 };
+typedef struct gfx_lds_log {
+    uint32_t *marks;        /* the last writer; bytes that it wrote at that time and bytes that were ever written, from bits
+                             * FRESH and WRITTEN on; whether it was an atomic */
+    uint32_t *write_time;
+    uint32_t *read_time[2]; /* the last even and odd times, and bytes read at them in the lowest four bits */
+    uint32_t *readers[2];   /* waves, as bits */
+} gfx_lds_log;
 
 struct gfx_group {
     const gfx_launch *launch;
     gfx_wave *waves;
     uint32_t wave_count;
     uint8_t *lds, *scratch;
-    gfx_lds_word *lds_words;
+    gfx_lds_log lds_log;
     uint32_t lds_bytes;
     const gfx_buffer *recent; /* touched last */
     gfx_touch *touch;         /* an entry a buffer; NULL: not counted */
@@ -316,8 +316,9 @@ void gfx_set_s64(gfx_wave *w, const gfx_operand *o, uint64_t value);
 const uint32_t *gfx_lanes_checked(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES]);
 static inline const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES])
 {
-    unsigned reg = i->src[k].index + (unsigned)part;
-    if (i->src[k].plain && !w->v_pending[reg] && !(w->s[GFX_EXEC] & ~w->v_written[reg]))
+    const gfx_operand *o = &i->src[k];
+    unsigned reg = o->index + (unsigned)part;
+    if (o->plain && !w->v_pending[reg] && !(w->s[GFX_EXEC] & ~w->v_written[reg]))
         return w->v[reg];
     return gfx_lanes_checked(w, i, k, part, room);
 }

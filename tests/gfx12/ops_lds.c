@@ -12,41 +12,38 @@ static bool close_by(uint32_t a, uint32_t b) { return a - b + 1 <= 2; }
 
 static const char no_barrier[] = "lane %d %s LDS at %u, which wave %u %s with no barrier between";
 
-static bool touch(gfx_wave *w, gfx_lds_word *word, uint32_t at, uint8_t bytes, gfx_lds_use use, int lane)
+static bool touch(gfx_wave *w, uint32_t at, uint32_t bytes, gfx_lds_use use, int lane)
 {
-    uint32_t me = w->index, now = w->time;
-    bool other = word->fresh & bytes && word->writer != me && close_by(now, word->write_time);
-    if (use != GFX_LDS_WRITE && (word->written & bytes) != bytes) {
+    const gfx_lds_log *log = &w->group->lds_log;
+    uint32_t me = w->index, now = w->time, n = at / 4, marks = log->marks[n], writer = marks & GFX_LDS_WRITER;
+    bool other = marks >> GFX_LDS_FRESH & bytes && writer != me && close_by(now, log->write_time[n]);
+    if (use != GFX_LDS_WRITE && (marks >> GFX_LDS_WRITTEN & bytes) != bytes) {
         gfx_fault(w, "lane %d reads LDS at %u before anything wrote it", lane, at);
         return false;
     }
-    if (other && !(use == GFX_LDS_ATOMIC && word->atomic)) {
-        gfx_fault(w, no_barrier, lane, use == GFX_LDS_READ ? "reads" : "writes", at, word->writer, "wrote");
+    if (other && !(use == GFX_LDS_ATOMIC && marks & GFX_LDS_ATOMICALLY)) {
+        gfx_fault(w, no_barrier, lane, use == GFX_LDS_READ ? "reads" : "writes", at, writer, "wrote");
         return false;
     }
     if (use == GFX_LDS_READ) {
-        gfx_lds_readers *r = &word->readers[now & 1];
-        if (r->time != now)
-            *r = (gfx_lds_readers){ .time = now };
-        r->waves |= UINT32_C(1) << me;
-        r->bytes |= bytes;
+        uint32_t *time = &log->read_time[now & 1][n], *readers = &log->readers[now & 1][n];
+        bool first = *time >> 4 != now;
+        *readers = (first ? 0 : *readers) | UINT32_C(1) << me;
+        *time = now << 4 | (first ? 0 : *time & 15) | bytes;
         return true;
     }
     for (int p = 0; p < 2; p++) {
-        const gfx_lds_readers *r = &word->readers[p];
-        uint32_t others = r->waves & ~(UINT32_C(1) << me);
-        if (others && r->bytes & bytes && close_by(now, r->time)) {
+        uint32_t others = log->readers[p][n] & ~(UINT32_C(1) << me);
+        if (others && log->read_time[p][n] & bytes && close_by(now, log->read_time[p][n] >> 4)) {
             gfx_fault(w, no_barrier, lane, "writes", at, (unsigned)__builtin_ctz(others), "read");
             return false;
         }
     }
-    if (word->writer != me || word->write_time != now)
-        word->fresh = 0;
-    word->writer = (uint8_t)me;
-    word->write_time = now;
-    word->fresh |= bytes;
-    word->written |= bytes;
-    word->atomic = use == GFX_LDS_ATOMIC;
+    bool again = writer == me && log->write_time[n] == now;
+    uint32_t fresh = (again ? marks >> GFX_LDS_FRESH & 15 : 0) | bytes, written = (marks >> GFX_LDS_WRITTEN & 15) | bytes;
+    log->marks[n] = me | fresh << GFX_LDS_FRESH | written << GFX_LDS_WRITTEN |
+                    (use == GFX_LDS_ATOMIC ? GFX_LDS_ATOMICALLY : 0);
+    log->write_time[n] = now;
     return true;
 }
 
@@ -60,11 +57,63 @@ uint8_t *gfx_lds(gfx_wave *w, uint32_t address, uint32_t bytes, gfx_lds_use use,
     }
     for (uint32_t at = address; at < end;) {
         uint32_t first = at & 3, count = end - at < 4 - first ? end - at : 4 - first;
-        if (!touch(w, &g->lds_words[at / 4], at, (uint8_t)(((1u << count) - 1) << first), use, lane))
+        if (!touch(w, at, ((1u << count) - 1) << first, use, lane))
             return NULL;
         at += count;
     }
     return g->lds + address;
+}
+
+/* What `count` dwords from the n-th mostly are, read or written whole: false where touch must look at each. */
+static inline bool touch_words(const gfx_wave *w, const gfx_lds_log *log, uint32_t n, uint32_t count, bool write)
+{
+    uint32_t me = w->index, now = w->time, bit = UINT32_C(1) << me, bad = 0;
+    const uint32_t *marks = log->marks + n, *write_time = log->write_time + n;
+    uint32_t *time = log->read_time[now & 1] + n, *readers = log->readers[now & 1] + n;
+    const uint32_t *time_before = log->read_time[~now & 1] + n, *before = log->readers[~now & 1] + n;
+    for (uint32_t k = 0; k < count; k++) {
+        uint32_t fresh = (marks[k] & 15 << GFX_LDS_FRESH) && now - write_time[k] + 1 <= 2 && (marks[k] & GFX_LDS_WRITER) != me;
+        uint32_t missing = ~marks[k] & 15 << GFX_LDS_WRITTEN;
+        bad |= write ? fresh | ((time[k] >> 4 == now ? readers[k] : 0) & ~bit) |
+                       (now - (time_before[k] >> 4) <= 1 ? before[k] & ~bit : 0)
+                     : fresh | missing;
+    }
+    if (bad)
+        return false;
+    for (uint32_t k = 0; k < count && write; k++) {
+        log->marks[n + k] = me | 15 << GFX_LDS_FRESH | 15 << GFX_LDS_WRITTEN;
+        log->write_time[n + k] = now;
+    }
+    for (uint32_t k = 0; k < count && !write; k++) {
+        readers[k] = (time[k] >> 4 == now ? readers[k] : 0) | bit;
+        time[k] = now << 4 | 15;
+    }
+    return true;
+}
+
+/* Checks `bytes` at an address of each active lane, whole dwords. */
+static inline __attribute__((always_inline)) bool reach(gfx_wave *w, const uint32_t address[GFX_LANES], uint32_t bytes, bool write)
+{
+    gfx_lds_log log = w->group->lds_log;
+    uint32_t size = w->group->lds_bytes;
+    for (uint32_t left = w->s[GFX_EXEC]; left; left &= left - 1) {
+        int l = __builtin_ctz(left);
+        uint32_t at = address[l];
+        bool whole = !(at & 3) && at <= size && bytes <= size - at;
+        if (!(whole && touch_words(w, &log, at / 4, bytes / 4, write)) &&
+            !gfx_lds(w, at, bytes, write ? GFX_LDS_WRITE : GFX_LDS_READ, l))
+            return false;
+    }
+    return true;
+}
+static bool reached(gfx_wave *w, const uint32_t address[GFX_LANES], uint32_t bytes, bool write)
+{
+    switch (bytes) { /* loops of known length */
+    case 4: return write ? reach(w, address, 4, true) : reach(w, address, 4, false);
+    case 8: return write ? reach(w, address, 8, true) : reach(w, address, 8, false);
+    case 16: return write ? reach(w, address, 16, true) : reach(w, address, 16, false);
+    default: return reach(w, address, bytes, write);
+    }
 }
 
 /* ---- loads and stores ---- */
@@ -114,20 +163,25 @@ static void load_narrow(gfx_wave *w, const gfx_insn *i)
 /* `count` pieces of `bytes` each, at their own offsets. */
 static void load_wide(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned count, const uint32_t *offsets)
 {
+    uint32_t address[GFX_LANES], exec = w->s[GFX_EXEC];
     if (!aimed(w, i))
         return;
-    uint32_t address[GFX_LANES];
     memcpy(address, w->v[i->src[0].index], sizeof address); /* the load may go to where the address is */
     if (!start_load(w, i, bytes / 4 * count))
         return;
-    for (uint32_t left = w->s[GFX_EXEC]; left; left &= left - 1) {
-        int l = __builtin_ctz(left);
-        for (unsigned n = 0; n < count; n++) {
-            const uint8_t *from = gfx_lds(w, address[l] + offsets[n], bytes, GFX_LDS_READ, l);
-            if (!from)
-                return;
-            for (unsigned k = 0; k < bytes / 4; k++)
-                memcpy(&w->v[i->dst.index + n * (bytes / 4) + k][l], from + 4 * k, 4);
+    for (unsigned n = 0; n < count; n++) {
+        uint32_t at[GFX_LANES];
+        LANES { at[l] = address[l] + offsets[n]; }
+        if (!reached(w, at, bytes, false))
+            return;
+        for (unsigned k = 0; k < bytes / 4; k++) {
+            const uint8_t *lds = w->group->lds + 4 * k;
+            uint32_t *to = w->v[i->dst.index + n * (bytes / 4) + k];
+            if (exec == UINT32_MAX)
+                LANES { memcpy(&to[l], lds + at[l], 4); }
+            else
+                for (uint32_t left = exec; left; left &= left - 1)
+                    memcpy(&to[__builtin_ctz(left)], lds + at[__builtin_ctz(left)], 4);
         }
     }
 }
@@ -135,18 +189,23 @@ static void load_wide(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned c
 static void store(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned count, const uint32_t *offsets)
 {
     unsigned registers = bytes < 4 ? 1 : bytes / 4, skip = i->op->param & HIGH && bytes < 4 ? 2 : 0;
+    uint32_t exec = w->s[GFX_EXEC];
     if (!aimed(w, i))
         return;
     for (unsigned n = 0; n < count; n++)
-        if (!gfx_check_v(w, i->src[1 + n].index, registers, w->s[GFX_EXEC]))
+        if (!gfx_check_v(w, i->src[1 + n].index, registers, exec))
             return;
-    for (uint32_t left = w->s[GFX_EXEC]; left; left &= left - 1) {
-        int l = __builtin_ctz(left);
-        for (unsigned n = 0; n < count; n++) {
-            uint8_t *to = gfx_lds(w, w->v[i->src[0].index][l] + offsets[n], bytes, GFX_LDS_WRITE, l);
+    for (unsigned n = 0; n < count; n++) {
+        const gfx_operand *data = &i->src[1 + n];
+        uint32_t at[GFX_LANES];
+        LANES { at[l] = w->v[i->src[0].index][l] + offsets[n]; }
+        if (bytes >= 4 && !reached(w, at, bytes, true))
+            return;
+        for (uint32_t left = exec; left; left &= left - 1) {
+            int l = __builtin_ctz(left);
+            uint8_t *to = bytes < 4 ? gfx_lds(w, at[l], bytes, GFX_LDS_WRITE, l) : w->group->lds + at[l];
             if (!to)
                 return;
-            const gfx_operand *data = &i->src[1 + n];
             if (bytes < 4)
                 memcpy(to, (const uint8_t *)&w->v[data->index][l] + skip, bytes);
             for (unsigned k = 0; k < bytes / 4; k++)

@@ -134,6 +134,11 @@ void gfx_set_s64(gfx_wave *w, const gfx_operand *o, uint64_t value)
 static const uint32_t *through_dpp(gfx_wave *w, const gfx_insn *i, const uint32_t *from, unsigned reg, uint32_t *room)
 {
     uint32_t exec = w->s[GFX_EXEC], read = 0;
+    if (exec == UINT32_MAX && !w->v_pending[reg] && w->v_written[reg] == UINT32_MAX) {
+        for (int l = 0; l < GFX_LANES; l++)
+            room[l] = i->dpp.from[l] < GFX_LANES ? from[i->dpp.from[l]] : 0;
+        return room;
+    }
     for (int l = 0; l < GFX_LANES; l++) {
         unsigned s = i->dpp.from[l];
         bool there = s < GFX_LANES && (i->dpp.inactive || exec >> s & 1);

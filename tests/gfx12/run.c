@@ -53,7 +53,9 @@ static void merge_half(const gfx_wave *w, const gfx_insn *i, uint32_t *r)
 static uint32_t lanes_written(const gfx_wave *w, const gfx_insn *i)
 {
     uint32_t lanes = w->s[GFX_EXEC] & i->dpp.write;
-    for (int l = 0; l < GFX_LANES && i->dpp.on && !i->dpp.zero; l++) {
+    if (!i->dpp.on || i->dpp.zero)
+        return lanes;
+    for (int l = 0; l < GFX_LANES; l++) {
         unsigned s = i->dpp.from[l];
         if (s >= GFX_LANES || (!i->dpp.inactive && !(w->s[GFX_EXEC] >> s & 1)))
             lanes &= ~(UINT32_C(1) << l);

@@ -2,7 +2,7 @@
  *
  * A model is a list of launches, those of one decoded token or of one prompt, with the arguments that the runtime gives
  * them (runtime/hip/), in its order. count.c executes some workgroups of each with the real shapes and scales;
- * project.c turns counts into time; report.c and svg.c show it.
+ * project.c turns counts into time; report.c, plot.c and svg.c show it.
  *
  * A launch takes max(memory, issue, LDS) + ramp + overhead:
  *   memory   lines of 128 bytes of every buffer, each counted once a launch: what a line is asked for again comes from
@@ -171,6 +171,8 @@ extern const uint32_t roof_peer_count;
 
 void roof_report(FILE *to, const roof_result *r);
 void roof_targets(FILE *to, const roof_result *results, uint32_t count);
+/* Draws the roofline into an open picture from y = top on; returns where it ends. */
+double roof_plot(FILE *to, const roof_result *results, uint32_t count, double top);
 void roof_svg(FILE *to, const roof_result *results, uint32_t count);
 
 #endif

@@ -1,4 +1,5 @@
-/* The picture: a bar for each model and type, time a token (decoding) and time a prompt (prefill), by kernel. */
+/* The picture: the roofline (plot.c), then a bar for each model and type, time a token (decoding) and time a prompt (prefill),
+ * by kernel. */
 #include <string.h>
 
 #include "tests/gfx12/roofline/roofline.h"
@@ -7,6 +8,7 @@
 #define LEFT 170
 #define BAR 720     /* of the longest */
 #define ROW 26
+#define PLOT 560 /* high */
 #define OVERHEAD 3e-6
 
 typedef struct part { const char *name, *colour; } part;
@@ -106,7 +108,7 @@ static void legend(FILE *to, double y)
 
 void roof_svg(FILE *to, const roof_result *results, uint32_t count)
 {
-    double height = 130 + ROW * (count + 2.0) + 17.0 * roof_peer_count + 30;
+    double height = PLOT + 130 + ROW * (count + 2.0) + 17.0 * roof_peer_count + 30;
     fprintf(to, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %.0f\" width=\"%d\" height=\"%.0f\">\n"
             "<style>text{font:13px sans-serif;fill:#222}.h{font-weight:bold;font-size:15px}.v{font-size:12px}"
             ".p{font-size:12px;fill:#666}</style>\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
@@ -116,8 +118,9 @@ void roof_svg(FILE *to, const roof_result *results, uint32_t count)
     text(to, 16, 46, "start", "class=\"p\"",
          "620 GB/s, 2.97 GHz, 800 ns of memory latency (assumed), 3 microseconds a launch; of matrix and "
          "vector instructions, memory and LDS the slowest decides");
-    legend(to, 58);
-    double y = section(to, results, count, true, 90);
+    double y = roof_plot(to, results, count, 66);
+    legend(to, y);
+    y = section(to, results, count, true, y + 32);
     (void)section(to, results, count, false, y);
     fprintf(to, "</svg>\n");
 }
