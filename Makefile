@@ -275,8 +275,8 @@ bench-quant: all
 	@$(BENCH)/bench_quant.sh
 # Both, into the README.
 bench-readme: all
-	@$(BENCH)/bench.sh | tee $(B)/bench.md && bash tests/bench/paste.sh bench README.md < $(B)/bench.md
-	@$(BENCH)/bench_quant.sh | tee $(B)/bench-quant.md && bash tests/bench/paste.sh bench-quant README.md < $(B)/bench-quant.md
+	@$(BENCH)/bench.sh > $(B)/bench.md && bash tests/bench/paste.sh bench README.md < $(B)/bench.md
+	@$(BENCH)/bench_quant.sh > $(B)/bench-quant.md && bash tests/bench/paste.sh bench-quant README.md < $(B)/bench-quant.md
 # What gfx12 kernels would reach, from what the interpreter counts.
 ROOFLINE := $(if $(GFX12_SRC),$(B)/tests/roofline)
 $(B)/tests/roofline: $(B)/obj/tests/gfx12/roofline/main.o $(GFX12) $(TOOLS) $(LIB)
