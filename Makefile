@@ -180,7 +180,7 @@ $(STANDIN): $(call obj,$(STANDIN_SRC)) $(GFX12) $(LIB)
 GFX12_BIN := $(filter $(B)/tests/test_gfx12%,$(UNIT_BIN))
 STANDIN_BIN := $(B)/tests/test_standin
 ifneq ($(GFX12_SRC),)
-$(STANDIN_BIN): | $(STANDIN)
+$(STANDIN_BIN) $(filter $(B)/tests/test_hip%,$(UNIT_BIN)): | $(STANDIN)
 $(GFX12_BIN): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(GFX12) $(SUPPORT) $(TOOLS) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LD)

@@ -197,10 +197,12 @@ static void magnitudes(const ash_attention *at, double *score, double *v)
     int64_t first = at->window && at->pos >= at->window ? at->pos - at->window + 1 : 0;
     *score = *v = 0;
     for (int64_t position = first; position <= at->pos; position++) {
+        const uint16_t *key = (const uint16_t *)(const void *)(at->k + position * at->kv_stride);
+        const uint16_t *value = (const uint16_t *)(const void *)(at->v + position * at->kv_stride);
         double sum = 0;
         for (int64_t d = 0; d < at->head_dim; d++) {
-            sum += fabs((double)at->q[d] * (double)ash_f16_to_f32(at->k[position * at->kv_stride + d]));
-            *v = fmax(*v, fabs((double)ash_f16_to_f32(at->v[position * at->kv_stride + d])));
+            sum += fabs((double)at->q[d] * (double)ash_f16_to_f32(key[d]));
+            *v = fmax(*v, fabs((double)ash_f16_to_f32(value[d])));
         }
         *score = fmax(*score, sum * (double)at->scale);
     }
@@ -216,11 +218,11 @@ static void check_out(const problem *p, const float *q, double weights)
         for (uint32_t g = 0; g < a->heads; g++) {
             float out[ASH_HEAD_DIM_MAX];
             size_t kv = (size_t)(g / p->group) * p->last * hd;
-            ash_attention at = { .q = q + ((size_t)t * a->heads + g) * hd, .k = p->ref_k + kv, .v = p->ref_v + kv,
-                                 .kv_stride = hd, .kv_rows = p->last, .head_dim = hd, .group = 1,
+            ash_attention at = { .q = q + ((size_t)t * a->heads + g) * hd, .k = (const uint8_t *)(p->ref_k + kv),
+                                 .v = (const uint8_t *)(p->ref_v + kv), .kv_stride = 2 * (int64_t)hd, .kv_rows = p->last, .head_dim = hd, .group = 1,
                                  .scale = a->scale * a->cache.k_scale, .pos = p->s.pos + t, .tokens = 1,
                                  .window = a->window, .out = out, .out_stride = hd };
-            ash_attention_scalar(&at, NULL);
+            ash_attention_f16_scalar(&at, NULL);
             double score, v;
             magnitudes(&at, &score, &v);
             double n = p->last, terms = hd + 8 + (a->q_norm ? 16 : 0);
