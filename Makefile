@@ -43,6 +43,8 @@ PACKAGES_FUZZ := clang-19 libclang-rt-19-dev
 # Optional: device code for gfx12, and LLVM's disassembler library, on which the tests' interpreter of it stands. Where
 # they are absent the CPU product is built.
 PACKAGES_GFX12 := clang-19 lld-19 llvm-19 llvm-19-dev
+# Optional: a HIP runtime that finds no card, for the test of what is said then.
+PACKAGES_HIP := libamdhip64-5
 
 define install_missing
 	@missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
@@ -54,12 +56,14 @@ define install_missing
 	fi
 endef
 
-.PHONY: deps-build deps-demo deps-test deps-gfx12 deps-fuzz
+.PHONY: deps-build deps-demo deps-test deps-gfx12 deps-hip deps-fuzz
 deps-build: ; $(call install_missing,$(PACKAGES_BUILD))
 deps-demo: ; $(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_DEMO))
 deps-test:
 	$(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_TEST))
 	@$(MAKE) --no-print-directory deps-gfx12 || echo "without $(PACKAGES_GFX12): tests that compile for gfx12 are skipped"
+	@$(MAKE) --no-print-directory deps-hip || echo "without $(PACKAGES_HIP): the test with a real HIP runtime is skipped"
+deps-hip: ; $(call install_missing,$(PACKAGES_HIP))
 deps-gfx12: ; $(call install_missing,$(PACKAGES_GFX12))
 deps-fuzz: ; $(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_FUZZ))
 
