@@ -25,6 +25,7 @@ const doctor_model *doctor_models(size_t *count)
         { .type = "q5_0", .head_dim = 64 }, { .type = "q5_1", .head_dim = 64 },
         { .type = "fp8", .head_dim = 64, .cache = ASHLAR_CACHE_FP8 },
         { .type = "fp8", .fp8_row = true, .head_dim = 64 },
+        { .type = "f32", .head_dim = 64 },
         { .type = "f16", .head_dim = 80 },
         { .type = "bf16", .head_dim = 96 },
         { .type = "bf16", .head_dim = 128, .rule = "*embed_tokens*=f32" },
