@@ -1,8 +1,8 @@
 /* WMMA 16x16x16 in waves of 32: lane l holds, with r = l & 15 and h = l >> 4,
  *   A  row r, k = 8 h .. + 7      B  column r, k = 8 h .. + 7      C, D  column r, rows 8 h .. + 7
- * (8 bits: 2 registers; 16 bits: 4; C and D: 8).
- * How the hardware rounds inside a product of floats is not documented: here the 16 products are summed in double with C and
- * rounded once, so a kernel's test must allow for any order. Integers wrap, or saturate with clamp. */
+ * (8 bits: 2 registers; 16 bits: 4; C and D: 8). How the hardware rounds inside a product of floats is not
+ * documented: here the 16 products are summed in double with C and rounded once, so a kernel's test must allow for
+ * any order. Integers wrap, or saturate with clamp. */
 #include <string.h>
 #ifdef __AVX2__
 #include <immintrin.h>
@@ -57,8 +57,8 @@ static void put(gfx_wave *w, const gfx_insn *i, uint32_t d[N][N])
 
 /* ---- integers ---- */
 
-/* Pairs of 16-bit factors, of all rows or columns after each other. Which k they are of does not matter, as long as it is
- * the same for A and B. */
+/* Pairs of 16-bit factors, of all rows or columns after each other. Which k they are of does not matter, as long as
+ * it is the same for A and B. */
 typedef struct pairs { _Alignas(64) uint32_t of[8][N]; } pairs;
 
 static void read_pairs(const gfx_wave *w, const gfx_operand *o, bool is_signed, pairs *out)
@@ -165,7 +165,8 @@ static inline four add_product(four sum, four a, four b)
 #endif
 }
 
-static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a, float_kind of_b)
+static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a,
+                                                             float_kind of_b)
 {
     if (!check(w, i, of_a == FLOAT_FP8 || of_a == FLOAT_BF8 ? 2 : 4))
         return;

@@ -175,7 +175,8 @@ static bool same(const gfx_test_op *op, uint64_t got, uint64_t want)
     case GFX_TEST_F16: return half_nan(got) && half_nan(want) && (got & ~low) == (want & ~low);
     case GFX_TEST_PK_F16:
         return ((got & low) == (want & low) || (half_nan(got) && half_nan(want))) &&
-               ((got & high) == (want & high) || (half_nan(got >> 16) && half_nan(want >> 16))) && got >> 32 == want >> 32;
+               ((got & high) == (want & high) || (half_nan(got >> 16) && half_nan(want >> 16))) &&
+               got >> 32 == want >> 32;
     case GFX_TEST_2F32:
         return (got << 32 == want << 32 || both_nan(got, want)) && (got >> 32 == want >> 32 ||
                 both_nan(got >> 32, want >> 32));
@@ -200,7 +201,8 @@ void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, s
         uint32_t in[8][GFX_LANES];
         for (int s = 0; s < 8; s++)
             for (int l = 0; l < GFX_LANES; l++)
-                in[s][l] = round < 150 && s < 6 ? edges[test_rng_below(&rng, edge_count)] : (uint32_t)test_rng_next(&rng);
+                in[s][l] =
+                    round < 150 && s < 6 ? edges[test_rng_below(&rng, edge_count)] : (uint32_t)test_rng_next(&rng);
         for (size_t k = 0; k < count; k++) {
             for (unsigned s = 0; s < 8; s++)
                 gfx_test_set_v(w, s, in[s]);
@@ -224,8 +226,9 @@ void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, s
                     want = (old & ~UINT64_C(0xffffffff)) | (want & UINT32_MAX);
                 if (!same(&ops[k], got, want))
                     fail_msg("%s with %llx %llx %llx: %llx, not %llx (lane %d, EXEC %x)", ops[k].text,
-                             (unsigned long long)sources[0], (unsigned long long)sources[1], (unsigned long long)sources[2],
-                             (unsigned long long)got, (unsigned long long)want, l, exec);
+                             (unsigned long long)sources[0], (unsigned long long)sources[1],
+                             (unsigned long long)sources[2], (unsigned long long)got, (unsigned long long)want, l,
+                             exec);
             }
         }
     }

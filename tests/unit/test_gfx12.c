@@ -1,4 +1,5 @@
-/* The interpreter of gfx1201 machine code (tests/gfx12): lanes and masks, what it must find, and the tile fragments of tests/gfx12/fragment.hip and a workgroup's reduction, compiled and executed. */
+/* The interpreter of gfx1201 machine code (tests/gfx12): lanes and masks, what it must find, and the tile fragments
+ * of tests/gfx12/fragment.hip and a workgroup's reduction, compiled and executed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,8 @@ static void lanes_and_masks(void **state)
         "v_lshlrev_b64 v[6:7], 4, v[8:9]",
         "v_mbcnt_lo_u32_b32 v1, -1, 0",
     };
-    enum { XMASK, SHR_ZERO, SHR_KEEP, QUAD, DPP8, PERMX, CMP, CMPX, CND, ADDCO, ADDCI, READLANE, FIRST, DUAL, WIDE, MBCNT };
+    enum { XMASK, SHR_ZERO, SHR_KEEP, QUAD, DPP8, PERMX, CMP, CMPX, CND, ADDCO, ADDCI, READLANE, FIRST, DUAL, WIDE,
+           MBCNT };
     uint32_t count = sizeof lines / sizeof *lines, ids[GFX_LANES], big[GFX_LANES], out[GFX_LANES];
     gfx_insn *i = gfx_test_assemble(lines, count);
     gfx_wave *w = gfx_wave_new();
@@ -198,7 +200,8 @@ static void fragments(void **state)
             for (int i = 0; i < 8; i++) {
                 int row = 8 * (lane >> 4) + i, column = lane & 15, sum = 0; /* a token, an output */
                 for (int k = 0; k < 64; k++) {
-                    /* Activations: 16-byte halves of 32 bytes a lane, 8 a step. Weights: a word a step, nibbles in order. */
+                    /* Activations: 16-byte halves of 32 bytes a lane, 8 a step. Weights: a word a step, nibbles in
+                     * order. */
                     int step = k / 16, half = k % 16 / 8, e = k % 8;
                     int a = (int8_t)x[32 * (16 * half + row) + 8 * step + e];
                     uint8_t byte = tile[256 + 512 * 2 + 16 * (16 * half + column) + 4 * step + e % 4];
