@@ -139,8 +139,9 @@ static void mbcnt_lo(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 }
 static void mbcnt_hi(gfx_wave *w, const gfx_insn *i, uint32_t *r) /* no lane of a wave of 32 is that high */
 {
+    SOURCE(0, pa);
     SOURCE(1, pb);
-    LANES { r[l] = pb[l]; }
+    LANES { r[l] = pb[l] + 0 * pa[l]; }
 }
 
 static void lane_bits(gfx_wave *w, const gfx_insn *i, int k, bool set[GFX_LANES])

@@ -184,6 +184,44 @@ static bool same(const gfx_test_op *op, uint64_t got, uint64_t want)
     }
 }
 
+/* What an instruction reads must have been written, and nothing else: every register of its sources, in active
+ * lanes. */
+static void check_poison(const gfx_insn *i, const char *text)
+{
+    const gfx_operand *from[GFX_SRC_MAX + 1];
+    size_t count = 0;
+    uint32_t exec = 0x00f0a5c3, lane = 23, zeros[GFX_LANES] = { 0 };
+    for (unsigned k = 0; k < i->src_count; k++)
+        if (i->src[k].kind == GFX_VGPR)
+            from[count++] = &i->src[k];
+    if (i->op->flags & GFX_READS_DST)
+        from[count++] = &i->dst;
+    for (size_t missing = 0; missing <= count; missing++) /* the last time none is */
+        for (unsigned part = 0; part < (missing < count ? from[missing]->count : 1u); part++) {
+            gfx_wave *w = gfx_wave_new();
+            assert_non_null(w);
+            for (size_t k = 0; k < count; k++)
+                for (unsigned r = from[k]->index; r < (unsigned)from[k]->index + from[k]->count; r++) {
+                    gfx_test_set_v(w, r, zeros);
+                    w->v_written[r] = exec;
+                }
+            if (missing < count)
+                w->v_written[from[missing]->index + part] &= ~(UINT32_C(1) << lane);
+            w->s[GFX_EXEC] = exec;
+            gfx_test_set_s(w, GFX_VCC, 0);
+            gfx_step(w, i);
+            char want[80] = "";
+            if (missing < count && !(i->op->flags & GFX_MOVES))
+                snprintf(want, sizeof want, "v%u is read in lane %u before anything wrote it",
+                         from[missing]->index + part, lane);
+            if (strcmp(w->fault, want) != 0)
+                fail_msg("%s: \"%s\", not \"%s\"", text, w->fault, want);
+            if (missing < count && i->op->flags & GFX_MOVES)
+                assert_int_equal(w->v_written[i->dst.index], exec & ~(UINT32_C(1) << lane));
+            gfx_wave_free(w);
+        }
+}
+
 int gfx_test_lane;
 uint32_t gfx_test_vcc;
 
@@ -194,6 +232,8 @@ void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, s
     for (size_t k = 0; k < count; k++)
         lines[k] = ops[k].text;
     gfx_insn *insns = gfx_test_assemble(lines, count);
+    for (size_t k = 0; k < count; k++)
+        check_poison(&insns[k], ops[k].text);
     gfx_wave *w = gfx_wave_new();
     test_rng rng = test_rng_start("ops");
     assert_non_null(w);

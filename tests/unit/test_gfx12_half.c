@@ -150,6 +150,7 @@ static uint32_t lim_u(int64_t v) { return (uint32_t)(v < 0 ? 0 : v > 65535 ? 655
 static uint32_t lim_i(int32_t v) { return (uint32_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v); }
 E(pk_add_u_clamp, BOTH(lim_u((int64_t)U(a) + U(b)), lim_u((int64_t)A1 + B1)))
 E(pk_sub_u_clamp, BOTH(lim_u((int64_t)U(a) - U(b)), lim_u((int64_t)A1 - B1)))
+E(pk_mad_u_clamp, BOTH(lim_u((int64_t)U(a) * U(b) + U(c)), lim_u((int64_t)A1 * B1 + C1)))
 E(pk_add_i_clamp, BOTH(lim_i(S(a) + S(b)), lim_i(S(A1) + S(B1))))
 E(pk_sub_i_clamp, BOTH(lim_i(S(a) - S(b)), lim_i(S(A1) - S(B1))))
 E(pk_mad_i_clamp, BOTH(lim_i(S(a) * S(b) + S(c)), lim_i(S(A1) * S(B1) + S(C1))))
@@ -180,6 +181,7 @@ static const gfx_test_op pairs[] = {
     { "v_pk_sub_u16 v6, v0, v2 clamp", e_pk_sub_u_clamp, 0, 0 },
     { "v_pk_add_i16 v6, v0, v2 clamp", e_pk_add_i_clamp, 0, 0 },
     { "v_pk_sub_i16 v6, v0, v2 clamp", e_pk_sub_i_clamp, 0, 0 },
+    { "v_pk_mad_u16 v6, v0, v2, v4 clamp", e_pk_mad_u_clamp, 0, 0 },
     { "v_pk_mad_i16 v6, v0, v2, v4 clamp", e_pk_mad_i_clamp, 0, 0 },
     { "v_pk_lshlrev_b16 v6, v0, v2", e_pk_shl, 0, 0 }, { "v_pk_lshrrev_b16 v6, v0, v2", e_pk_shr, 0, 0 },
     { "v_pk_ashrrev_i16 v6, v0, v2", e_pk_sar, 0, 0 },

@@ -224,6 +224,41 @@ static void single_lanes(void **state)
     gfx_insns_free(i, COUNT(lines));
 }
 
+/* Of a register that was written in lane 5 alone. */
+static void unwritten_lanes(void **state)
+{
+    (void)state;
+    static const struct { const char *line; uint32_t exec; const char *fault; uint32_t written; } cases[] = {
+        { "v_readlane_b32 s4, v0, 5", 1, "", 0 }, { "v_readfirstlane_b32 s4, v0", 0xf0 & ~0x10, "", 0 },
+        { "v_readlane_b32 s4, v0, 6", 1, "v0 is read in lane 6 before anything wrote it", 0 },
+        { "v_readfirstlane_b32 s4, v0", 0xf0, "v0 is read in lane 4 before anything wrote it", 0 },
+        { "v_writelane_b32 v2, 1, 9", 1, "", 1 << 9 },
+        { "v_permlane16_b32 v2, v0, 0x55555555, 0x55555555", 0xffff, "", 0xffff },
+        { "v_permlane16_b32 v2, v0, 0x55555565, 0x55555565", 0xffff, "v0 is read in lane 6 before anything wrote it",
+        0 },
+        { "v_permlanex16_b32 v2, v0, 0x55555555, 0x55555555", 0x30020, "", 0x30000 },
+        { "v_permlane64_b32 v2, v0", 0x20, "", 0x20 },
+        { "v_permlane64_b32 v2, v0", 0x60, "v0 is read in lane 6 before anything wrote it", 0 },
+        { "v_swap_b32 v0, v1", 0x20, "v1 is read in lane 5 before anything wrote it", 0 },
+        { "v_swap_b32 v1, v0", 0x20, "v1 is read in lane 5 before anything wrote it", 0 },
+        { "v_mov_b32_dpp v2, v0 row_share:5 row_mask:0x1 bank_mask:0xf", 0xffff, "", 0xffff },
+        { "v_mov_b32_dpp v2, v0 row_share:6 row_mask:0x1 bank_mask:0xf", 0xffff,
+          "v0 is read in lane 6 before anything wrote it", 0 },
+    };
+    for (size_t k = 0; k < COUNT(cases); k++) {
+        gfx_insn *i = gfx_test_assemble(&cases[k].line, 1);
+        gfx_wave *w = gfx_wave_new();
+        w->v_written[0] = 1 << 5;
+        w->s[GFX_EXEC] = cases[k].exec;
+        gfx_step(w, i);
+        if (strcmp(w->fault, cases[k].fault) != 0)
+            fail_msg("%s: \"%s\"", cases[k].line, w->fault);
+        assert_int_equal(w->v_written[2], cases[k].written);
+        gfx_wave_free(w);
+        gfx_insns_free(i, 1);
+    }
+}
+
 static void every_operation(void **state)
 {
     (void)state;
@@ -232,6 +267,7 @@ static void every_operation(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(dpp), cmocka_unit_test(dpp_of_others), cmocka_unit_test(permlanes), cmocka_unit_test(single_lanes),
+    cmocka_unit_test(unwritten_lanes),
     cmocka_unit_test(every_operation),
 };
 
