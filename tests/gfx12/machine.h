@@ -150,7 +150,7 @@ typedef struct gfx_op {
     uint8_t param; /* bytes of a memory access; the counter of a wait; the sources and the result that are 16 bits: half
                     * a register, which op_sel picks */
 } gfx_op;
-/* The tables, each ended by an entry without a name. */
+/* The tables, each ended by an entry without a name. A program of tests is responsible for each (gfx_test_all_ran). */
 extern const gfx_op gfx_scalar_ops[], gfx_scalar_float_ops[], gfx_vector_ops[], gfx_convert_ops[], gfx_half_ops[],
     gfx_packed_ops[], gfx_compare_ops[], gfx_lane_ops[], gfx_memory_ops[], gfx_lds_ops[], gfx_atomic_ops[],
     gfx_matrix_ops[];

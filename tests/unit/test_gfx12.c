@@ -159,6 +159,10 @@ static void unknown_is_refused(void **state)
     static const struct { const char *line, *why; } cases[] = {
         { "v_lerp_u8 v0, v1, v2, v3", "an instruction that is not known in \"v_lerp_u8 v0, v1, v2, v3\"" },
         { "v_mad_u32_u24 v0, v1, v2, v3 clamp", "clamp or a factor on what is no float" },
+        { "v_cvt_pk_rtz_f16_f32 v0, v1, v2 clamp", "clamp or a factor on what is no float" },
+        { "v_cvt_u32_f32 v0, v1 clamp", "clamp or a factor on what is no float" },
+        { "v_pk_mul_lo_u16 v0, v1, v2 clamp", "clamp or a factor on what is no float" },
+        { "v_mad_u16 v0, v1, v2, v3 clamp", "clamp or a factor on what is no float" },
         { "image_load v0, v1, s[0:7] dmask:0x1 dim:SQ_RSRC_IMG_1D", "an instruction that is not known" },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
