@@ -42,7 +42,8 @@ static float unit(float v) { return isnan(v) ? 0 : fminf(fmaxf(v, 0), 1); }
 
 E(add, LOW(of(HA + HB))) E(sub, LOW(of(HA - HB))) E(subrev, LOW(of(HB - HA))) E(mul, LOW(of(HA * HB)))
 E(fma_, LOW(gfx_test_half_fma(HA, HB, HC))) E(fma_sel, HIGH(gfx_test_half_fma(half(a >> 16), HB, half(c >> 16))))
-E(fmac, LOW(gfx_test_half_fma(HA, HB, half((uint32_t)old)))) E(fmaak, LOW(gfx_test_half_fma(HA, HB, 0.33325195f)))
+E(fmac, LOW(gfx_test_half_fma(HA, HB, half((uint32_t)old)))) E(fmac_signs, LOW(gfx_test_half_fma(-HA, fabsf(HB), half((uint32_t)old))))
+E(fmaak, LOW(gfx_test_half_fma(HA, HB, 0.33325195f)))
 E(fmamk, LOW(gfx_test_half_fma(HA, 0.33325195f, HB))) E(constant, LOW(of(HA + 0.5f)))
 E(neg_abs, LOW(of(-fabsf(HA) - HB)))
 E(clamp, LOW(of(unit(half(of(HA + HB)))))) E(omod, LOW(of(half(of(HA * HB)) * 2)))
@@ -85,6 +86,7 @@ static const gfx_test_op singles[] = {
     { "v_fma_f16 v6, v0, v2, v4", e_fma_, H, 0 },
     { "v_fma_f16 v6, v0, v2, v4 op_sel:[1,0,1,1]", e_fma_sel, GFX_TEST_PK_F16, 0 },
     { "v_fmac_f16 v6, v0, v2", e_fmac, H, 0 }, { "v_fmaak_f16 v6, v0, v2, 0x3555", e_fmaak, H, 0 },
+    { "v_fmac_f16 v6, -v0, |v2|", e_fmac_signs, H, 0 },
     { "v_fmamk_f16 v6, v0, 0x3555, v2", e_fmamk, H, 0 }, { "v_add_f16 v6, 0.5, v0", e_constant, H, 0 },
     { "v_add_f16 v6, -|v0|, -v2", e_neg_abs, H, 0 }, { "v_add_f16 v6, v0, v2 clamp", e_clamp, H, 0 },
     { "v_mul_f16 v6, v0, v2 mul:2", e_omod, H, 0 }, { "v_min_num_f16 v6, v0, v2", e_min_, H, 0 },

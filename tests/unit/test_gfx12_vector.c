@@ -284,6 +284,7 @@ static float max_nan(float p, float q) { return isnan(p + q) && (isnan(p) || isn
 static float unit(float v) { return isnan(v) ? 0 : fminf(fmaxf(v, 0), 1); }
 E(add_f, BITS(x + y)) E(sub_f, BITS(x - y)) E(subrev_f, BITS(y - x)) E(mul_f, BITS(x * y)) E(fma_, BITS(fmaf(x, y, z)))
 E(fmac, BITS(fmaf(x, y, gfx_float((uint32_t)old)))) E(fmaak, BITS(fmaf(x, y, 3.5f))) E(fmamk, BITS(fmaf(x, 3.5f, y)))
+E(fmac_signs, BITS(fmaf(-x, fabsf(y), gfx_float((uint32_t)old))))
 E(neg_abs, BITS(-fabsf(x) + y)) E(omod, BITS((x + y) * 4)) E(halved, BITS((x + y) / 2)) E(clamp, BITS(unit(x + y)))
 E(min_f, BITS(min_number(x, y))) E(max_f, BITS(max_number(x, y))) E(minimum, BITS(min_nan(x, y)))
 E(maximum, BITS(max_nan(x, y))) E(min3, BITS(min_number(min_number(x, y), z)))
@@ -307,6 +308,7 @@ static const gfx_test_op floats[] = {
     { "v_add_f32 v6, v0, v2", e_add_f, F, 0 }, { "v_sub_f32 v6, v0, v2", e_sub_f, F, 0 },
     { "v_subrev_f32 v6, v0, v2", e_subrev_f, F, 0 }, { "v_mul_f32 v6, v0, v2", e_mul_f, F, 0 },
     { "v_fma_f32 v6, v0, v2, v4", e_fma_, F, 0 }, { "v_fmac_f32 v6, v0, v2", e_fmac, F, 0 },
+    { "v_fmac_f32 v6, -v0, |v2|", e_fmac_signs, F, 0 },
     { "v_fmaak_f32 v6, v0, v2, 0x40600000", e_fmaak, F, 0 }, { "v_fmamk_f32 v6, v0, 0x40600000, v2", e_fmamk, F, 0 },
     { "v_add_f32 v6, -|v0|, v2", e_neg_abs, F, 0 }, { "v_add_f32 v6, v0, v2 mul:4", e_omod, F, 0 },
     { "v_add_f32 v6, v0, v2 div:2", e_halved, F, 0 }, { "v_add_f32 v6, v0, v2 clamp", e_clamp, F, 0 },

@@ -229,8 +229,7 @@ static void inputs_launch(const builder *b, ash_gfx_form form, uint32_t cols, bo
     if (norm)
         buffer(&l, "norm", a.x_stride * UINT64_C(4), offsetof(ash_gfx_inputs, norm), ROOF_FLOATS);
     buffer(&l, "tiles", ash_gfx_inputs_bytes(form, cols, b->tokens), offsetof(ash_gfx_inputs, out), ROOF_ZERO);
-    buffer(&l, "tile scales", 4 * ash_gfx_inputs_scales(form, cols, b->tokens), offsetof(ash_gfx_inputs, scale),
-           ROOF_ZERO);
+    buffer(&l, "tile scales", 4 * ash_gfx_inputs_scales(form, cols, b->tokens), offsetof(ash_gfx_inputs, scale), ROOF_ZERO);
     l.args.inputs = a;
     l.grid = ash_gfx_inputs_grid(&a);
     push(b->list, &l);
@@ -244,8 +243,7 @@ static void prefill_launch(const builder *b, shape_of s, const member *m, uint32
     ash_gfx_form form = ash_gfx_form_of(l.dtype);
     buffer(&l, "x", ash_gfx_inputs_bytes(form, a.cols, b->tokens), offsetof(ash_gfx_prefill, x),
            form >= ASH_GFX_F16 ? ROOF_HALVES : ROOF_CODES);
-    buffer(&l, "x scales", 4 * ash_gfx_inputs_scales(form, a.cols, b->tokens), offsetof(ash_gfx_prefill, x_scale),
-           ROOF_FLOATS);
+    buffer(&l, "x scales", 4 * ash_gfx_inputs_scales(form, a.cols, b->tokens), offsetof(ash_gfx_prefill, x_scale), ROOF_FLOATS);
     buffer(&l, "y", (uint64_t)b->tokens * a.y_stride * 4, offsetof(ash_gfx_prefill, y), ROOF_FLOATS);
     l.args.prefill = a;
     l.grid = ash_gfx_prefill_grid(&a);
