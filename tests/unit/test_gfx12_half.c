@@ -42,7 +42,8 @@ static float unit(float v) { return isnan(v) ? 0 : fminf(fmaxf(v, 0), 1); }
 
 E(add, LOW(of(HA + HB))) E(sub, LOW(of(HA - HB))) E(subrev, LOW(of(HB - HA))) E(mul, LOW(of(HA * HB)))
 E(fma_, LOW(gfx_test_half_fma(HA, HB, HC))) E(fma_sel, HIGH(gfx_test_half_fma(half(a >> 16), HB, half(c >> 16))))
-E(fmac, LOW(gfx_test_half_fma(HA, HB, half((uint32_t)old)))) E(fmac_signs, LOW(gfx_test_half_fma(-HA, fabsf(HB), half((uint32_t)old))))
+E(fmac, LOW(gfx_test_half_fma(HA, HB, half((uint32_t)old))))
+E(fmac_signs, LOW(gfx_test_half_fma(-HA, fabsf(HB), half((uint32_t)old))))
 E(fmaak, LOW(gfx_test_half_fma(HA, HB, 0.33325195f)))
 E(fmamk, LOW(gfx_test_half_fma(HA, 0.33325195f, HB))) E(constant, LOW(of(HA + 0.5f)))
 E(neg_abs, LOW(of(-fabsf(HA) - HB)))
