@@ -1,5 +1,5 @@
-/* Stands in for the programs that test device code where LLVM 19 is not installed: skipped, and counted so; on CI, which
- * installs it, a failure. */
+/* Stands in for the programs that test device code where LLVM 19 is not installed: skipped, and counted so; on CI,
+ * which installs it, a failure. */
 #include <stdlib.h>
 
 #include "tests/support/support.h"

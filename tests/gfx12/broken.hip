@@ -1,5 +1,6 @@
-/* Kernels that are wrong on purpose, one for each thing that the interpreter must find (tests/unit/test_gfx12_broken.c has
- * what it says of each). What the compiler would not let pass is in broken.s. All take x, y and n, in workgroups of 64. */
+/* Kernels that are wrong on purpose, one for each thing that the interpreter must find
+ * (tests/unit/test_gfx12_broken.c has what it says of each). What the compiler would not let pass is in broken.s. All
+ * take x, y and n, in workgroups of 64. */
 typedef int v2i __attribute__((ext_vector_type(2)));
 typedef int v8i __attribute__((ext_vector_type(8)));
 

@@ -52,6 +52,15 @@ kernel scalar_unwritten
     s_add_co_u32 s8, s9, 1
 finish scalar_unwritten
 
+// The same of scalars, which a pair takes along.
+kernel scalar_moved_unwritten
+    s_mov_b32 s8, s9
+    s_mov_b32 s11, 0
+    s_mov_b64 s[12:13], s[8:9]
+    s_mov_b64 s[10:11], s[12:13]
+    s_add_co_u32 s12, s11, 1
+finish scalar_moved_unwritten
+
 kernel condition_unwritten
     s_cselect_b32 s8, 1, 2
 finish condition_unwritten

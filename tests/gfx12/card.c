@@ -72,7 +72,8 @@ bool card_try(card *c, const ash_gfx_kernel *k, uint32_t x, uint32_t y, uint32_t
 {
     const gfx_kernel *kernel = card_kernel(c, k);
     if (kernel->kernarg_bytes != k->args_bytes)
-        fail_msg("%s takes %u bytes of arguments, the registry says %u", k->symbol, kernel->kernarg_bytes, k->args_bytes);
+        fail_msg("%s takes %u bytes of arguments, the registry says %u", k->symbol, kernel->kernarg_bytes,
+                 k->args_bytes);
     gfx_launch l = { .kernel = kernel, .grid = { x, y, z }, .block = { k->threads, 1, 1 }, .args = args,
                      .buffers = c->buffers, .buffer_count = c->count, .seed = c->seed,
                      .groups = c->groups, .group_count = c->group_count };

@@ -1,5 +1,5 @@
-/* A card in the interpreter: buffers that kernels may touch, and launches of the product's kernels (kernels/gfx12/). All of
- * them fail the running test, with the interpreter's message, where something is wrong. */
+/* A card in the interpreter: buffers that kernels may touch, and launches of the product's kernels (kernels/gfx12/).
+ * All of them fail the running test, with the interpreter's message, where something is wrong. */
 #ifndef ASHLAR_TESTS_GFX12_CARD_H
 #define ASHLAR_TESTS_GFX12_CARD_H
 

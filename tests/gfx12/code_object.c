@@ -1,5 +1,5 @@
-/* ELF code objects: the kernels' descriptors and instructions. The bytes come from our own compiler run; they are checked
- * as far as reading them needs. */
+/* ELF code objects: the kernels' descriptors and instructions. The bytes come from our own compiler run; they are
+ * checked as far as reading them needs. */
 #include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,13 +1,13 @@
-/* What is counted: each instruction by what it occupies, memory by width, and the cycles that the issue port of one SIMD
- * needs for it. */
+/* What is counted: each instruction by what it occupies, memory by width, and the cycles that the issue port of one
+ * SIMD needs for it. */
 #include <string.h>
 
 #include "tests/gfx12/machine.h"
 
-/* Cycles on the port that vector and matrix instructions share, for a wave of 32 lanes. Matrix: from the peak rates that AMD
- * publishes for gfx1201. Transcendental: a quarter of the rate, as for every RDNA. 32-bit integer products: also a quarter,
- * which is an assumption (RDNA's earlier generations; none published for gfx12). Everything else goes through other
- * ports and is taken to overlap. */
+/* Cycles on the port that vector and matrix instructions share, for a wave of 32 lanes. Matrix: from the peak rates
+ * that AMD publishes for gfx1201. Transcendental: a quarter of the rate, as for every RDNA. 32-bit integer products:
+ * also a quarter, which is an assumption (RDNA's earlier generations; none published for gfx12). Everything else
+ * goes through other ports and is taken to overlap. */
 static const struct { const char *name; uint8_t cycles; } events[GFX_EVENTS] = {
     [GFX_VALU] = { "vector", 1 }, [GFX_VALU_DUAL] = { "vector, dual", 1 },
     [GFX_VALU_TRANSCENDENTAL] = { "vector, transcendental", 4 }, [GFX_VALU_PRODUCT] = { "vector, 32-bit product", 4 },
@@ -129,8 +129,8 @@ void gfx_stats_add(gfx_stats *to, const gfx_stats *wave)
     gfx_stats_join(to, &one);
 }
 
-/* A wave of 32 lanes takes registers by 24; a SIMD has 1536 of each lane and holds 16 waves. A workgroup's four SIMDs share
- * 128 KiB of LDS, given out by 512 bytes. */
+/* A wave of 32 lanes takes registers by 24; a SIMD has 1536 of each lane and holds 16 waves. A workgroup's four
+ * SIMDs share 128 KiB of LDS, given out by 512 bytes. */
 unsigned gfx_occupancy(const gfx_kernel *k, unsigned work_items)
 {
     unsigned vgprs = (k->vgprs + 23) / 24 * 24, waves = (work_items + GFX_LANES - 1) / GFX_LANES;

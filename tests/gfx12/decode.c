@@ -1,5 +1,5 @@
-/* Instructions from the text of LLVM's disassembler to the interpreter's form. Every word of the text must be understood:
- * an unknown one is an error that shows the line. */
+/* Instructions from the text of LLVM's disassembler to the interpreter's form. Every word of the text must be
+ * understood: an unknown one is an error that shows the line. */
 #include <ctype.h>
 #include <llvm-c/Disassembler.h>
 #include <llvm-c/Target.h>

@@ -1,5 +1,5 @@
-/* How operations on 32 lanes are written: each is a function from its sources' bits, lane by lane, and one line of a table.
- * Also the halves: f16 and 16-bit integers, which lie in the lower or the upper half of a register. */
+/* How operations on 32 lanes are written: each is a function from its sources' bits, lane by lane, and one line of a
+ * table. Also the halves: f16 and 16-bit integers, which lie in the lower or the upper half of a register. */
 #ifndef ASHLAR_TESTS_GFX12_LANES_H
 #define ASHLAR_TESTS_GFX12_LANES_H
 
@@ -45,7 +45,8 @@
 #define HC gfx_half(c)
 #define H(value) gfx_half_bits(value)
 
-/* Conversions without branches, so that loops over lanes become vector code; format/halffloat.h has the specification. */
+/* Conversions without branches, so that loops over lanes become vector code; format/halffloat.h has the
+ * specification. */
 static inline float gfx_half(uint32_t bits)
 {
     uint32_t body = bits & 0x7fff, sign = (bits & 0x8000) << 16;
@@ -74,14 +75,15 @@ static inline float gfx_e4m3(uint32_t code)
 }
 static inline float gfx_e5m2(uint32_t code) { return gfx_half(code << 8 & 0xff00); } /* the upper byte of an f16 */
 
-/* 2^x and log2 x in double, with relative errors below 2^-44: rounded to a float they are the exact result's neighbours at
- * worst, on every machine the same ones. */
+/* 2^x and log2 x in double, with relative errors below 2^-44: rounded to a float they are the exact result's
+ * neighbours at worst, on every machine the same ones. */
 static inline float gfx_exp2(float value)
 {
     double x = (double)value;
     x = x > 300 ? 300 : x < -300 ? -300 : x; /* NaN stays */
     union { double d; uint64_t u; } t = { x + 0x1.8p52 }, scale; /* the nearest integer, in the low bits */
-    double f = (x - (t.d - 0x1.8p52)) * 0x1.62e42fefa39efp-1, y = 1.0 / 479001600; /* |f| <= ln 2 / 2: f^13 / 13! < 2^-52 */
+    double f = (x - (t.d - 0x1.8p52)) * 0x1.62e42fefa39efp-1; /* |f| <= ln 2 / 2: f^13 / 13! < 2^-52 */
+    double y = 1.0 / 479001600;
     y = y * f + 1.0 / 39916800;
     y = y * f + 1.0 / 3628800;
     y = y * f + 1.0 / 362880;
@@ -105,7 +107,8 @@ static inline float gfx_log2(float value)
     m.u = x.u - n;
     e.u = ((from_half >> 52) & 0xfff) ^ UINT64_C(0x4338000000000800); /* 1.5 * 2^52 and the exponent, 0x800 off */
     double exponent = e.d - (0x1.8p52 + 2048);
-    double s = (m.d - 1) / (m.d + 1), q = s * s, y = 1.0 / 21; /* |s| < 0.172, q < 0.0295: the next term is below 2^-58 */
+    double s = (m.d - 1) / (m.d + 1), q = s * s; /* |s| < 0.172, q < 0.0295: the next term is below 2^-58 */
+    double y = 1.0 / 21;
     y = y * q + 1.0 / 19;
     y = y * q + 1.0 / 17;
     y = y * q + 1.0 / 15;
@@ -167,7 +170,8 @@ static inline float gfx_number_rather(float r, float a, float b)
 static inline float gfx_minimum_number(float a, float b)
 {
     uint32_t r = a < b ? gfx_bits(a) : gfx_bits(b);
-    return gfx_number_rather(gfx_float(a == b ? r | gfx_bits(a) : r), a, b); /* equal: but for the zeros' signs the same bits */
+    r = a == b ? r | gfx_bits(a) : r; /* equal: but for the zeros' signs the same bits */
+    return gfx_number_rather(gfx_float(r), a, b);
 }
 static inline float gfx_maximum_number(float a, float b)
 {

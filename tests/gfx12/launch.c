@@ -20,7 +20,8 @@ static bool make_room(gfx_group *g, const gfx_kernel *k)
     g->lds = malloc(k->lds_bytes + 4u);
     size_t words = k->lds_bytes / 4u + 1u;
     uint32_t *log = calloc(LOG_LISTS * words, sizeof *log);
-    g->lds_log = (gfx_lds_log){ log, log + words, { log + 2 * words, log + 3 * words }, { log + 4 * words, log + 5 * words } };
+    g->lds_log =
+        (gfx_lds_log){ log, log + words, { log + 2 * words, log + 3 * words }, { log + 4 * words, log + 5 * words } };
     g->scratch = calloc(g->wave_count ? g->wave_count : 1, (size_t)k->scratch_bytes * GFX_LANES + 1);
     return g->lds && log && g->scratch;
 }
@@ -104,8 +105,8 @@ static uint64_t shuffle(uint64_t *state)
     return z ^ z >> 27;
 }
 
-/* Waves run one at a time from barrier to barrier, in an order that the seed gives: a missing barrier shows as different
- * results, or as LDS that is read before it is written. */
+/* Waves run one at a time from barrier to barrier, in an order that the seed gives: a missing barrier shows as
+ * different results, or as LDS that is read before it is written. */
 static bool run_group(gfx_group *g, const uint32_t at[3], uint64_t random, gfx_error *err)
 {
     uint64_t left = g->launch->insns_max ? g->launch->insns_max : INSNS_MAX;

@@ -1,17 +1,18 @@
 /* An interpreter for the gfx1201 machine code that our kernels are compiled to: what a wave of 32 lanes is, what an
  * instruction looks like once it is decoded, and what can go wrong.
  *
- * Sources: AMD's RDNA4 instruction set architecture document, and LLVM 19's AMDGPU back end, whose disassembler gives
- * the instructions as text (decode.c). What is not known here is refused by name when a kernel is loaded: an instruction,
- * a modifier, an operand. Nothing is skipped silently but what has no effect on results: hints, delays, clauses, priorities.
+ * Sources: AMD's RDNA4 instruction set architecture document, and LLVM 19's AMDGPU back end, whose disassembler
+ * gives the instructions as text (decode.c). What is not known here is refused by name when a kernel is loaded: an
+ * instruction, a modifier, an operand. Nothing is skipped silently but what has no effect on results: hints, delays,
+ * clauses, priorities.
  *
- * Found while running, each with kernel, address and instruction: a register read before it was written, or before the
- * s_wait that covers the load into it; an access outside the buffers that the caller named; WMMA under a partial EXEC; LDS
- * beyond what the kernel declares; a barrier that some wave never reaches.
+ * Found while running, each with kernel, address and instruction: a register read before it was written, or before
+ * the s_wait that covers the load into it; an access outside the buffers that the caller named; WMMA under a partial
+ * EXEC; LDS beyond what the kernel declares; a barrier that some wave never reaches.
  *
- * Floats are the host's: IEEE, round to nearest, denormals kept (the mode that kernels are compiled for; another one is
- * refused). Transcendental instructions, which the hardware rounds to about 1 ulp, give the host's result rounded once.
- */
+ * Floats are the host's: IEEE, round to nearest, denormals kept (the mode that kernels are compiled for; another one
+ * is refused). Transcendental instructions, which the hardware rounds to about 1 ulp, give the host's result rounded
+ * once. */
 #ifndef ASHLAR_TESTS_GFX12_MACHINE_H
 #define ASHLAR_TESTS_GFX12_MACHINE_H
 
@@ -38,8 +39,8 @@ typedef struct gfx_buffer {
     bool writable;
 } gfx_buffer;
 
-/* How a buffer was used: bytes as lanes asked for them, and the lines of 128 bytes that they lie in, each counted once: what
- * must come from memory, where the rest may come from a cache. */
+/* How a buffer was used: bytes as lanes asked for them, and the lines of 128 bytes that they lie in, each counted
+ * once: what must come from memory, where the rest may come from a cache. */
 typedef struct gfx_touch { uint64_t read_bytes, written_bytes, read_lines, written_lines; } gfx_touch;
 #define GFX_LINE 128u
 
@@ -70,8 +71,9 @@ void gfx_stats_join(gfx_stats *to, const gfx_stats *sum); /* of other waves */
 typedef struct gfx_wave gfx_wave;
 typedef struct gfx_insn gfx_insn;
 typedef void gfx_op_fn(gfx_wave *w, const gfx_insn *i);
-/* What a vector operation gives in each lane, whether active or not: r[lane], then the upper halves of 64 bits, then carries
- * (0 or 1): GFX_LANES of each that there is. Reads registers, writes none: so both halves of a VOPD read first. */
+/* What a vector operation gives in each lane, whether active or not: r[lane], then the upper halves of 64 bits, then
+ * carries (0 or 1): GFX_LANES of each that there is. Reads registers, writes none: so both halves of a VOPD read
+ * first. */
 typedef void gfx_lanes_fn(gfx_wave *w, const gfx_insn *i, uint32_t *r);
 
 typedef enum gfx_kind { GFX_OFF, GFX_VGPR, GFX_SGPR, GFX_INT, GFX_FLOAT, GFX_SCC } gfx_kind;
@@ -87,7 +89,7 @@ typedef struct gfx_operand {
 
 /* DPP: where a lane's first source comes from. */
 typedef struct gfx_dpp {
-    bool on, zero, inactive; /* zero: bound_ctrl, what has no source is 0; inactive: fi, lanes out of EXEC are read too */
+    bool on, zero, inactive; /* zero: bound_ctrl, no source is 0; inactive: fi, lanes out of EXEC are read too */
     uint8_t from[GFX_LANES]; /* GFX_LANES: none */
     uint32_t write;          /* lanes that row_mask and bank_mask leave */
 } gfx_dpp;
@@ -145,12 +147,13 @@ typedef struct gfx_op {
     gfx_lanes_fn *lanes; /* VECTOR, VECTOR_COMPARE */
     gfx_class class;
     unsigned flags;
-    uint8_t param; /* bytes of a memory access; the counter of a wait; the sources and the result that are 16 bits: half a
-                    * register, which op_sel picks */
+    uint8_t param; /* bytes of a memory access; the counter of a wait; the sources and the result that are 16 bits: half
+                    * a register, which op_sel picks */
 } gfx_op;
-/* The tables, each ended by an entry without a name. */
-extern const gfx_op gfx_scalar_ops[], gfx_scalar_float_ops[], gfx_vector_ops[], gfx_convert_ops[], gfx_half_ops[], gfx_packed_ops[],
-                    gfx_compare_ops[], gfx_lane_ops[], gfx_memory_ops[], gfx_lds_ops[], gfx_atomic_ops[], gfx_matrix_ops[];
+/* The tables, each ended by an entry without a name. A program of tests is responsible for each (gfx_test_all_ran). */
+extern const gfx_op gfx_scalar_ops[], gfx_scalar_float_ops[], gfx_vector_ops[], gfx_convert_ops[], gfx_half_ops[],
+    gfx_packed_ops[], gfx_compare_ops[], gfx_lane_ops[], gfx_memory_ops[], gfx_lds_ops[], gfx_atomic_ops[],
+    gfx_matrix_ops[];
 const gfx_op *gfx_op_find(const char *name);
 
 /* ---- code ---- */
@@ -205,7 +208,7 @@ struct gfx_stats {
     uint64_t cached;          /* memory instructions that say more than "keep it": th:, scope: */
     uint64_t waves;
     uint64_t wave_cycles_max; /* gfx_issue_cycles of the longest wave */
-    uint64_t awaited, in_flight; /* registers that s_wait_loadcnt waited for; the same, each times those then under way */
+    uint64_t awaited, in_flight; /* registers that s_wait_loadcnt waited for; also times those then under way */
 };
 
 typedef struct gfx_group gfx_group;
@@ -248,8 +251,8 @@ typedef struct gfx_launch {
 /* Who touched each dword of LDS, and at which time (ops_lds.c): an entry a dword in every list. */
 enum { GFX_LDS_WRITER = 0xff, GFX_LDS_FRESH = 8, GFX_LDS_WRITTEN = 12, GFX_LDS_ATOMICALLY = 0x10000 };
 typedef struct gfx_lds_log {
-    uint32_t *marks;        /* the last writer; bytes that it wrote at that time and bytes that were ever written, from bits
-                             * FRESH and WRITTEN on; whether it was an atomic */
+    uint32_t *marks;        /* the last writer; bytes that it wrote at that time and bytes that were ever written, from
+                             * bits FRESH and WRITTEN on; whether it was an atomic */
     uint32_t *write_time;
     uint32_t *read_time[2]; /* the last even and odd times, and bytes read at them in the lowest four bits */
     uint32_t *readers[2];   /* waves, as bits */
@@ -269,13 +272,14 @@ struct gfx_group {
     const gfx_insn *now;
 };
 
-/* Runs every workgroup. False: *err has kernel, address, instruction and lane of the lowest workgroup that went wrong; *stats
- * is zero then and touch not set. Any number of launches may run at once on threads of their own. Results, counts and errors
- * are the same for any number of threads but where workgroups see each other: whose atomic comes first is not known. */
+/* Runs every workgroup. False: *err has kernel, address, instruction and lane of the lowest workgroup that went
+ * wrong; *stats is zero then and touch not set. Any number of launches may run at once on threads of their own.
+ * Results, counts and errors are the same for any number of threads but where workgroups see each other: whose
+ * atomic comes first is not known. */
 bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err);
 
-/* A wave by itself, all lanes active, no register written, 1 KiB of LDS: for tests of single instructions. NULL when out of
- * memory. */
+/* A wave by itself, all lanes active, no register written, 1 KiB of LDS: for tests of single instructions. NULL when
+ * out of memory. */
 gfx_wave *gfx_wave_new(void);
 void gfx_wave_free(gfx_wave *w);
 void gfx_step(gfx_wave *w, const gfx_insn *i); /* a fault is in w->fault */
@@ -289,13 +293,14 @@ void gfx_fault(gfx_wave *w, const char *format, ...) __attribute__((format(print
 void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int lane);
 /* The same of one address in each active lane; false after a fault. */
 bool gfx_access_lanes(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes, bool write);
-/* Addresses of a global instruction, checked: sources v and s are v[2] as 64 bits and off, or an offset and a scalar base. */
+/* Addresses of a global instruction, checked: sources v and s are v[2] as 64 bits and off, or an offset and a scalar
+ * base. */
 bool gfx_addresses(gfx_wave *w, const gfx_insn *i, int v, int s, unsigned bytes, bool write, uint64_t out[GFX_LANES]);
 typedef enum gfx_lds_use { GFX_LDS_READ, GFX_LDS_WRITE, GFX_LDS_ATOMIC } gfx_lds_use;
 uint8_t *gfx_lds(gfx_wave *w, uint32_t address, uint32_t bytes, gfx_lds_use use, int lane);
 /* What an atomic leaves in memory. */
-enum { GFX_ADD, GFX_SUB, GFX_MIN_I, GFX_MAX_I, GFX_MIN_U, GFX_MAX_U, GFX_AND, GFX_OR, GFX_XOR, GFX_SWAP, GFX_CMPSWAP, GFX_INC,
-       GFX_DEC, GFX_ADD_F, GFX_MIN_F, GFX_MAX_F, GFX_PK_ADD_F16, GFX_ATOMIC_WIDE = 0x80 };
+enum { GFX_ADD, GFX_SUB, GFX_MIN_I, GFX_MAX_I, GFX_MIN_U, GFX_MAX_U, GFX_AND, GFX_OR, GFX_XOR, GFX_SWAP, GFX_CMPSWAP,
+       GFX_INC, GFX_DEC, GFX_ADD_F, GFX_MIN_F, GFX_MAX_F, GFX_PK_ADD_F16, GFX_ATOMIC_WIDE = 0x80 };
 uint64_t gfx_atomic(uint8_t kind, uint64_t old, uint64_t data, uint64_t compare);
 void gfx_expect(gfx_wave *w, gfx_counter counter, bool scalar, uint16_t first, uint16_t count);
 void gfx_wait(gfx_wave *w, gfx_counter counter, uint32_t left);
@@ -311,8 +316,8 @@ uint64_t gfx_s64(gfx_wave *w, const gfx_operand *o);
 void gfx_set_s32(gfx_wave *w, const gfx_operand *o, uint32_t value);
 void gfx_set_s64(gfx_wave *w, const gfx_operand *o, uint64_t value);
 
-/* Register `part` of vector source k in all lanes, its modifiers applied, in `room` or where it lies. Lanes that are not
- * active hold whatever is there. */
+/* Register `part` of vector source k in all lanes, its modifiers applied, in `room` or where it lies. Lanes that are
+ * not active hold whatever is there. */
 const uint32_t *gfx_lanes_checked(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES]);
 static inline const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k, int part, uint32_t room[GFX_LANES])
 {

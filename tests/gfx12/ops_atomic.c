@@ -1,5 +1,5 @@
-/* Atomics: what they compute, and those on global memory. Lanes take their turn in ascending order, which hardware does not
- * promise: a kernel whose result depends on it shows another one under another seed only between waves. */
+/* Atomics: what they compute, and those on global memory. Lanes take their turn in ascending order, which hardware
+ * does not promise: a kernel whose result depends on it shows another one under another seed only between waves. */
 #include <string.h>
 
 #include "tests/gfx12/lanes.h"

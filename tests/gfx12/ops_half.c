@@ -127,6 +127,7 @@ const gfx_op gfx_half_ops[] = {
     I2("max_i16", max_i16), I3("mad_u16", mad16), I3("mad_i16", mad16), VX("mad_u32_u16", mad_u32, 0, AB),
     VX("mad_i32_i16", mad_i32, 0, AB), I3("med3_u16", med3_u16), I3("med3_i16", med3_i16), I3("min3_i16", min3_i16),
     I3("max3_i16", max3_i16), I3("min3_u16", min3_u16), I3("max3_u16", max3_u16),
-    VX("pack_b32_f16", pack, GFX_FLOATS | GFX_PLAIN_RESULT, AB), VX("cndmask_b16", select16, GFX_FLOATS | GFX_PLAIN_RESULT, AB | GFX_HALF_D),
+    VX("pack_b32_f16", pack, GFX_FLOATS | GFX_PLAIN_RESULT, AB),
+    VX("cndmask_b16", select16, GFX_FLOATS | GFX_PLAIN_RESULT, AB | GFX_HALF_D),
     V_END,
 };

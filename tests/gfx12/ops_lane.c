@@ -25,8 +25,8 @@ static void writelane(gfx_wave *w, const gfx_insn *i)
     w->v_written[i->dst.index] |= UINT32_C(1) << lane;
 }
 
-/* Lane l takes the lane that its four bits of the selectors name: of its own row of 16, or of the other one. op_sel bit 0:
- * inactive lanes are read too; bit 1: what has no source is 0. */
+/* Lane l takes the lane that its four bits of the selectors name: of its own row of 16, or of the other one. op_sel
+ * bit 0: inactive lanes are read too; bit 1: what has no source is 0. */
 static void permlane(gfx_wave *w, const gfx_insn *i, const uint8_t select[GFX_LANES], int other)
 {
     if (i->src[0].kind != GFX_VGPR) {

@@ -1,13 +1,13 @@
-/* LDS: loads, stores, atomics, and lanes exchanged through its crossbar. Each dword has a record of who touched it since
- * which barrier: a conflict that no barrier orders is a fault, whatever the order in which the waves ran. */
+/* LDS: loads, stores, atomics, and lanes exchanged through its crossbar. Each dword has a record of who touched it
+ * since which barrier: a conflict that no barrier orders is a fault, whatever the order in which the waves ran. */
 #include <string.h>
 
 #include "tests/gfx12/lanes.h"
 
 /* ---- what is read before it is written, and what no barrier orders ---- */
 
-/* Times count barriers: a wave's is even between barriers, odd from its signal to the end of its wait. What two waves do at
- * times one or none apart is not ordered. */
+/* Times count barriers: a wave's is even between barriers, odd from its signal to the end of its wait. What two
+ * waves do at times one or none apart is not ordered. */
 static bool close_by(uint32_t a, uint32_t b) { return a - b + 1 <= 2; }
 
 static const char no_barrier[] = "lane %d %s LDS at %u, which wave %u %s with no barrier between";
@@ -40,7 +40,8 @@ static bool touch(gfx_wave *w, uint32_t at, uint32_t bytes, gfx_lds_use use, int
         }
     }
     bool again = writer == me && log->write_time[n] == now;
-    uint32_t fresh = (again ? marks >> GFX_LDS_FRESH & 15 : 0) | bytes, written = (marks >> GFX_LDS_WRITTEN & 15) | bytes;
+    uint32_t fresh = (again ? marks >> GFX_LDS_FRESH & 15 : 0) | bytes,
+             written = (marks >> GFX_LDS_WRITTEN & 15) | bytes;
     log->marks[n] = me | fresh << GFX_LDS_FRESH | written << GFX_LDS_WRITTEN |
                     (use == GFX_LDS_ATOMIC ? GFX_LDS_ATOMICALLY : 0);
     log->write_time[n] = now;
@@ -72,7 +73,8 @@ static inline bool touch_words(const gfx_wave *w, const gfx_lds_log *log, uint32
     uint32_t *time = log->read_time[now & 1] + n, *readers = log->readers[now & 1] + n;
     const uint32_t *time_before = log->read_time[~now & 1] + n, *before = log->readers[~now & 1] + n;
     for (uint32_t k = 0; k < count; k++) {
-        uint32_t fresh = (marks[k] & 15 << GFX_LDS_FRESH) && now - write_time[k] + 1 <= 2 && (marks[k] & GFX_LDS_WRITER) != me;
+        uint32_t fresh =
+            (marks[k] & 15 << GFX_LDS_FRESH) && now - write_time[k] + 1 <= 2 && (marks[k] & GFX_LDS_WRITER) != me;
         uint32_t missing = ~marks[k] & 15 << GFX_LDS_WRITTEN;
         bad |= write ? fresh | ((time[k] >> 4 == now ? readers[k] : 0) & ~bit) |
                        (now - (time_before[k] >> 4) <= 1 ? before[k] & ~bit : 0)
@@ -92,7 +94,8 @@ static inline bool touch_words(const gfx_wave *w, const gfx_lds_log *log, uint32
 }
 
 /* Checks `bytes` at an address of each active lane, whole dwords. */
-static inline __attribute__((always_inline)) bool reach(gfx_wave *w, const uint32_t address[GFX_LANES], uint32_t bytes, bool write)
+static inline __attribute__((always_inline)) bool reach(gfx_wave *w, const uint32_t address[GFX_LANES], uint32_t bytes,
+                                                        bool write)
 {
     gfx_lds_log log = w->group->lds_log;
     uint32_t size = w->group->lds_bytes;

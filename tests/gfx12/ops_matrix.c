@@ -1,8 +1,8 @@
 /* WMMA 16x16x16 in waves of 32: lane l holds, with r = l & 15 and h = l >> 4,
  *   A  row r, k = 8 h .. + 7      B  column r, k = 8 h .. + 7      C, D  column r, rows 8 h .. + 7
- * (8 bits: 2 registers; 16 bits: 4; C and D: 8).
- * How the hardware rounds inside a product of floats is not documented: here the 16 products are summed in double with C and
- * rounded once, so a kernel's test must allow for any order. Integers wrap, or saturate with clamp. */
+ * (8 bits: 2 registers; 16 bits: 4; C and D: 8). How the hardware rounds inside a product of floats is not
+ * documented: here the 16 products are summed in double with C and rounded once, so a kernel's test must allow for
+ * any order. Integers wrap, or saturate with clamp. */
 #include <string.h>
 #ifdef __AVX2__
 #include <immintrin.h>
@@ -57,8 +57,8 @@ static void put(gfx_wave *w, const gfx_insn *i, uint32_t d[N][N])
 
 /* ---- integers ---- */
 
-/* Pairs of 16-bit factors, of all rows or columns after each other. Which k they are of does not matter, as long as it is
- * the same for A and B. */
+/* Pairs of 16-bit factors, of all rows or columns after each other. Which k they are of does not matter, as long as
+ * it is the same for A and B. */
 typedef struct pairs { _Alignas(64) uint32_t of[8][N]; } pairs;
 
 static void read_pairs(const gfx_wave *w, const gfx_operand *o, bool is_signed, pairs *out)
@@ -84,15 +84,12 @@ static void read_pairs(const gfx_wave *w, const gfx_operand *o, bool is_signed, 
 
 /* Eight columns of a row. */
 typedef int32_t whole __attribute__((vector_size(32), may_alias));
-static inline whole add_products(whole sum, whole a, whole b)
-{
 #ifdef __AVX2__
-    return sum + (whole)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+#define ADD_PAIRS(sum, a, b) ((sum) + (whole)_mm256_madd_epi16((__m256i)(a), (__m256i)(b)))
 #else
-    return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+#define ADD_PAIRS(sum, a, b) ((sum) + (((a) << 16) >> 16) * (((b) << 16) >> 16) + ((a) >> 16) * ((b) >> 16))
 #endif
-}
-static inline whole all_of(int32_t x) { return (whole){ x, x, x, x, x, x, x, x }; }
+#define ALL_OF(x) { (x), (x), (x), (x), (x), (x), (x), (x) }
 
 static void wmma_iu8(gfx_wave *w, const gfx_insn *i)
 {
@@ -107,11 +104,11 @@ static void wmma_iu8(gfx_wave *w, const gfx_insn *i)
         whole s0 = { 0 }, s1 = { 0 }, t0 = { 0 }, t1 = { 0 }; /* rows r and r + 1 */
         for (int k = 0; k < 8; k++) {
             const uint32_t *x = a.of[k] + r;
-            const whole *y = (const whole *)b.of[k], p = all_of((int32_t)x[0]), q = all_of((int32_t)x[1]);
-            s0 = add_products(s0, p, y[0]);
-            s1 = add_products(s1, p, y[1]);
-            t0 = add_products(t0, q, y[0]);
-            t1 = add_products(t1, q, y[1]);
+            const whole *y = (const whole *)b.of[k], p = ALL_OF((int32_t)x[0]), q = ALL_OF((int32_t)x[1]);
+            s0 = ADD_PAIRS(s0, p, y[0]);
+            s1 = ADD_PAIRS(s1, p, y[1]);
+            t0 = ADD_PAIRS(t0, q, y[0]);
+            t1 = ADD_PAIRS(t1, q, y[1]);
         }
         whole all[4] = { s0, s1, t0, t1 };
         int32_t sum[2 * N];
@@ -156,16 +153,14 @@ static inline __attribute__((always_inline)) void read_floats(const gfx_wave *w,
 
 /* Four columns of a row. Products are exact in double: fused or not, the result is the same. */
 typedef double four __attribute__((vector_size(32), may_alias));
-static inline four add_product(four sum, four a, four b)
-{
 #ifdef __FMA__
-    return (four)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)sum);
+#define ADD_PRODUCT(sum, a, b) ((four)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(sum)))
 #else
-    return sum + a * b;
+#define ADD_PRODUCT(sum, a, b) ((sum) + (a) * (b))
 #endif
-}
 
-static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a, float_kind of_b)
+static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a,
+                                                             float_kind of_b)
 {
     if (!check(w, i, of_a == FLOAT_FP8 || of_a == FLOAT_BF8 ? 2 : 4))
         return;
@@ -189,8 +184,8 @@ static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const 
             const double *x = &a[k][r];
             const four *y = (const four *)b[k], x0 = { x[0], x[0], x[0], x[0] }, x1 = { x[1], x[1], x[1], x[1] };
             for (int n = 0; n < 4; n++) {
-                s[0][n] = add_product(s[0][n], x0, y[n]);
-                s[1][n] = add_product(s[1][n], x1, y[n]);
+                s[0][n] = ADD_PRODUCT(s[0][n], x0, y[n]);
+                s[1][n] = ADD_PRODUCT(s[1][n], x1, y[n]);
             }
         }
         memcpy(sum, s, sizeof sum);

@@ -1,4 +1,5 @@
-/* Loads and stores outside LDS: scalar, global, scratch. A load's registers are pending until the wait that covers it. */
+/* Loads and stores outside LDS: scalar, global, scratch. A load's registers are pending until the wait that covers
+ * it. */
 #include <string.h>
 
 #include "tests/gfx12/lanes.h"
@@ -115,7 +116,8 @@ static void global_load(gfx_wave *w, const gfx_insn *i)
     fill(w, i, bytes, at);
 }
 
-static void spread(gfx_wave *w, const gfx_insn *i, const gfx_operand *data, unsigned bytes, const uint64_t at[GFX_LANES])
+static void spread(gfx_wave *w, const gfx_insn *i, const gfx_operand *data, unsigned bytes,
+                   const uint64_t at[GFX_LANES])
 {
     int skip = !(i->op->flags & GFX_WIDE_ACCESS) && (i->op->param & HIGH) ? 2 : 0; /* bytes of the register */
     for (uint32_t left = w->s[GFX_EXEC]; left; left &= left - 1) {
@@ -133,7 +135,8 @@ static void global_store(gfx_wave *w, const gfx_insn *i)
     uint64_t at[GFX_LANES];
     unsigned bytes = bytes_of(i->op);
     const gfx_operand *data = &i->src[1];
-    if (!gfx_check_v(w, data->index, registers_of(bytes), w->s[GFX_EXEC]) || !gfx_addresses(w, i, 0, 2, bytes, true, at))
+    if (!gfx_check_v(w, data->index, registers_of(bytes), w->s[GFX_EXEC]) ||
+        !gfx_addresses(w, i, 0, 2, bytes, true, at))
         return;
     spread(w, i, data, bytes, at);
     gfx_expect(w, GFX_STORECNT, false, 0, 0);
@@ -164,8 +167,8 @@ static bool scratch_addresses(gfx_wave *w, const gfx_insn *i, int v, int s, unsi
         int l = __builtin_ctz(left);
         int64_t address = scalar + (a->kind == GFX_VGPR ? w->v[a->index][l] : 0);
         if (address < 0 || address > size || bytes > size - address) {
-            gfx_fault(w, "lane %d: %u bytes of scratch at %lld, of which the kernel has %u", l, bytes, (long long)address,
-                      size);
+            gfx_fault(w, "lane %d: %u bytes of scratch at %lld, of which the kernel has %u", l, bytes,
+                      (long long)address, size);
             return false;
         }
         out[l] = (uint64_t)(uintptr_t)(w->scratch + (size_t)size * (size_t)l + address);

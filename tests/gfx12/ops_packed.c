@@ -1,5 +1,6 @@
-/* Two 16-bit values a lane (VOP3P): op_sel and op_sel_hi pick the half of each source that the lower and the upper result
- * take, neg_lo and neg_hi its sign. Also products of halves summed in 32 bits, and fma of halves and floats mixed. */
+/* Two 16-bit values a lane (VOP3P): op_sel and op_sel_hi pick the half of each source that the lower and the upper
+ * result take, neg_lo and neg_hi its sign. Also products of halves summed in 32 bits, and fma of halves and floats
+ * mixed. */
 #include "tests/gfx12/lanes.h"
 
 /* What source k gives the lower and the upper result; of floats with their signs. */
@@ -67,8 +68,8 @@ PACKED_I(max_i, IA > IB ? a : b)
 
 /* ---- sums of products ---- */
 
-/* c + a0 b0 + a1 b1. How the hardware rounds it is not documented: products are exact and the sum, in double, is rounded
- * once. */
+/* c + a0 b0 + a1 b1. How the hardware rounds it is not documented: products are exact and the sum, in double, is
+ * rounded once. */
 static void dot2(gfx_wave *w, const gfx_insn *i, uint32_t *r, bool half)
 {
     halves a, b;
@@ -185,16 +186,17 @@ static void mix_high(gfx_wave *w, const gfx_insn *i, uint32_t *r) { mix(w, i, r,
 #define MIX(name, fn) VX(name, fn, GFX_PACKED | GFX_MIXED | GFX_FLOATS | GFX_CLAMPS, 0)
 
 const gfx_op gfx_packed_ops[] = {
-    PF("add_f16", add_f), PF("mul_f16", mul_f), PF("fma_f16", fma_f), PF("min_num_f16", min_f), PF("max_num_f16", max_f),
-    PF("minimum_f16", minimum_f), PF("maximum_f16", maximum_f), PC("add_u16", add_u), PC("sub_u16", sub_u),
-    PC("add_i16", add_i), PC("sub_i16", sub_i), PC("mad_u16", mad_u), PC("mad_i16", mad_i), PI("mul_lo_u16", mul_lo),
-    PI("lshlrev_b16", shl), PI("lshrrev_b16", shr), PI("ashrrev_i16", sar), PI("min_u16", min_u), PI("max_u16", max_u),
-    PI("min_i16", min_i), PI("max_i16", max_i),
+    PF("add_f16", add_f), PF("mul_f16", mul_f), PF("fma_f16", fma_f), PF("min_num_f16", min_f),
+    PF("max_num_f16", max_f), PF("minimum_f16", minimum_f), PF("maximum_f16", maximum_f), PC("add_u16", add_u),
+    PC("sub_u16", sub_u), PC("add_i16", add_i), PC("sub_i16", sub_i), PC("mad_u16", mad_u), PC("mad_i16", mad_i),
+    PI("mul_lo_u16", mul_lo), PI("lshlrev_b16", shl), PI("lshrrev_b16", shr), PI("ashrrev_i16", sar),
+    PI("min_u16", min_u), PI("max_u16", max_u), PI("min_i16", min_i), PI("max_i16", max_i),
     VX("dot2_f32_f16", dot2_f16, GFX_PACKED | GFX_NEG_LISTS | GFX_CLAMPS, GFX_HALF_A | GFX_HALF_B),
     VX("dot2_f32_bf16", dot2_bf16, GFX_PACKED | GFX_NEG_LISTS | GFX_CLAMPS, 0),
     VX("dot4_i32_iu8", dot4_iu8, GFX_PACKED | GFX_NEG_LISTS | GFX_CLAMPS, 0),
     VX("dot8_i32_iu4", dot8_iu4, GFX_PACKED | GFX_NEG_LISTS | GFX_CLAMPS, 0),
-    VX("dot4_u32_u8", dot4_u8, GFX_PACKED | GFX_CLAMPS, 0), VX("dot8_u32_u4", dot8_u4, GFX_PACKED | GFX_CLAMPS, 0),
+    VX("dot4_u32_u8", dot4_u8, GFX_PACKED | GFX_CLAMPS, 0),
+    VX("dot8_u32_u4", dot8_u4, GFX_PACKED | GFX_CLAMPS, 0),
     VX("dot4_f32_fp8_fp8", dot4_fp8, GFX_PACKED | GFX_NEG_LISTS, 0),
     MIX("fma_mix_f32", mix_f32), MIX("fma_mixlo_f16", mix_low), MIX("fma_mixhi_f16", mix_high),
     V_END,

@@ -326,7 +326,8 @@ static void barrier_signal(gfx_wave *w, const gfx_insn *i)
 static void barrier_wait(gfx_wave *w, const gfx_insn *i)
 {
     if ((i->simm & 0xffff) != 0xffff || !w->signalled) {
-        gfx_fault(w, w->signalled ? "a barrier other than the workgroup's" : "waits at a barrier that it did not signal");
+        gfx_fault(w,
+                  w->signalled ? "a barrier other than the workgroup's" : "waits at a barrier that it did not signal");
         return;
     }
     w->signalled = false;
@@ -346,7 +347,8 @@ const gfx_op gfx_scalar_ops[] = {
     S("s_brev_b32", brev), S("s_ctz_i32_b32", ctz), S("s_clz_i32_u32", clz), S("s_sext_i32_i8", sext8),
     S("s_sext_i32_i16", sext16), S("s_bfm_b32", bfm), S("s_pack_ll_b32_b16", pack_ll),
     S("s_pack_lh_b32_b16", pack_lh), S("s_pack_hh_b32_b16", pack_hh),
-    S("s_and_b32", and32), S("s_or_b32", or32), S("s_xor_b32", xor32), S("s_nand_b32", not_and32), S("s_nor_b32", nor32),
+    S("s_and_b32", and32), S("s_or_b32", or32), S("s_xor_b32", xor32), S("s_nand_b32", not_and32),
+    S("s_nor_b32", nor32),
     S("s_xnor_b32", xnor32), S("s_and_not1_b32", and_not32), S("s_or_not1_b32", or_not32), S("s_not_b32", not32),
     S("s_bcnt1_i32_b32", bcnt32), S("s_and_b64", and64), S("s_or_b64", or64), S("s_xor_b64", xor64),
     S("s_and_not1_b64", and_not64), S("s_not_b64", not64), S("s_lshl_b32", lshl32), S("s_lshr_b32", lshr32),

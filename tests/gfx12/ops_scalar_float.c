@@ -1,4 +1,5 @@
-/* Floats in scalar registers: f32 and f16 arithmetic and comparisons, and the v_s_ operations of the transcendental unit. */
+/* Floats in scalar registers: f32 and f16 arithmetic and comparisons, and the v_s_ operations of the transcendental
+ * unit. */
 #include "tests/gfx12/lanes.h"
 
 /* Source k, its sign and magnitude applied. */

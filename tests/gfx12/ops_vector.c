@@ -139,8 +139,9 @@ static void mbcnt_lo(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 }
 static void mbcnt_hi(gfx_wave *w, const gfx_insn *i, uint32_t *r) /* no lane of a wave of 32 is that high */
 {
+    SOURCE(0, pa);
     SOURCE(1, pb);
-    LANES { r[l] = pb[l]; }
+    LANES { r[l] = pb[l] + 0 * pa[l]; }
 }
 
 static void lane_bits(gfx_wave *w, const gfx_insn *i, int k, bool set[GFX_LANES])
@@ -332,10 +333,12 @@ TERNARY(div_fixup, fixed_up(FA, FB, FC))
 #define V_CARRY(name, fn) { "v_" name, NULL, fn, GFX_VECTOR, GFX_TWO_DST | GFX_CARRY_OUT, 0 }
 
 const gfx_op gfx_vector_ops[] = {
-    VX("mov_b32", mov, GFX_MOVES, 0), V("not_b32", not32), V("bfrev_b32", bfrev), V("ctz_i32_b32", ctz), V("clz_i32_u32", clz),
+    VX("mov_b32", mov, GFX_MOVES, 0), V("not_b32", not32), V("bfrev_b32", bfrev), V("ctz_i32_b32", ctz),
+    V("clz_i32_u32", clz),
     V("lshlrev_b32", lshlrev), V("lshrrev_b32", lshrrev), V("ashrrev_i32", ashrrev), V("and_b32", and32),
     V("or_b32", or32), V("xor_b32", xor32), V("xnor_b32", xnor32), VX("add_nc_u32", add, GFX_CLAMPS, 0),
-    VX("sub_nc_u32", sub, GFX_CLAMPS, 0), VX("add_nc_i32", add_i, GFX_CLAMPS, 0), VX("sub_nc_i32", sub_i, GFX_CLAMPS, 0),
+    VX("sub_nc_u32", sub, GFX_CLAMPS, 0), VX("add_nc_i32", add_i, GFX_CLAMPS, 0),
+    VX("sub_nc_i32", sub_i, GFX_CLAMPS, 0),
    
     V("subrev_nc_u32", subrev), V("mul_u32_u24", mul_u24), V("mul_i32_i24", mul_i24), V("mul_lo_u32", mul_lo),
     V("mul_hi_u32", mul_hi_u), V("mul_hi_i32", mul_hi_i), V("min_u32", min_u), V("max_u32", max_u),

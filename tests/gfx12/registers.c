@@ -15,7 +15,8 @@ void gfx_expect(gfx_wave *w, gfx_counter counter, bool scalar, uint16_t first, u
     if (w->queued[counter] == GFX_PENDING_MAX)
         gfx_wait(w, counter, GFX_PENDING_MAX - 1); /* the hardware stalls when its counter is full */
     const uint8_t *pending = scalar ? w->s_pending : w->v_pending;
-    for (unsigned k = first; k < (unsigned)first + count; k++) /* loads of one counter come back in order, or all at once */
+    /* Loads of one counter come back in order, or all at once. */
+    for (unsigned k = first; k < (unsigned)first + count; k++)
         if (pending[k] && pending[k] != counter + 1)
             gfx_fault(w, "%c%u is written while a load into it is under way", scalar ? 's' : 'v', k);
     gfx_pending p = { scalar, first, count };
@@ -160,7 +161,8 @@ const uint32_t *gfx_lanes_checked(gfx_wave *w, const gfx_insn *i, int k, int par
     if (o->kind == GFX_VGPR) {
         unsigned reg = o->index + (unsigned)part;
         if (!dpp) /* of a move only what is there must have arrived */
-            (void)gfx_check_v(w, reg, 1, i->op->flags & GFX_MOVES ? w->s[GFX_EXEC] & w->v_written[reg] : w->s[GFX_EXEC]);
+            (void)gfx_check_v(w, reg, 1,
+                              i->op->flags & GFX_MOVES ? w->s[GFX_EXEC] & w->v_written[reg] : w->s[GFX_EXEC]);
         from = w->v[reg];
         if (dpp)
             from = through_dpp(w, i, from, reg, room);

@@ -175,12 +175,51 @@ static bool same(const gfx_test_op *op, uint64_t got, uint64_t want)
     case GFX_TEST_F16: return half_nan(got) && half_nan(want) && (got & ~low) == (want & ~low);
     case GFX_TEST_PK_F16:
         return ((got & low) == (want & low) || (half_nan(got) && half_nan(want))) &&
-               ((got & high) == (want & high) || (half_nan(got >> 16) && half_nan(want >> 16))) && got >> 32 == want >> 32;
+               ((got & high) == (want & high) || (half_nan(got >> 16) && half_nan(want >> 16))) &&
+               got >> 32 == want >> 32;
     case GFX_TEST_2F32:
         return (got << 32 == want << 32 || both_nan(got, want)) && (got >> 32 == want >> 32 ||
                 both_nan(got >> 32, want >> 32));
     default: return false;
     }
+}
+
+/* What an instruction reads must have been written, and nothing else: every register of its sources, in active
+ * lanes. */
+static void check_poison(const gfx_insn *i, const char *text)
+{
+    const gfx_operand *from[GFX_SRC_MAX + 1];
+    size_t count = 0;
+    uint32_t exec = 0x00f0a5c3, lane = 23, zeros[GFX_LANES] = { 0 };
+    for (unsigned k = 0; k < i->src_count; k++)
+        if (i->src[k].kind == GFX_VGPR)
+            from[count++] = &i->src[k];
+    if (i->op->flags & GFX_READS_DST)
+        from[count++] = &i->dst;
+    for (size_t missing = 0; missing <= count; missing++) /* the last time none is */
+        for (unsigned part = 0; part < (missing < count ? from[missing]->count : 1u); part++) {
+            gfx_wave *w = gfx_wave_new();
+            assert_non_null(w);
+            for (size_t k = 0; k < count; k++)
+                for (unsigned r = from[k]->index; r < (unsigned)from[k]->index + from[k]->count; r++) {
+                    gfx_test_set_v(w, r, zeros);
+                    w->v_written[r] = exec;
+                }
+            if (missing < count)
+                w->v_written[from[missing]->index + part] &= ~(UINT32_C(1) << lane);
+            w->s[GFX_EXEC] = exec;
+            gfx_test_set_s(w, GFX_VCC, 0);
+            gfx_step(w, i);
+            char want[80] = "";
+            if (missing < count && !(i->op->flags & GFX_MOVES))
+                snprintf(want, sizeof want, "v%u is read in lane %u before anything wrote it",
+                         from[missing]->index + part, lane);
+            if (strcmp(w->fault, want) != 0)
+                fail_msg("%s: \"%s\", not \"%s\"", text, w->fault, want);
+            if (missing < count && i->op->flags & GFX_MOVES)
+                assert_int_equal(w->v_written[i->dst.index], exec & ~(UINT32_C(1) << lane));
+            gfx_wave_free(w);
+        }
 }
 
 int gfx_test_lane;
@@ -193,6 +232,8 @@ void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, s
     for (size_t k = 0; k < count; k++)
         lines[k] = ops[k].text;
     gfx_insn *insns = gfx_test_assemble(lines, count);
+    for (size_t k = 0; k < count; k++)
+        check_poison(&insns[k], ops[k].text);
     gfx_wave *w = gfx_wave_new();
     test_rng rng = test_rng_start("ops");
     assert_non_null(w);
@@ -200,7 +241,8 @@ void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, s
         uint32_t in[8][GFX_LANES];
         for (int s = 0; s < 8; s++)
             for (int l = 0; l < GFX_LANES; l++)
-                in[s][l] = round < 150 && s < 6 ? edges[test_rng_below(&rng, edge_count)] : (uint32_t)test_rng_next(&rng);
+                in[s][l] =
+                    round < 150 && s < 6 ? edges[test_rng_below(&rng, edge_count)] : (uint32_t)test_rng_next(&rng);
         for (size_t k = 0; k < count; k++) {
             for (unsigned s = 0; s < 8; s++)
                 gfx_test_set_v(w, s, in[s]);
@@ -224,8 +266,9 @@ void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, s
                     want = (old & ~UINT64_C(0xffffffff)) | (want & UINT32_MAX);
                 if (!same(&ops[k], got, want))
                     fail_msg("%s with %llx %llx %llx: %llx, not %llx (lane %d, EXEC %x)", ops[k].text,
-                             (unsigned long long)sources[0], (unsigned long long)sources[1], (unsigned long long)sources[2],
-                             (unsigned long long)got, (unsigned long long)want, l, exec);
+                             (unsigned long long)sources[0], (unsigned long long)sources[1],
+                             (unsigned long long)sources[2], (unsigned long long)got, (unsigned long long)want, l,
+                             exec);
             }
         }
     }

@@ -1,4 +1,5 @@
-/* The interpreter of gfx1201 machine code (tests/gfx12): lanes and masks, what it must find, and the tile fragments of tests/gfx12/fragment.hip and a workgroup's reduction, compiled and executed. */
+/* The interpreter of gfx1201 machine code (tests/gfx12): lanes and masks, what it must find, and the tile fragments
+ * of tests/gfx12/fragment.hip and a workgroup's reduction, compiled and executed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,8 @@ static void lanes_and_masks(void **state)
         "v_lshlrev_b64 v[6:7], 4, v[8:9]",
         "v_mbcnt_lo_u32_b32 v1, -1, 0",
     };
-    enum { XMASK, SHR_ZERO, SHR_KEEP, QUAD, DPP8, PERMX, CMP, CMPX, CND, ADDCO, ADDCI, READLANE, FIRST, DUAL, WIDE, MBCNT };
+    enum { XMASK, SHR_ZERO, SHR_KEEP, QUAD, DPP8, PERMX, CMP, CMPX, CND, ADDCO, ADDCI, READLANE, FIRST, DUAL, WIDE,
+           MBCNT };
     uint32_t count = sizeof lines / sizeof *lines, ids[GFX_LANES], big[GFX_LANES], out[GFX_LANES];
     gfx_insn *i = gfx_test_assemble(lines, count);
     gfx_wave *w = gfx_wave_new();
@@ -157,6 +159,10 @@ static void unknown_is_refused(void **state)
     static const struct { const char *line, *why; } cases[] = {
         { "v_lerp_u8 v0, v1, v2, v3", "an instruction that is not known in \"v_lerp_u8 v0, v1, v2, v3\"" },
         { "v_mad_u32_u24 v0, v1, v2, v3 clamp", "clamp or a factor on what is no float" },
+        { "v_cvt_pk_rtz_f16_f32 v0, v1, v2 clamp", "clamp or a factor on what is no float" },
+        { "v_cvt_u32_f32 v0, v1 clamp", "clamp or a factor on what is no float" },
+        { "v_pk_mul_lo_u16 v0, v1, v2 clamp", "clamp or a factor on what is no float" },
+        { "v_mad_u16 v0, v1, v2, v3 clamp", "clamp or a factor on what is no float" },
         { "image_load v0, v1, s[0:7] dmask:0x1 dim:SQ_RSRC_IMG_1D", "an instruction that is not known" },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
@@ -198,7 +204,8 @@ static void fragments(void **state)
             for (int i = 0; i < 8; i++) {
                 int row = 8 * (lane >> 4) + i, column = lane & 15, sum = 0; /* a token, an output */
                 for (int k = 0; k < 64; k++) {
-                    /* Activations: 16-byte halves of 32 bytes a lane, 8 a step. Weights: a word a step, nibbles in order. */
+                    /* Activations: 16-byte halves of 32 bytes a lane, 8 a step. Weights: a word a step, nibbles in
+                     * order. */
                     int step = k / 16, half = k % 16 / 8, e = k % 8;
                     int a = (int8_t)x[32 * (16 * half + row) + 8 * step + e];
                     uint8_t byte = tile[256 + 512 * 2 + 16 * (16 * half + column) + 4 * step + e % 4];

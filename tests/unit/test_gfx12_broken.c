@@ -27,6 +27,7 @@ static const struct { const char *kernel, *found; } compiled[] = {
     { "moved_unwritten", "v6 is read in lane 0 before anything wrote it" },
     { "lanes_unwritten", "v2 is read in lane 16 before anything wrote it" },
     { "scalar_unwritten", "s9 is read before anything wrote it" },
+    { "scalar_moved_unwritten", "s11 is read before anything wrote it" },
     { "condition_unwritten", "SCC is read before anything wrote it" },
     { "no_wait_for_load", "v2 is read before s_wait_loadcnt covers its load" },
     { "wait_for_too_few", "v3 is read before s_wait_loadcnt covers its load" },

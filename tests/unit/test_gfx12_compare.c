@@ -1,5 +1,5 @@
-/* The interpreter's vector comparisons against plain C: every predicate of every type, into a scalar register and into EXEC;
- * lanes that are not active give 0. */
+/* The interpreter's vector comparisons against plain C: every predicate of every type, into a scalar register and
+ * into EXEC; lanes that are not active give 0. */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,9 +12,9 @@
 
 static const uint32_t edges[] = {
     0, 1, 2, 31, 32, 33, 127, 128, 255, 0x7fff, 0x8000, 0xffff, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffff,
-    0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffc00000, 0x807fffff, 0x00800000, 0x7f7fffff,
-    0x00003c00, 0x0000bc00, 0x7c00fc00, 0xfc007c00, 0x7e017c01, 0x7c017e01, 0x83ff03ff, 0x04008400, 0x7bfffbff, 0x80008000,
-    0x00000200, 0x00000100, 0x000003ff, 0x00000040, 0x000001f8,
+    0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffc00000, 0x807fffff, 0x00800000,
+    0x7f7fffff, 0x00003c00, 0x0000bc00, 0x7c00fc00, 0xfc007c00, 0x7e017c01, 0x7c017e01, 0x83ff03ff, 0x04008400,
+    0x7bfffbff, 0x80008000, 0x00000200, 0x00000100, 0x000003ff, 0x00000040, 0x000001f8,
 };
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 #define E GFX_EXPECT
@@ -23,8 +23,8 @@ static const uint32_t edges[] = {
 
 /* A predicate's expectations in every type that has it. */
 #define FLOATS(name, expr_of) E(name##_f32, expr_of(x, y)) E(name##_f16, expr_of(HX, HY))
-#define INTEGERS(name, op)                                                                                              \
-    E(name##_i32, (int32_t)a op (int32_t)b) E(name##_u32, a op b) E(name##_i16, (int16_t)a op (int16_t)b)               \
+#define INTEGERS(name, op)                                                                             \
+    E(name##_i32, (int32_t)a op (int32_t)b) E(name##_u32, a op b) E(name##_i16, (int16_t)a op (int16_t)b) \
     E(name##_u16, (uint16_t)a op (uint16_t)b) E(name##_i64, (int64_t)A op (int64_t)B) E(name##_u64, A op B)
 #define LT(p, q) ((p) < (q))
 #define EQ(p, q) ((p) == (q))
@@ -60,9 +60,11 @@ E(lt_half, HX < 0.5f)
 #define OF_FLOATS(name) OP(name##_f32), OP(name##_f16)
 #define OF_INTEGERS(name) OP(name##_i32), OP(name##_u32), OP(name##_i16), OP(name##_u16), OP(name##_i64), OP(name##_u64)
 static const struct { const char *name; gfx_test_expect *expect; } plain[] = {
-    OF_FLOATS(lt), OF_FLOATS(eq), OF_FLOATS(le), OF_FLOATS(gt), OF_FLOATS(lg), OF_FLOATS(ge), OF_FLOATS(o), OF_FLOATS(u),
+    OF_FLOATS(lt), OF_FLOATS(eq), OF_FLOATS(le), OF_FLOATS(gt), OF_FLOATS(lg), OF_FLOATS(ge), OF_FLOATS(o),
+    OF_FLOATS(u),
     OF_FLOATS(nge), OF_FLOATS(nlg), OF_FLOATS(ngt), OF_FLOATS(nle), OF_FLOATS(neq), OF_FLOATS(nlt),
-    OF_INTEGERS(lt), OF_INTEGERS(eq), OF_INTEGERS(le), OF_INTEGERS(gt), OF_INTEGERS(ne), OF_INTEGERS(ge), OF_FLOATS(class),
+    OF_INTEGERS(lt), OF_INTEGERS(eq), OF_INTEGERS(le), OF_INTEGERS(gt), OF_INTEGERS(ne), OF_INTEGERS(ge),
+    OF_FLOATS(class),
 };
 static const gfx_test_op modified[] = {
     { "v_cmp_class_f32 s10, |v0|, v2", e_class_abs, 0, 0 }, { "v_cmp_gt_f16 s10, |v0|, v2", e_gt_abs, 0, 0 },

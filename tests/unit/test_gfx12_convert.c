@@ -7,14 +7,15 @@
 
 /* Of 32 bits, then pairs of halves. */
 static const uint32_t edges[] = {
-    0, 1, 2, 31, 127, 128, 255, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffff, 0xffff7fff,
-    0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0x807fffff, 0x00800000, 0x7f7fffff, 0xffff8000,
-    0x4f000000, 0xcf000000, 0x4f800000, 0x4effffff, 0x4f7fffff, 0x3f000000, 0xbf000000, 0x3fc00000, 0x40200000, 0xc0200000,
-    0x477fe000, 0x477ff000, 0x477fefff, 0x33000000, 0x33000001, 0x33800000, 0x387fc000, 0x387fe000, 0x38802000, 0x3f801000,
-    0x3f803000, 0x3f801001, 0x4b800001, 0x01020304, 0x0c0d0008, 0xffffff7f, 0x00ff0100, 0xff010080, 0x497423f0,
-    0x43e00000, 0x43e80000, 0x43e80001, 0xc3f00000, 0x3b800000, 0x3a800000, 0x3a800001, 0x3f880000, 0x3f980000, 0x00000400,
-    0x80003c00, 0x3c00bc00, 0x00010001, 0x03ff8001, 0x04000400, 0x7bff7bff, 0xfbff7bff, 0x7c000000, 0xfc007c00, 0x7e003c00,
-    0x7c017c01, 0x3c013555, 0x78007801, 0xf800f801, 0x77ff5bff, 0xb8003800, 0x7f7c7e7b, 0xfdfe8081,
+    0, 1, 2, 31, 127, 128, 255, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffff,
+    0xffff7fff, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0x807fffff, 0x00800000,
+    0x7f7fffff, 0xffff8000, 0x4f000000, 0xcf000000, 0x4f800000, 0x4effffff, 0x4f7fffff, 0x3f000000, 0xbf000000,
+    0x3fc00000, 0x40200000, 0xc0200000, 0x477fe000, 0x477ff000, 0x477fefff, 0x33000000, 0x33000001, 0x33800000,
+    0x387fc000, 0x387fe000, 0x38802000, 0x3f801000, 0x3f803000, 0x3f801001, 0x4b800001, 0x01020304, 0x0c0d0008,
+    0xffffff7f, 0x00ff0100, 0xff010080, 0x497423f0, 0x43e00000, 0x43e80000, 0x43e80001, 0xc3f00000, 0x3b800000,
+    0x3a800000, 0x3a800001, 0x3f880000, 0x3f980000, 0x00000400, 0x80003c00, 0x3c00bc00, 0x00010001, 0x03ff8001,
+    0x04000400, 0x7bff7bff, 0xfbff7bff, 0x7c000000, 0xfc007c00, 0x7e003c00, 0x7c017c01, 0x3c013555, 0x78007801,
+    0xf800f801, 0x77ff5bff, 0xb8003800, 0x7f7c7e7b, 0xfdfe8081,
 };
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 #define E GFX_EXPECT
@@ -26,7 +27,10 @@ static const uint32_t edges[] = {
 
 E(cvt_f_i, BITS((float)I(a))) E(cvt_f_u, BITS((float)a))
 static uint32_t limit_i(int64_t v) { return (uint32_t)(v < INT32_MIN ? INT32_MIN : v > INT32_MAX ? INT32_MAX : v); }
-static uint32_t to_int(double v) { return isnan(v) ? 0 : limit_i(v > 1e10 ? INT64_MAX : v < -1e10 ? INT64_MIN : (int64_t)v); }
+static uint32_t to_int(double v)
+{
+    return isnan(v) ? 0 : limit_i(v > 1e10 ? INT64_MAX : v < -1e10 ? INT64_MIN : (int64_t)v);
+}
 E(cvt_i, to_int((double)x)) E(cvt_u, isnan(x) || x < 0 ? 0 : x > 4294967040.0f ? 0xffffffff : (uint32_t)x)
 E(cvt_floor, to_int(floor((double)x))) E(cvt_nearest, to_int((double)floorf(x + 0.5f)))
 E(ubyte0, BITS((float)(a % 256))) E(ubyte1, BITS((float)(a / 256 % 256))) E(ubyte2, BITS((float)(a / 65536 % 256)))
@@ -41,7 +45,8 @@ static float bf8(uint32_t code)
 E(cvt_fp8, BITS(ash_e4m3_to_f32((uint8_t)a))) E(cvt_fp8_2, BITS(ash_e4m3_to_f32((uint8_t)(a >> 16))))
 E(cvt_bf8, BITS(bf8(a))) E(cvt_bf8_3, BITS(bf8(a >> 24)))
 E(pk_f32_fp8_low, BITS(ash_e4m3_to_f32((uint8_t)a)) | WIDE(BITS(ash_e4m3_to_f32((uint8_t)(a >> 8)))) << 32)
-E(pk_f32_bf8, BITS(bf8(a >> 16)) | WIDE(BITS(bf8(a >> 24))) << 32) E(pk_f32_bf8_low, BITS(bf8(a)) | WIDE(BITS(bf8(a >> 8))) << 32)
+E(pk_f32_bf8, BITS(bf8(a >> 16)) | WIDE(BITS(bf8(a >> 24))) << 32)
+E(pk_f32_bf8_low, BITS(bf8(a)) | WIDE(BITS(bf8(a >> 8))) << 32)
 E(pk_f32_fp8, BITS(ash_e4m3_to_f32((uint8_t)(a >> 16))) | WIDE(BITS(ash_e4m3_to_f32((uint8_t)(a >> 24)))) << 32)
 static uint32_t fp8(float v) /* what lies beyond the format is NaN */
 {
@@ -97,7 +102,8 @@ static const gfx_test_op conversions[] = {
     { "v_cvt_pk_f32_bf8 v[6:7], v0", e_pk_f32_bf8_low, GFX_TEST_2F32, 0 },
     { "v_cvt_pk_f32_bf8 v[6:7], v0 op_sel:[1,0]", e_pk_f32_bf8, GFX_TEST_2F32, 0 },
     { "v_cvt_pk_f32_fp8 v[6:7], v0 op_sel:[1,0]", e_pk_f32_fp8, GFX_TEST_2F32, 0 },
-    { "v_cvt_pk_fp8_f32 v6, v0, v2", e_pk_fp8, 0, 0 }, { "v_cvt_pk_fp8_f32 v6, v0, v2 op_sel:[0,0,1]", e_pk_fp8_high, 0, 0 },
+    { "v_cvt_pk_fp8_f32 v6, v0, v2", e_pk_fp8, 0, 0 },
+    { "v_cvt_pk_fp8_f32 v6, v0, v2 op_sel:[0,0,1]", e_pk_fp8_high, 0, 0 },
     { "v_cvt_pk_rtz_f16_f32 v6, v0, v2", e_pk_rtz, GFX_TEST_PK_F16, 0 },
     { "v_cvt_pk_i16_i32 v6, v0, v2", e_pk_i16, 0, 0 }, { "v_cvt_pk_u16_u32 v6, v0, v2", e_pk_u16, 0, 0 },
     { "v_cvt_f16_f32 v6, v0", e_cvt_f16_f32, H, 0 }, { "v_cvt_f16_f32 v6, -v0", e_cvt_f16_neg, H, 0 },

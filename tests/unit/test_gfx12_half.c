@@ -1,5 +1,5 @@
-/* The interpreter's 16-bit instructions against plain C: f16 and integers in halves of registers, packed pairs of them, fma
- * of mixed sources, sums of products. The half of a destination that is not written stays. */
+/* The interpreter's 16-bit instructions against plain C: f16 and integers in halves of registers, packed pairs of
+ * them, fma of mixed sources, sums of products. The half of a destination that is not written stays. */
 #include <math.h>
 
 #include "tests/gfx12/testing.h"
@@ -8,9 +8,10 @@
 
 /* Two halves each: zeros, denormals, ones, limits, infinities, NaN, ties of additions and products. */
 static const uint32_t edges[] = {
-    0x00000000, 0x80003c00, 0x3c00bc00, 0x00010001, 0x03ff8001, 0x04000400, 0x7bff7bff, 0xfbff7bff, 0x7c000000, 0xfc007c00,
-    0x7e003c00, 0x7c017c01, 0x3c013555, 0x2e663800, 0x38003e00, 0x64006400, 0x68006801, 0x0fff1000, 0xffff7fff, 0x8000ffff,
-    0x00ff0100, 0x7fff8000, 0x0004001f, 0x000f0010, 0x40004200, 0x4a003a00, 0xc5004500, 0x34aa3155, 0x12345678, 0x9abcdef0,
+    0x00000000, 0x80003c00, 0x3c00bc00, 0x00010001, 0x03ff8001, 0x04000400, 0x7bff7bff, 0xfbff7bff, 0x7c000000,
+    0xfc007c00, 0x7e003c00, 0x7c017c01, 0x3c013555, 0x2e663800, 0x38003e00, 0x64006400, 0x68006801, 0x0fff1000,
+    0xffff7fff, 0x8000ffff, 0x00ff0100, 0x7fff8000, 0x0004001f, 0x000f0010, 0x40004200, 0x4a003a00, 0xc5004500,
+    0x34aa3155, 0x12345678, 0x9abcdef0,
 };
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 #define E GFX_EXPECT
@@ -41,8 +42,11 @@ static float unit(float v) { return isnan(v) ? 0 : fminf(fmaxf(v, 0), 1); }
 
 E(add, LOW(of(HA + HB))) E(sub, LOW(of(HA - HB))) E(subrev, LOW(of(HB - HA))) E(mul, LOW(of(HA * HB)))
 E(fma_, LOW(gfx_test_half_fma(HA, HB, HC))) E(fma_sel, HIGH(gfx_test_half_fma(half(a >> 16), HB, half(c >> 16))))
-E(fmac, LOW(gfx_test_half_fma(HA, HB, half((uint32_t)old)))) E(fmaak, LOW(gfx_test_half_fma(HA, HB, 0.33325195f)))
-E(fmamk, LOW(gfx_test_half_fma(HA, 0.33325195f, HB))) E(constant, LOW(of(HA + 0.5f))) E(neg_abs, LOW(of(-fabsf(HA) - HB)))
+E(fmac, LOW(gfx_test_half_fma(HA, HB, half((uint32_t)old))))
+E(fmac_signs, LOW(gfx_test_half_fma(-HA, fabsf(HB), half((uint32_t)old))))
+E(fmaak, LOW(gfx_test_half_fma(HA, HB, 0.33325195f)))
+E(fmamk, LOW(gfx_test_half_fma(HA, 0.33325195f, HB))) E(constant, LOW(of(HA + 0.5f)))
+E(neg_abs, LOW(of(-fabsf(HA) - HB)))
 E(clamp, LOW(of(unit(half(of(HA + HB)))))) E(omod, LOW(of(half(of(HA * HB)) * 2)))
 E(min_, LOW(of(least(HA, HB)))) E(max_, LOW(of(most(HA, HB)))) E(min3, LOW(of(least(least(HA, HB), HC))))
 E(max3, LOW(of(most(most(HA, HB), HC)))) E(med3, LOW(of(most(least(HA, HB), least(most(HA, HB), HC)))))
@@ -57,7 +61,8 @@ E(rndne, LOW(of(nearbyintf(HA)))) E(fract, LOW(of(fminf(HA - floorf(HA), half(0x
 E(ldexp_, LOW(of((float)ldexp((double)HA, (int16_t)b))))
 E(fixup, LOW(isnan(HC) ? c : isnan(HB) ? b : (HB == 0 && HC == 0) || (isinf(HB) && isinf(HC)) ? 0x7e00 :
   ((b ^ c) & 0x8000) | (HB == 0 || isinf(HC) ? 0x7c00 : isinf(HB) || HC == 0 ? 0 : a & 0x7fff)))
-E(select, LOW(gfx_test_vcc >> gfx_test_lane & 1 ? b : a)) E(select_neg, LOW(gfx_test_vcc >> gfx_test_lane & 1 ? b & 0x7fff : a ^ 0x8000))
+E(select, LOW(gfx_test_vcc >> gfx_test_lane & 1 ? b : a))
+E(select_neg, LOW(gfx_test_vcc >> gfx_test_lane & 1 ? b & 0x7fff : a ^ 0x8000))
 E(pack, (a & 0xffff) | b << 16) E(pack_sel, a >> 16 | (b & 0xffff0000))
 
 #define S(v) ((int16_t)(v))
@@ -79,8 +84,10 @@ E(min3_u, LOW(U(a) < U(b) ? (U(a) < U(c) ? a : c) : U(b) < U(c) ? b : c))
 static const gfx_test_op singles[] = {
     { "v_add_f16 v6, v0, v2", e_add, H, 0 }, { "v_sub_f16 v6, v0, v2", e_sub, H, 0 },
     { "v_subrev_f16 v6, v0, v2", e_subrev, H, 0 }, { "v_mul_f16 v6, v0, v2", e_mul, H, 0 },
-    { "v_fma_f16 v6, v0, v2, v4", e_fma_, H, 0 }, { "v_fma_f16 v6, v0, v2, v4 op_sel:[1,0,1,1]", e_fma_sel, GFX_TEST_PK_F16, 0 },
+    { "v_fma_f16 v6, v0, v2, v4", e_fma_, H, 0 },
+    { "v_fma_f16 v6, v0, v2, v4 op_sel:[1,0,1,1]", e_fma_sel, GFX_TEST_PK_F16, 0 },
     { "v_fmac_f16 v6, v0, v2", e_fmac, H, 0 }, { "v_fmaak_f16 v6, v0, v2, 0x3555", e_fmaak, H, 0 },
+    { "v_fmac_f16 v6, -v0, |v2|", e_fmac_signs, H, 0 },
     { "v_fmamk_f16 v6, v0, 0x3555, v2", e_fmamk, H, 0 }, { "v_add_f16 v6, 0.5, v0", e_constant, H, 0 },
     { "v_add_f16 v6, -|v0|, -v2", e_neg_abs, H, 0 }, { "v_add_f16 v6, v0, v2 clamp", e_clamp, H, 0 },
     { "v_mul_f16 v6, v0, v2 mul:2", e_omod, H, 0 }, { "v_min_num_f16 v6, v0, v2", e_min_, H, 0 },
@@ -90,21 +97,26 @@ static const gfx_test_op singles[] = {
     { "v_minmax_num_f16 v6, v0, v2, v4", e_minmax, H, 0 }, { "v_maxmin_num_f16 v6, v0, v2, v4", e_maxmin, H, 0 },
     { "v_rcp_f16 v6, v0", e_rcp, H, 0 }, { "v_rsq_f16 v6, v0", e_rsq, H, 0 }, { "v_sqrt_f16 v6, v0", e_root, H, 0 },
     { "v_exp_f16 v6, v0", e_exp_, H, 0 }, { "v_log_f16 v6, v0", e_log_, H, 0 }, { "v_sin_f16 v6, v0", e_sin_, H, 0 },
-    { "v_cos_f16 v6, v0", e_cos_, H, 0 }, { "v_floor_f16 v6, v0", e_floor_, H, 0 }, { "v_ceil_f16 v6, v0", e_ceil_, H, 0 },
+    { "v_cos_f16 v6, v0", e_cos_, H, 0 }, { "v_floor_f16 v6, v0", e_floor_, H, 0 },
+    { "v_ceil_f16 v6, v0", e_ceil_, H, 0 },
     { "v_trunc_f16 v6, v0", e_trunc_, H, 0 }, { "v_rndne_f16 v6, v0", e_rndne, H, 0 },
     { "v_fract_f16 v6, v0", e_fract, H, 0 }, { "v_ldexp_f16 v6, v0, v2", e_ldexp_, H, 0 },
     { "v_div_fixup_f16 v6, v0, v2, v4", e_fixup, H, 0 },
 
-    { "v_cndmask_b16 v6, v0, v2, vcc_lo", e_select, 0, 0 }, { "v_cndmask_b16 v6, -v0, |v2|, vcc_lo", e_select_neg, 0, 0 },
+    { "v_cndmask_b16 v6, v0, v2, vcc_lo", e_select, 0, 0 },
+    { "v_cndmask_b16 v6, -v0, |v2|, vcc_lo", e_select_neg, 0, 0 },
     { "v_pack_b32_f16 v6, v0, v2", e_pack, 0, 0 }, { "v_pack_b32_f16 v6, v0, v2 op_sel:[1,1,0]", e_pack_sel, 0, 0 },
     { "v_add_nc_u16 v6, v0, v2", e_add16, 0, 0 }, { "v_sub_nc_u16 v6, v0, v2", e_sub16, 0, 0 },
     { "v_mul_lo_u16 v6, v0, v2", e_mul16, 0, 0 }, { "v_lshlrev_b16 v6, v0, v2", e_shl, 0, 0 },
     { "v_lshrrev_b16 v6, v0, v2", e_shr, 0, 0 }, { "v_ashrrev_i16 v6, v0, v2", e_sar, 0, 0 },
-    { "v_and_b16 v6, v0, v2", e_and_, 0, 0 }, { "v_or_b16 v6, v0, v2", e_or_, 0, 0 }, { "v_xor_b16 v6, v0, v2", e_xor_, 0, 0 },
-    { "v_not_b16 v6, v0", e_not_, 0, 0 }, { "v_min_u16 v6, v0, v2", e_min_u, 0, 0 }, { "v_max_u16 v6, v0, v2", e_max_u, 0, 0 },
+    { "v_and_b16 v6, v0, v2", e_and_, 0, 0 }, { "v_or_b16 v6, v0, v2", e_or_, 0, 0 },
+    { "v_xor_b16 v6, v0, v2", e_xor_, 0, 0 },
+    { "v_not_b16 v6, v0", e_not_, 0, 0 }, { "v_min_u16 v6, v0, v2", e_min_u, 0, 0 },
+    { "v_max_u16 v6, v0, v2", e_max_u, 0, 0 },
     { "v_min_i16 v6, v0, v2", e_min_i, 0, 0 }, { "v_max_i16 v6, v0, v2", e_max_i, 0, 0 },
     { "v_mad_u16 v6, v0, v2, v4", e_mad, 0, 0 }, { "v_mad_i16 v6, v0, v2, v4", e_mad, 0, 0 },
-    { "v_mad_u16 v6, v0, v2, v4 op_sel:[1,0,0,1]", e_mad_sel, 0, 0 }, { "v_mad_u32_u16 v6, v0, v2, v4", e_mad_u32, 0, 0 },
+    { "v_mad_u16 v6, v0, v2, v4 op_sel:[1,0,0,1]", e_mad_sel, 0, 0 },
+    { "v_mad_u32_u16 v6, v0, v2, v4", e_mad_u32, 0, 0 },
     { "v_mad_u32_u16 v6, v0, v2, v4 op_sel:[1,0,0,0]", e_mad_u32_sel, 0, 0 },
     { "v_mad_i32_i16 v6, v0, v2, v4", e_mad_i32, 0, 0 },
     { "v_med3_u16 v6, v0, v2, v4", e_med3_u, 0, 0 },
@@ -141,7 +153,9 @@ static uint32_t lim_u(int64_t v) { return (uint32_t)(v < 0 ? 0 : v > 65535 ? 655
 static uint32_t lim_i(int32_t v) { return (uint32_t)(v < -32768 ? -32768 : v > 32767 ? 32767 : v); }
 E(pk_add_u_clamp, BOTH(lim_u((int64_t)U(a) + U(b)), lim_u((int64_t)A1 + B1)))
 E(pk_sub_u_clamp, BOTH(lim_u((int64_t)U(a) - U(b)), lim_u((int64_t)A1 - B1)))
-E(pk_add_i_clamp, BOTH(lim_i(S(a) + S(b)), lim_i(S(A1) + S(B1)))) E(pk_sub_i_clamp, BOTH(lim_i(S(a) - S(b)), lim_i(S(A1) - S(B1))))
+E(pk_mad_u_clamp, BOTH(lim_u((int64_t)U(a) * U(b) + U(c)), lim_u((int64_t)A1 * B1 + C1)))
+E(pk_add_i_clamp, BOTH(lim_i(S(a) + S(b)), lim_i(S(A1) + S(B1))))
+E(pk_sub_i_clamp, BOTH(lim_i(S(a) - S(b)), lim_i(S(A1) - S(B1))))
 E(pk_mad_i_clamp, BOTH(lim_i(S(a) * S(b) + S(c)), lim_i(S(A1) * S(B1) + S(C1))))
 E(pk_shl, BOTH(b << (a & 15), B1 << (A1 & 15))) E(pk_shr, BOTH(U(b) >> (a & 15), B1 >> (A1 & 15)))
 E(pk_sar, BOTH(S(b) >> (a & 15), S(B1) >> (A1 & 15))) E(pk_shl4, BOTH(a << 4, A1 << 4))
@@ -156,7 +170,8 @@ E(mixlo, LOW(gfx_test_half_fma(HA, half(B1), HC))) E(mixhi, HIGH(gfx_test_half_f
 static const gfx_test_op pairs[] = {
     { "v_pk_add_f16 v6, v0, v2", e_pk_add, P, 0 }, { "v_pk_mul_f16 v6, v0, v2", e_pk_mul, P, 0 },
     { "v_pk_fma_f16 v6, v0, v2, v4", e_pk_fma, P, 0 },
-    { "v_pk_fma_f16 v6, v0, v2, v4 op_sel:[1,0,0] op_sel_hi:[0,1,1] neg_lo:[1,0,0] neg_hi:[1,0,0]", e_pk_fma_sel, P, 0 },
+    { "v_pk_fma_f16 v6, v0, v2, v4 op_sel:[1,0,0] op_sel_hi:[0,1,1] neg_lo:[1,0,0] neg_hi:[1,0,0]", e_pk_fma_sel, P,
+      0 },
     { "v_pk_add_f16 v6, v0, 1.0 op_sel_hi:[1,0]", e_pk_one, P, 0 }, { "v_pk_add_f16 v6, v0, 1.0", e_pk_one_low, P, 0 },
     { "v_pk_min_num_f16 v6, v0, v2", e_pk_min, P, 0 }, { "v_pk_max_num_f16 v6, v0, v2", e_pk_max, P, 0 },
     { "v_pk_minimum_f16 v6, v0, v2", e_pk_minimum, P, 0 },
@@ -166,11 +181,14 @@ static const gfx_test_op pairs[] = {
     { "v_pk_add_i16 v6, v0, v2", e_pk_add_u, 0, 0 }, { "v_pk_sub_i16 v6, v0, v2", e_pk_sub_u, 0, 0 },
     { "v_pk_mul_lo_u16 v6, v0, v2", e_pk_mul_lo, 0, 0 }, { "v_pk_mad_u16 v6, v0, v2, v4", e_pk_mad, 0, 0 },
     { "v_pk_mad_i16 v6, v0, v2, v4", e_pk_mad, 0, 0 }, { "v_pk_add_u16 v6, v0, v2 clamp", e_pk_add_u_clamp, 0, 0 },
-    { "v_pk_sub_u16 v6, v0, v2 clamp", e_pk_sub_u_clamp, 0, 0 }, { "v_pk_add_i16 v6, v0, v2 clamp", e_pk_add_i_clamp, 0, 0 },
+    { "v_pk_sub_u16 v6, v0, v2 clamp", e_pk_sub_u_clamp, 0, 0 },
+    { "v_pk_add_i16 v6, v0, v2 clamp", e_pk_add_i_clamp, 0, 0 },
     { "v_pk_sub_i16 v6, v0, v2 clamp", e_pk_sub_i_clamp, 0, 0 },
+    { "v_pk_mad_u16 v6, v0, v2, v4 clamp", e_pk_mad_u_clamp, 0, 0 },
     { "v_pk_mad_i16 v6, v0, v2, v4 clamp", e_pk_mad_i_clamp, 0, 0 },
     { "v_pk_lshlrev_b16 v6, v0, v2", e_pk_shl, 0, 0 }, { "v_pk_lshrrev_b16 v6, v0, v2", e_pk_shr, 0, 0 },
-    { "v_pk_ashrrev_i16 v6, v0, v2", e_pk_sar, 0, 0 }, { "v_pk_lshlrev_b16 v6, 4, v0 op_sel_hi:[0,1]", e_pk_shl4, 0, 0 },
+    { "v_pk_ashrrev_i16 v6, v0, v2", e_pk_sar, 0, 0 },
+    { "v_pk_lshlrev_b16 v6, 4, v0 op_sel_hi:[0,1]", e_pk_shl4, 0, 0 },
     { "v_pk_min_u16 v6, v0, v2", e_pk_min_u, 0, 0 }, { "v_pk_max_u16 v6, v0, v2", e_pk_max_u, 0, 0 },
     { "v_pk_min_i16 v6, v0, v2", e_pk_min_i, 0, 0 }, { "v_pk_max_i16 v6, v0, v2", e_pk_max_i, 0, 0 },
     { "v_fma_mix_f32 v6, v0, v2, v4 op_sel:[0,1,0] op_sel_hi:[1,1,0]", e_mix, GFX_TEST_F32, 0 },
@@ -188,9 +206,10 @@ static void pair_ops(void **state)
 /* ---- dot products ---- */
 
 static const uint32_t dot_edges[] = {
-    0, 1, 0x7fffffff, 0x7fffff00, 0x80000000, 0x800000ff, 0xffffffff, 0xfffffff0, 0x80808080, 0x7f7f7f7f, 0x01020304, 0x88888888,
-    0x77777777, 0x3f800000, 0xbf800000, 0x7f800000, 0x7fc00000, 0x00800000, 0x38b84840, 0x007e7efe, 0x7bff7bff, 0xfbff0001,
-    0x7c000000, 0x3c003c00, 0x3f803f80, 0xbf807f7f, 0x00018001, 0x81018101, 0x7e7e7e7e, 0x3f800001,
+    0, 1, 0x7fffffff, 0x7fffff00, 0x80000000, 0x800000ff, 0xffffffff, 0xfffffff0, 0x80808080, 0x7f7f7f7f, 0x01020304,
+    0x88888888, 0x77777777, 0x3f800000, 0xbf800000, 0x7f800000, 0x7fc00000, 0x00800000, 0x38b84840, 0x007e7efe,
+    0x7bff7bff, 0xfbff0001, 0x7c000000, 0x3c003c00, 0x3f803f80, 0xbf807f7f, 0x00018001, 0x81018101, 0x7e7e7e7e,
+    0x3f800001,
 };
 static uint32_t lim_32(int64_t v) { return (uint32_t)(v < INT32_MIN ? INT32_MIN : v > INT32_MAX ? INT32_MAX : v); }
 static uint32_t limit_u32(uint64_t v) { return v > UINT32_MAX ? UINT32_MAX : (uint32_t)v; }
@@ -207,7 +226,8 @@ static int64_t dot(uint32_t p, uint32_t q, int bits, bool sp, bool sq)
 E(dot_uu, (uint32_t)(dot(a, b, 8, false, false) + c)) E(dot_su, (uint32_t)(dot(a, b, 8, true, false) + c))
 E(dot_us, (uint32_t)(dot(a, b, 8, false, true) + c)) E(dot_ss, (uint32_t)(dot(a, b, 8, true, true) + c))
 E(dot_clamp, lim_32(dot(a, b, 8, true, false) + (int32_t)c)) E(dot8_ss, (uint32_t)(dot(a, b, 4, true, true) + c))
-E(dot8_us, (uint32_t)(dot(a, b, 4, false, true) + c)) E(dot_u_clamp, limit_u32((uint64_t)dot(a, b, 8, false, false) + c))
+E(dot8_us, (uint32_t)(dot(a, b, 4, false, true) + c))
+E(dot_u_clamp, limit_u32((uint64_t)dot(a, b, 8, false, false) + c))
 static uint32_t dot_fp8(uint32_t p, uint32_t q, double sum)
 {
     for (int k = 0; k < 32; k += 8)
@@ -222,15 +242,18 @@ static uint32_t dot_two(uint32_t p, uint32_t q, double sum, bool f16)
     }
     return gfx_bits((float)sum);
 }
-E(dot8_u, (uint32_t)(dot(a, b, 4, false, false) + c)) E(dot8_u_clamp, limit_u32((uint64_t)dot(a, b, 4, false, false) + c))
-E(dot8_clamp, lim_32(dot(a, b, 4, true, true) + (int32_t)c)) E(dot_unit, gfx_bits(unit(gfx_float(dot_two(a, b, (double)z, true)))))
+E(dot8_u, (uint32_t)(dot(a, b, 4, false, false) + c))
+E(dot8_u_clamp, limit_u32((uint64_t)dot(a, b, 4, false, false) + c))
+E(dot8_clamp, lim_32(dot(a, b, 4, true, true) + (int32_t)c))
+E(dot_unit, gfx_bits(unit(gfx_float(dot_two(a, b, (double)z, true)))))
 E(dot4_fp8_neg, dot_fp8(a, b, (double)-z)) E(dot4_fp8_abs, dot_fp8(a, b, (double)fabsf(z)))
 E(dot2_bf16_neg, dot_two(a ^ 0x80008000, b, (double)z, false))
 E(dot4_fp8, dot_fp8(a, b, (double)z)) E(dot2_f16, dot_two(a, b, (double)z, true))
 E(dot2_f16_neg, dot_two(a ^ 0x8000, b ^ 0x80000000, (double)-z, true)) E(dot2_bf16, dot_two(a, b, (double)z, false))
 
 static const gfx_test_op dots[] = {
-    { "v_dot4_i32_iu8 v6, v0, v2, v4", e_dot_uu, 0, 0 }, { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[1,0,0]", e_dot_su, 0, 0 },
+    { "v_dot4_i32_iu8 v6, v0, v2, v4", e_dot_uu, 0, 0 },
+    { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[1,0,0]", e_dot_su, 0, 0 },
     { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[0,1,0]", e_dot_us, 0, 0 },
     { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[1,1,0]", e_dot_ss, 0, 0 },
     { "v_dot4_i32_iu8 v6, v0, v2, v4 neg_lo:[1,0,0] clamp", e_dot_clamp, 0, 0 },
@@ -243,7 +266,8 @@ static const gfx_test_op dots[] = {
     { "v_dot4_f32_fp8_fp8 v6, v0, v2, v4 neg_hi:[0,0,1]", e_dot4_fp8_abs, GFX_TEST_F32, 0 },
     { "v_dot2_f32_f16 v6, v0, v2, v4 clamp", e_dot_unit, GFX_TEST_F32, 0 },
     { "v_dot2_f32_bf16 v6, v0, v2, v4 neg_lo:[1,0,0] neg_hi:[1,0,0]", e_dot2_bf16_neg, GFX_TEST_F32, 0 },
-    { "v_dot4_f32_fp8_fp8 v6, v0, v2, v4", e_dot4_fp8, GFX_TEST_F32, 0 }, { "v_dot2_f32_f16 v6, v0, v2, v4", e_dot2_f16, GFX_TEST_F32, 0 },
+    { "v_dot4_f32_fp8_fp8 v6, v0, v2, v4", e_dot4_fp8, GFX_TEST_F32, 0 },
+    { "v_dot2_f32_f16 v6, v0, v2, v4", e_dot2_f16, GFX_TEST_F32, 0 },
     { "v_dot2_f32_f16 v6, v0, v2, v4 neg_lo:[1,0,1] neg_hi:[0,1,0]", e_dot2_f16_neg, GFX_TEST_F32, 0 },
     { "v_dot2_f32_bf16 v6, v0, v2, v4", e_dot2_bf16, GFX_TEST_F32, 0 },
 };
@@ -260,6 +284,7 @@ static void every_operation(void **state)
     gfx_test_all_ran(gfx_packed_ops);
 }
 
-static const struct CMUnitTest tests[] = { cmocka_unit_test(single_ops), cmocka_unit_test(pair_ops), cmocka_unit_test(dot_ops), cmocka_unit_test(every_operation) };
+static const struct CMUnitTest tests[] = { cmocka_unit_test(single_ops), cmocka_unit_test(pair_ops),
+                                           cmocka_unit_test(dot_ops), cmocka_unit_test(every_operation) };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12_half", tests, NULL, NULL); }

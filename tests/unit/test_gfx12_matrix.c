@@ -28,7 +28,10 @@ static uint32_t element(const gfx_wave *w, unsigned first, int bits, int r, int 
     return w->v[first + (unsigned)at / 32][lane] >> at % 32 & ((UINT32_C(1) << bits) - 1);
 }
 /* Row r and column n of C and D. */
-static uint32_t *place(gfx_wave *w, unsigned first, int r, int n) { return &w->v[first + (unsigned)r % 8][n + 16 * (r / 8)]; }
+static uint32_t *place(gfx_wave *w, unsigned first, int r, int n)
+{
+    return &w->v[first + (unsigned)r % 8][n + 16 * (r / 8)];
+}
 
 static void fill(gfx_wave *w, unsigned first, unsigned count, test_rng *rng, const uint32_t *edges, size_t edge_count)
 {
@@ -79,7 +82,8 @@ static void integers(void **state)
                 if (cases[t].clamp)
                     sum = sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : sum;
                 if (*place(w, 16, r, n) != (uint32_t)sum)
-                    fail_msg("%s: row %d, column %d: %x, not %x", cases[t].text, r, n, *place(w, 16, r, n), (uint32_t)sum);
+                    fail_msg("%s: row %d, column %d: %x, not %x", cases[t].text, r, n, *place(w, 16, r, n),
+                             (uint32_t)sum);
             }
     }
     gfx_wave_free(w);
@@ -98,10 +102,10 @@ static const struct { const char *text; int bits; float (*a)(uint32_t), (*b)(uin
     { "v_wmma_f32_16x16x16_f16 v[16:23], v[0:3], v[4:7], 1.0", 16, f16, f16, 1 },
 };
 
-/* The interpreter adds C and 16 products, which are exact in double (at most 2 x 11 bits), in double and rounds once to
- * float. The sum of 17 terms is off by at most 16 roundings of 2^-53 of what has been summed so far, which is at most the sum
- * of magnitudes; this reference's own sum, in long double, by no more. Rounding to float: half a unit, 2^-24 of the result,
- * or 2^-150 among denormals. Any order of summing keeps within this. */
+/* The interpreter adds C and 16 products, which are exact in double (at most 2 x 11 bits), in double and rounds once
+ * to float. The sum of 17 terms is off by at most 16 roundings of 2^-53 of what has been summed so far, which is at
+ * most the sum of magnitudes; this reference's own sum, in long double, by no more. Rounding to float: half a unit,
+ * 2^-24 of the result, or 2^-150 among denormals. Any order of summing keeps within this. */
 static double allowed(double exact, double magnitudes)
 {
     return 32 * 0x1p-53 * magnitudes + fmax(fabs(exact) * 0x1p-24, 0x1p-150) * (1 + 0x1p-20);
@@ -133,10 +137,12 @@ static void float_ops(void **state)
 {
     (void)state;
     /* As two halves, and as four bytes: all signs, denormals, largest numbers; no NaN and no infinity of any type. */
-    static const uint32_t finite[] = { 0, 0x3c003c00, 0xbc000001, 0x7bff7bff, 0x7b7b7b7b, 0xfbfb0101, 0x80018001, 0x03ff8400,
-                                       0x3f803f80, 0x38383838, 0x40b81107, 0x54432108 };
-    static const uint32_t special[] = { 0, 0x3c003c00, 0x7c007c00, 0xfc007e00, 0x7f807f80, 0xff7f7fff, 0x38383838, 0x7d007c00 };
-    static const uint32_t sums[] = { 0, 0x80000000, 0x3f800000, 0xcb800000, 0x4b800000, 0x00000001, 0x7f7fffff, 0xbf800001 };
+    static const uint32_t finite[] = { 0,          0x3c003c00, 0xbc000001, 0x7bff7bff, 0x7b7b7b7b, 0xfbfb0101,
+                                       0x80018001, 0x03ff8400, 0x3f803f80, 0x38383838, 0x40b81107, 0x54432108 };
+    static const uint32_t special[] = { 0,          0x3c003c00, 0x7c007c00, 0xfc007e00,
+                                        0x7f807f80, 0xff7f7fff, 0x38383838, 0x7d007c00 };
+    static const uint32_t sums[] = { 0,          0x80000000, 0x3f800000, 0xcb800000,
+                                     0x4b800000, 0x00000001, 0x7f7fffff, 0xbf800001 };
     const char *lines[COUNT(floats)];
     for (size_t k = 0; k < COUNT(floats); k++)
         lines[k] = floats[k].text;
@@ -154,8 +160,9 @@ static void float_ops(void **state)
         check_floats(w, t);
     }
     /* Small integers, whose every sum is exact: one result alone is right, whatever the order. */
-    static const uint32_t codes[][4] = { { 0, 0x3c00, 0x4200, 0xc400 }, { 0, 0x3f80, 0x4040, 0xc080 }, { 0, 0x38, 0x44, 0xc8 },
-                                         { 0, 0x38, 0x44, 0xc8 }, { 0, 0x3c, 0x42, 0xc4 }, { 0, 0x3c, 0x42, 0xc4 },
+    static const uint32_t codes[][4] = { { 0, 0x3c00, 0x4200, 0xc400 }, { 0, 0x3f80, 0x4040, 0xc080 },
+                                         { 0, 0x38, 0x44, 0xc8 },       { 0, 0x38, 0x44, 0xc8 },
+                                         { 0, 0x3c, 0x42, 0xc4 },       { 0, 0x3c, 0x42, 0xc4 },
                                          { 0, 0x3c00, 0x4200, 0xc400 } };
     for (size_t t = 0; t < COUNT(floats); t++) {
         uint32_t v[GFX_LANES];
@@ -177,7 +184,8 @@ static void float_ops(void **state)
             for (int n = 0; n < N; n++) {
                 float sum = floats[t].constant > 0 ? floats[t].constant : gfx_float(*place(w, 8, r, n));
                 for (int k = 0; k < N; k++)
-                    sum += floats[t].a(element(w, 0, floats[t].bits, r, k)) * floats[t].b(element(w, 4, floats[t].bits, n, k));
+                    sum += floats[t].a(element(w, 0, floats[t].bits, r, k)) *
+                           floats[t].b(element(w, 4, floats[t].bits, n, k));
                 assert_true(gfx_float(*place(w, 16, r, n)) == sum);
             }
     }
@@ -213,10 +221,12 @@ static void faults(void **state)
 {
     (void)state;
     static const struct { const char *line, *fault; uint32_t exec; unsigned unwritten; } cases[] = {
-        { "v_wmma_f32_16x16x16_f16 v[16:23], v[0:3], v[4:7], v[8:15]", "WMMA under a partial EXEC 0xfffffffe", 0xfffffffe, 99 },
+        { "v_wmma_f32_16x16x16_f16 v[16:23], v[0:3], v[4:7], v[8:15]", "WMMA under a partial EXEC 0xfffffffe",
+          0xfffffffe, 99 },
         { "v_wmma_f32_16x16x16_bf16 v[16:23], v[0:3], v[4:7], v[8:15]", "v3 is read in lane 0 before anything wrote it",
           UINT32_MAX, 3 },
-        { "v_wmma_f32_16x16x16_fp8_fp8 v[16:23], v[0:1], v[4:5], v[8:15]", "v5 is read in lane 0 before anything wrote it",
+        { "v_wmma_f32_16x16x16_fp8_fp8 v[16:23], v[0:1], v[4:5], v[8:15]",
+          "v5 is read in lane 0 before anything wrote it",
           UINT32_MAX, 5 },
         { "v_wmma_i32_16x16x16_iu8 v[16:23], v[0:1], v[2:3], v[8:15]", "v15 is read in lane 0 before anything wrote it",
           UINT32_MAX, 15 },

@@ -20,8 +20,8 @@ typedef struct bench {
     test_rng rng;
 } bench;
 
-/* v[0:1] points to 64 bytes a lane, v2 to 32 bytes a lane of LDS, s[0:1] to the memory, v3 is v0 less s0; v8 to v15 hold
- * random words, as do memory and LDS. */
+/* v[0:1] points to 64 bytes a lane, v2 to 32 bytes a lane of LDS, s[0:1] to the memory, v3 is v0 less s0; v8 to v15
+ * hold random words, as do memory and LDS. */
 static void start(bench *b, const char *name)
 {
     memset(b, 0, sizeof *b);
@@ -67,10 +67,18 @@ static uint32_t word(const uint8_t *from, unsigned bytes, bool is_signed)
 
 /* ---- loads ---- */
 
-static const struct load { const char *text; unsigned bytes, at; bool is_signed; int half; } loads[] = { /* half: -1 none */
-    { "global_load_u8 v8, v[0:1], off offset:3", 1, 3, false, -1 }, { "global_load_i8 v8, v3, s[0:1] offset:7", 1, 7, true, -1 },
+static const struct load {
+    const char *text;
+    unsigned bytes, at;
+    bool is_signed;
+    int half;
+} loads[] = {
+    /* half: -1 none */
+    { "global_load_u8 v8, v[0:1], off offset:3", 1, 3, false, -1 },
+    { "global_load_i8 v8, v3, s[0:1] offset:7", 1, 7, true, -1 },
     { "global_load_u16 v8, v[0:1], off offset:2", 2, 2, false, -1 },
-    { "global_load_i16 v8, v[0:1], off offset:6", 2, 6, true, -1 }, { "global_load_b32 v8, v3, s[0:1]", 4, 0, false, -1 },
+    { "global_load_i16 v8, v[0:1], off offset:6", 2, 6, true, -1 },
+    { "global_load_b32 v8, v3, s[0:1]", 4, 0, false, -1 },
     { "global_load_b64 v[8:9], v[0:1], off offset:8", 8, 8, false, -1 },
     { "global_load_b96 v[8:10], v3, s[0:1] offset:16", 12, 16, false, -1 },
     { "global_load_b128 v[8:11], v[0:1], off offset:32 th:TH_LOAD_NT scope:SCOPE_DEV", 16, 32, false, -1 },
@@ -81,13 +89,20 @@ static const struct load { const char *text; unsigned bytes, at; bool is_signed;
     { "global_load_d16_hi_i8 v8, v[0:1], off offset:9", 1, 9, true, 1 },
     { "global_load_d16_hi_b16 v8, v3, s[0:1] offset:4", 2, 4, false, 1 },
     { "flat_load_b64 v[8:9], v[0:1] offset:24", 8, 24, false, -1 },
-    { "ds_load_u8 v8, v2 offset:3", 1, 3, false, -1 }, { "ds_load_i8 v8, v2 offset:5", 1, 5, true, -1 },
-    { "ds_load_u16 v8, v2 offset:6", 2, 6, false, -1 }, { "ds_load_i16 v8, v2", 2, 0, true, -1 },
-    { "ds_load_b32 v8, v2 offset:4", 4, 4, false, -1 }, { "ds_load_b64 v[8:9], v2 offset:8", 8, 8, false, -1 },
-    { "ds_load_b96 v[8:10], v2 offset:16", 12, 16, false, -1 }, { "ds_load_b128 v[8:11], v2 offset:16", 16, 16, false, -1 },
-    { "ds_load_u8_d16 v8, v2 offset:1", 1, 1, false, 0 }, { "ds_load_i8_d16_hi v8, v2 offset:1", 1, 1, true, 1 },
-    { "ds_load_i8_d16 v8, v2 offset:3", 1, 3, true, 0 }, { "ds_load_u8_d16_hi v8, v2 offset:2", 1, 2, false, 1 },
-    { "ds_load_u16_d16 v8, v2 offset:2", 2, 2, false, 0 }, { "ds_load_u16_d16_hi v8, v2 offset:2", 2, 2, false, 1 },
+    { "ds_load_u8 v8, v2 offset:3", 1, 3, false, -1 },
+    { "ds_load_i8 v8, v2 offset:5", 1, 5, true, -1 },
+    { "ds_load_u16 v8, v2 offset:6", 2, 6, false, -1 },
+    { "ds_load_i16 v8, v2", 2, 0, true, -1 },
+    { "ds_load_b32 v8, v2 offset:4", 4, 4, false, -1 },
+    { "ds_load_b64 v[8:9], v2 offset:8", 8, 8, false, -1 },
+    { "ds_load_b96 v[8:10], v2 offset:16", 12, 16, false, -1 },
+    { "ds_load_b128 v[8:11], v2 offset:16", 16, 16, false, -1 },
+    { "ds_load_u8_d16 v8, v2 offset:1", 1, 1, false, 0 },
+    { "ds_load_i8_d16_hi v8, v2 offset:1", 1, 1, true, 1 },
+    { "ds_load_i8_d16 v8, v2 offset:3", 1, 3, true, 0 },
+    { "ds_load_u8_d16_hi v8, v2 offset:2", 1, 2, false, 1 },
+    { "ds_load_u16_d16 v8, v2 offset:2", 2, 2, false, 0 },
+    { "ds_load_u16_d16_hi v8, v2 offset:2", 2, 2, false, 1 },
 };
 static void try_load(const struct load *t)
 {
@@ -120,7 +135,8 @@ static void try_load(const struct load *t)
 
 /* Each width in the three address spaces that name it alike. */
 static const struct width { const char *name; unsigned bytes; bool is_signed; int half; } load_widths[] = {
-    { "u8", 1, false, -1 }, { "i8", 1, true, -1 }, { "u16", 2, false, -1 }, { "i16", 2, true, -1 }, { "d16_u8", 1, false, 0 },
+    { "u8", 1, false, -1 }, { "i8", 1, true, -1 }, { "u16", 2, false, -1 }, { "i16", 2, true, -1 },
+    { "d16_u8", 1, false, 0 },
     { "d16_i8", 1, true, 0 }, { "d16_b16", 2, false, 0 }, { "d16_hi_u8", 1, false, 1 }, { "d16_hi_i8", 1, true, 1 },
     { "d16_hi_b16", 2, false, 1 }, { "b32", 4, false, -1 }, { "b64", 8, false, -1 }, { "b96", 12, false, -1 },
     { "b128", 16, false, -1 },
@@ -147,8 +163,8 @@ static void load_ops(void **state)
         char text[100], to[16];
         unsigned at = t->bytes < 4 ? 2 * t->bytes : 20;
         registers(to, t->bytes);
-        snprintf(text, sizeof text, "%s_load_%s %s, %s%s offset:%u", spaces[space].space, t->name, to, spaces[space].address,
-                 spaces[space].rest, at);
+        snprintf(text, sizeof text, "%s_load_%s %s, %s%s offset:%u", spaces[space].space, t->name, to,
+                 spaces[space].address, spaces[space].rest, at);
         const struct load one = { text, t->bytes, at, t->is_signed, t->half };
         try_load(&one);
     }
@@ -162,7 +178,8 @@ static void scalar_loads(void **state)
         { "s_load_u16 s16, s[0:1], 0x6", 2, 6, false }, { "s_load_i16 s16, s[0:1], 0x8", 2, 8, true },
         { "s_load_b32 s16, s[0:1], s2 offset:0x4", 4, 36, false }, { "s_load_b64 s[16:17], s[0:1], 0x8", 8, 8, false },
         { "s_load_b96 s[16:18], s[0:1], 0x10", 12, 16, false }, { "s_load_b128 s[16:19], s[0:1], 0x10", 16, 16, false },
-        { "s_load_b256 s[16:23], s[0:1], 0x20", 32, 32, false }, { "s_load_b512 s[16:31], s[0:1], 0x40", 64, 64, false },
+        { "s_load_b256 s[16:23], s[0:1], 0x20", 32, 32, false },
+        { "s_load_b512 s[16:31], s[0:1], 0x40", 64, 64, false },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         bench b;
@@ -172,8 +189,8 @@ static void scalar_loads(void **state)
         gfx_test_step(b.w, i);
         assert_int_equal(b.w->s_pending[16], 1 + GFX_KMCNT);
         for (unsigned n = 0; 4 * n < cases[k].bytes; n++)
-            assert_int_equal(b.w->s[16 + n], word(b.memory + cases[k].at + 4 * n, cases[k].bytes < 4 ? cases[k].bytes : 4,
-                                                  cases[k].is_signed));
+            assert_int_equal(b.w->s[16 + n], word(b.memory + cases[k].at + 4 * n,
+                                                  cases[k].bytes < 4 ? cases[k].bytes : 4, cases[k].is_signed));
         gfx_insns_free(i, 1);
         finish(&b);
     }
@@ -186,7 +203,8 @@ static const struct store { const char *text; unsigned bytes, at, skip; } stores
     { "global_store_d16_hi_b8 v[0:1], v8, off offset:1", 1, 1, 2 },
     { "global_store_d16_hi_b16 v[0:1], v8, off offset:6", 2, 6, 2 }, { "global_store_b32 v[0:1], v8, off", 4, 0, 0 },
     { "global_store_b64 v3, v[8:9], s[0:1] offset:8", 8, 8, 0 }, { "global_store_b96 v[0:1], v[8:10], off", 12, 0, 0 },
-    { "global_store_b128 v[0:1], v[8:11], off offset:48", 16, 48, 0 }, { "flat_store_b32 v[0:1], v8 offset:4", 4, 4, 0 },
+    { "global_store_b128 v[0:1], v[8:11], off offset:48", 16, 48, 0 },
+    { "flat_store_b32 v[0:1], v8 offset:4", 4, 4, 0 },
     { "ds_store_b8 v2, v8 offset:3", 1, 3, 0 }, { "ds_store_b16 v2, v8 offset:2", 2, 2, 0 },
     { "ds_store_b8_d16_hi v2, v8 offset:3", 1, 3, 2 }, { "ds_store_b16_d16_hi v2, v8", 2, 0, 2 },
     { "ds_store_b32 v2, v8 offset:12", 4, 12, 0 }, { "ds_store_b64 v2, v[8:9] offset:8", 8, 8, 0 },
@@ -230,8 +248,8 @@ static void store_ops(void **state)
         char text[100], from[16];
         unsigned at = t->bytes < 4 ? 2 * t->bytes : 20;
         registers(from, t->bytes);
-        snprintf(text, sizeof text, "%s_store_%s %s, %s%s offset:%u", spaces[space].space, t->name, spaces[space].address, from,
-                 spaces[space].rest, at);
+        snprintf(text, sizeof text, "%s_store_%s %s, %s%s offset:%u", spaces[space].space, t->name,
+                 spaces[space].address, from, spaces[space].rest, at);
         const struct store one = { text, t->bytes, at, t->half ? 2 : 0 };
         try_store(&one);
     }
@@ -263,7 +281,8 @@ static void two_addresses(void **state)
         unsigned registers = at[k].bytes / 4;
         for (int l = 0; l < GFX_LANES; l++)
             for (unsigned n = 0; n < 2 * registers; n++) {
-                unsigned offset = at[k].lane * (unsigned)l + (n < registers ? at[k].first : at[k].second) + n % registers * 4;
+                unsigned offset =
+                    at[k].lane * (unsigned)l + (n < registers ? at[k].first : at[k].second) + n % registers * 4;
                 bool active = b.w->s[GFX_EXEC] >> l & 1, is_store = k >= 4;
                 uint32_t in_lds = word(b.w->group->lds + offset, 4, false);
                 if (active)
@@ -271,7 +290,8 @@ static void two_addresses(void **state)
                 else if (is_store && at[k].lane == 32)
                     assert_int_equal(word(b.lds + offset, 4, false), in_lds);
             }
-        assert_int_equal(b.w->stats.bytes[i[k].event], 2 * at[k].bytes * (unsigned)__builtin_popcount(b.w->s[GFX_EXEC]));
+        assert_int_equal(b.w->stats.bytes[i[k].event],
+                         2 * at[k].bytes * (unsigned)__builtin_popcount(b.w->s[GFX_EXEC]));
         finish(&b);
     }
     gfx_insns_free(i, COUNT(lines));
@@ -284,7 +304,8 @@ static void permutations(void **state)
     (void)state;
     static const char *const lines[] = {
         "ds_bpermute_b32 v9, v4, v8", "ds_permute_b32 v9, v4, v8", "ds_swizzle_b32 v9, v8 offset:swizzle(SWAP,16)",
-        "ds_swizzle_b32 v9, v8 offset:swizzle(QUAD_PERM,3,0,2,1)", "ds_swizzle_b32 v9, v8 offset:swizzle(BROADCAST,8,5)",
+        "ds_swizzle_b32 v9, v8 offset:swizzle(QUAD_PERM,3,0,2,1)",
+        "ds_swizzle_b32 v9, v8 offset:swizzle(BROADCAST,8,5)",
         "ds_swizzle_b32 v9, v8 offset:swizzle(REVERSE,4)",
     };
     static const uint8_t quad[] = { 3, 0, 2, 1 };
@@ -343,29 +364,57 @@ static uint64_t x_add_f(uint64_t a, uint64_t b) { return gfx_bits(gfx_float((uin
 static uint64_t x_min_i64(uint64_t a, uint64_t b) { return (int64_t)a < (int64_t)b ? a : b; }
 static float least(float p, float q) { return isnan(p) ? q : isnan(q) ? p : p < q || (p == q && signbit(p)) ? p : q; }
 static float most(float p, float q) { return isnan(p) ? q : isnan(q) ? p : p > q || (p == q && !signbit(p)) ? p : q; }
-static uint64_t x_min_f(uint64_t a, uint64_t b) { return gfx_bits(least(gfx_float((uint32_t)a), gfx_float((uint32_t)b))); }
-static uint64_t x_max_f(uint64_t a, uint64_t b) { return gfx_bits(most(gfx_float((uint32_t)a), gfx_float((uint32_t)b))); }
-static uint16_t add_half(uint64_t a, uint64_t b) { return ash_f32_to_f16(ash_f16_to_f32((uint16_t)a) + ash_f16_to_f32((uint16_t)b)); }
+static uint64_t x_min_f(uint64_t a, uint64_t b)
+{
+    return gfx_bits(least(gfx_float((uint32_t)a), gfx_float((uint32_t)b)));
+}
+static uint64_t x_max_f(uint64_t a, uint64_t b)
+{
+    return gfx_bits(most(gfx_float((uint32_t)a), gfx_float((uint32_t)b)));
+}
+static uint16_t add_half(uint64_t a, uint64_t b)
+{
+    return ash_f32_to_f16(ash_f16_to_f32((uint16_t)a) + ash_f16_to_f32((uint16_t)b));
+}
 static uint64_t x_pk_add(uint64_t a, uint64_t b) { return add_half(a, b) | (uint32_t)add_half(a >> 16, b >> 16) << 16; }
 
 typedef uint64_t combine_fn(uint64_t a, uint64_t b);
-static const struct { const char *narrow, *wide; combine_fn *combine; } atomics[] = { /* of LDS: with "rtn" in the name */
-    { "global_atomic_add_u32", "global_atomic_add_u64", x_add }, { "global_atomic_sub_u32", "global_atomic_sub_u64", x_sub },
-    { "global_atomic_and_b32", "global_atomic_and_b64", x_and }, { "global_atomic_or_b32", "global_atomic_or_b64", x_or },
+static const struct {
+    const char *narrow, *wide;
+    combine_fn *combine;
+} atomics[] = {
+    /* of LDS: with "rtn" in the name */
+    { "global_atomic_add_u32", "global_atomic_add_u64", x_add },
+    { "global_atomic_sub_u32", "global_atomic_sub_u64", x_sub },
+    { "global_atomic_and_b32", "global_atomic_and_b64", x_and },
+    { "global_atomic_or_b32", "global_atomic_or_b64", x_or },
     { "global_atomic_xor_b32", "global_atomic_xor_b64", x_xor },
     { "global_atomic_swap_b32", "global_atomic_swap_b64", x_swap },
     { "global_atomic_min_u32", "global_atomic_min_u64", x_min_u },
-    { "global_atomic_max_u32", "global_atomic_max_u64", x_max_u }, { "global_atomic_min_i32", NULL, x_min_i },
-    { "global_atomic_max_i32", NULL, x_max_i }, { NULL, "global_atomic_max_i64", x_max_i64 },
-    { NULL, "global_atomic_min_i64", x_min_i64 }, { "global_atomic_inc_u32", "global_atomic_inc_u64", x_inc },
-    { "global_atomic_dec_u32", "global_atomic_dec_u64", x_dec }, { "global_atomic_add_f32", NULL, x_add_f },
-    { "global_atomic_min_num_f32", NULL, x_min_f }, { "global_atomic_max_num_f32", NULL, x_max_f },
+    { "global_atomic_max_u32", "global_atomic_max_u64", x_max_u },
+    { "global_atomic_min_i32", NULL, x_min_i },
+    { "global_atomic_max_i32", NULL, x_max_i },
+    { NULL, "global_atomic_max_i64", x_max_i64 },
+    { NULL, "global_atomic_min_i64", x_min_i64 },
+    { "global_atomic_inc_u32", "global_atomic_inc_u64", x_inc },
+    { "global_atomic_dec_u32", "global_atomic_dec_u64", x_dec },
+    { "global_atomic_add_f32", NULL, x_add_f },
+    { "global_atomic_min_num_f32", NULL, x_min_f },
+    { "global_atomic_max_num_f32", NULL, x_max_f },
     { "global_atomic_pk_add_f16", NULL, x_pk_add },
-    { "ds_add_rtn_u32", "ds_add_rtn_u64", x_add }, { "ds_sub_rtn_u32", NULL, x_sub }, { "ds_and_rtn_b32", NULL, x_and },
-    { "ds_or_rtn_b32", "ds_or_rtn_b64", x_or }, { "ds_xor_rtn_b32", NULL, x_xor },
-    { "ds_storexchg_rtn_b32", "ds_storexchg_rtn_b64", x_swap }, { "ds_min_rtn_u32", "ds_min_rtn_u64", x_min_u },
-    { "ds_max_rtn_u32", "ds_max_rtn_u64", x_max_u }, { "ds_min_rtn_i32", NULL, x_min_i }, { "ds_max_rtn_i32", NULL, x_max_i },
-    { "ds_add_rtn_f32", NULL, x_add_f }, { "ds_min_num_rtn_f32", NULL, x_min_f }, { "ds_max_num_rtn_f32", NULL, x_max_f },
+    { "ds_add_rtn_u32", "ds_add_rtn_u64", x_add },
+    { "ds_sub_rtn_u32", NULL, x_sub },
+    { "ds_and_rtn_b32", NULL, x_and },
+    { "ds_or_rtn_b32", "ds_or_rtn_b64", x_or },
+    { "ds_xor_rtn_b32", NULL, x_xor },
+    { "ds_storexchg_rtn_b32", "ds_storexchg_rtn_b64", x_swap },
+    { "ds_min_rtn_u32", "ds_min_rtn_u64", x_min_u },
+    { "ds_max_rtn_u32", "ds_max_rtn_u64", x_max_u },
+    { "ds_min_rtn_i32", NULL, x_min_i },
+    { "ds_max_rtn_i32", NULL, x_max_i },
+    { "ds_add_rtn_f32", NULL, x_add_f },
+    { "ds_min_num_rtn_f32", NULL, x_min_f },
+    { "ds_max_num_rtn_f32", NULL, x_max_f },
     { "ds_pk_add_rtn_f16", NULL, x_pk_add },
 };
 
@@ -383,8 +432,8 @@ static void atomic(const char *name, bool wide, combine_fn *combine, bool return
     if (lds)
         snprintf(text, sizeof text, returns ? "%s %s, v4, %s" : "%s %.0sv4, %s", plain, result, data);
     else
-        snprintf(text, sizeof text, returns ? "%s %s, v4, %s, s[0:1] th:TH_ATOMIC_RETURN" : "%s %.0sv4, %s, s[0:1]", name,
-                 result, data);
+        snprintf(text, sizeof text, returns ? "%s %s, v4, %s, s[0:1] th:TH_ATOMIC_RETURN" : "%s %.0sv4, %s, s[0:1]",
+                 name, result, data);
     const char *line = text;
     gfx_insn *i = gfx_test_assemble(&line, 1);
     start(&b, name);
@@ -444,7 +493,8 @@ static void compare_and_swap(void **state)
 {
     (void)state;
     static const char *const lines[] = {
-        "global_atomic_cmpswap_b32 v8, v4, v[12:13], s[0:1] th:TH_ATOMIC_RETURN", "ds_cmpstore_rtn_b32 v8, v4, v12, v13",
+        "global_atomic_cmpswap_b32 v8, v4, v[12:13], s[0:1] th:TH_ATOMIC_RETURN",
+        "ds_cmpstore_rtn_b32 v8, v4, v12, v13",
         "global_atomic_cmpswap_b32 v4, v[12:13], s[0:1]", "ds_cmpstore_b32 v4, v12, v13",
         "global_atomic_cmpswap_b64 v[8:9], v4, v[12:15], s[0:1] th:TH_ATOMIC_RETURN",
         "ds_cmpstore_rtn_b64 v[8:9], v4, v[12:13], v[14:15]", "global_atomic_cmpswap_b64 v4, v[12:15], s[0:1]",
@@ -457,7 +507,8 @@ static void compare_and_swap(void **state)
         bool wide = k >= 4, returns = k % 4 < 2;
         uint32_t place[GFX_LANES], new[GFX_LANES], old[GFX_LANES], high[GFX_LANES], start_at[2] = { 3, 0x80000001 };
         for (uint32_t l = 0; l < GFX_LANES; l++)
-            place[l] = 16, old[l] = l, new[l] = l + 1, high[l] = l == 7 ? 0 : start_at[1]; /* of 64 bits lane 7 differs */
+            place[l] = 16, old[l] = l, new[l] = l + 1,
+            high[l] = l == 7 ? 0 : start_at[1]; /* of 64 bits lane 7 differs */
         gfx_test_set_v(b.w, 4, place), gfx_test_set_v(b.w, 12, new), gfx_test_set_v(b.w, wide ? 14 : 13, old);
         if (wide)
             gfx_test_set_v(b.w, 13, high), gfx_test_set_v(b.w, 15, high);
@@ -484,7 +535,8 @@ static void compare_and_swap(void **state)
 static void scratch(void **state)
 {
     (void)state;
-    static const char *const lines[] = { "scratch_store_b64 off, v[8:9], off offset:16", "scratch_store_b8 v4, v10, off offset:3",
+    static const char *const lines[] = { "scratch_store_b64 off, v[8:9], off offset:16",
+                                         "scratch_store_b8 v4, v10, off offset:3",
                                          "scratch_load_b128 v[12:15], off, s2 offset:8", "scratch_load_b32 v5, v4, off",
                                          "scratch_load_b32 v5, off, off offset:61" };
     gfx_insn *i = gfx_test_assemble(lines, 5);
@@ -502,7 +554,8 @@ static void scratch(void **state)
             continue;
         assert_int_equal(b.w->v[13][l], b.w->v[8][l]);
         assert_int_equal(b.w->v[14][l], b.w->v[9][l]);
-        assert_int_equal(b.w->v[5][l], (b.w->v[10][l] & 255) << 24 | (word(b.memory + 64 * l + 4 * (l % 2), 4, false) & 0xffffff));
+        assert_int_equal(b.w->v[5][l],
+                         (b.w->v[10][l] & 255) << 24 | (word(b.memory + 64 * l + 4 * (l % 2), 4, false) & 0xffffff));
     }
     gfx_step(b.w, &i[4]);
     assert_string_equal(b.w->fault, "lane 0: 4 bytes of scratch at 61, of which the kernel has 64");
@@ -519,10 +572,9 @@ static void every_operation(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(load_ops), cmocka_unit_test(scalar_loads), cmocka_unit_test(store_ops), cmocka_unit_test(two_addresses),
-    cmocka_unit_test(permutations), cmocka_unit_test(atomic_ops), cmocka_unit_test(compare_and_swap),
-    cmocka_unit_test(scratch),
-    cmocka_unit_test(every_operation),
+    cmocka_unit_test(load_ops),         cmocka_unit_test(scalar_loads), cmocka_unit_test(store_ops),
+    cmocka_unit_test(two_addresses),    cmocka_unit_test(permutations), cmocka_unit_test(atomic_ops),
+    cmocka_unit_test(compare_and_swap), cmocka_unit_test(scratch),      cmocka_unit_test(every_operation),
 };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12_memory", tests, NULL, NULL); }

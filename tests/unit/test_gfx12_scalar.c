@@ -7,13 +7,15 @@
 #include "format/halffloat.h"
 
 static const uint32_t edges[] = {
-    0, 1, 2, 5, 31, 32, 33, 63, 64, 127, 128, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffff,
-    0xfffffffe, 0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x00000001, 0x807fffff, 0x7f7fffff, 0x4f000000,
-    0xcf000000, 0x4f800000, 0x3f000000, 0x3fc00000, 0x477ff000, 0x33000000, 0x00080010, 0x00200000, 0x00100010, 0x3c004000,
+    0, 1, 2, 5, 31, 32, 33, 63, 64, 127, 128, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0x80000001,
+    0xffffffff, 0xfffffffe, 0x3f800000, 0xbf400000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x00000001,
+    0x807fffff, 0x7f7fffff, 0x4f000000, 0xcf000000, 0x4f800000, 0x3f000000, 0x3fc00000, 0x477ff000, 0x33000000,
+    0x00080010, 0x00200000, 0x00100010, 0x3c004000,
 };
 #define EDGES (sizeof edges / sizeof *edges)
 
-/* In: a and b, c the destination's old value, as 32 and 64 bits; SCC and EXEC. Out: what the destination and SCC become. */
+/* In: a and b, c the destination's old value, as 32 and 64 bits; SCC and EXEC. Out: what the destination and SCC
+ * become. */
 typedef struct scalar {
     uint32_t a, b, c;
     uint64_t A, B, C;
@@ -72,7 +74,8 @@ E(and_, a & b, NOT_ZERO) E(or_, a | b, NOT_ZERO) E(xor_, a ^ b, NOT_ZERO) E(nand
 E(nor, (uint32_t)~(a | b), NOT_ZERO) E(xnor, (uint32_t)~(a ^ b), NOT_ZERO) E(and_not, a & ~b, NOT_ZERO)
 E(or_not, (uint32_t)(a | ~b), NOT_ZERO) E(not_, (uint32_t)~a, NOT_ZERO) E(bcnt1, count(a), NOT_ZERO)
 E(bcnt0, 32 - count(a), NOT_ZERO) E(bcnt64, count(A), NOT_ZERO) E(and64, A & B, NOT_ZERO64) E(or64, A | B, NOT_ZERO64)
-E(xor64, A ^ B, NOT_ZERO64) E(nand64, ~(A & B), NOT_ZERO64) E(nor64, ~(A | B), NOT_ZERO64) E(xnor64, ~(A ^ B), NOT_ZERO64)
+E(xor64, A ^ B, NOT_ZERO64) E(nand64, ~(A & B), NOT_ZERO64) E(nor64, ~(A | B), NOT_ZERO64)
+E(xnor64, ~(A ^ B), NOT_ZERO64)
 E(and_not64, A & ~B, NOT_ZERO64) E(or_not64, A | ~B, NOT_ZERO64) E(not64, ~A, NOT_ZERO64)
 E(shl, a << (b % 32), NOT_ZERO) E(shr, a >> (b % 32), NOT_ZERO) E(sar, (uint32_t)(I(a) >> (b % 32)), NOT_ZERO)
 E(shl64, A << (b % 64), NOT_ZERO64) E(shr64, A >> (b % 64), NOT_ZERO64)
@@ -120,81 +123,142 @@ static uint32_t toward_zero(float v)
     uint16_t h = ash_f32_to_f16(v);
     return isfinite(v) && fabsf(half(h)) > fabsf(v) ? h - 1u : h;
 }
-E(add_f, BITS(x + y), KEEPS) E(sub_f, BITS(x - y), KEEPS) E(mul_f, BITS(x * y), KEEPS) E(min_f, BITS(least(x, y)), KEEPS)
-E(max_f, BITS(most(x, y)), KEEPS) E(minimum, BITS(isnan(x) || isnan(y) ? NAN : least(x, y)), KEEPS)
-E(maximum, BITS(isnan(x) || isnan(y) ? NAN : most(x, y)), KEEPS) E(fmac, BITS(fmaf(x, y, z)), KEEPS)
-E(fmaak, BITS(fmaf(x, y, 3.5f)), KEEPS) E(fmamk, BITS(fmaf(x, 3.5f, y)), KEEPS) E(floor_, BITS(floorf(x)), KEEPS)
-E(ceil_, BITS(ceilf(x)), KEEPS) E(trunc_, BITS(truncf(x)), KEEPS) E(rndne, BITS(nearbyintf(x)), KEEPS)
-E(f_i, BITS((float)I(a)), KEEPS) E(f_u, BITS((float)a), KEEPS) E(i_f, to_int((double)x), KEEPS)
-E(u_f, isnan(x) || x < 0 ? 0 : x >= 0x1p32f ? UINT32_MAX : (uint32_t)x, KEEPS) E(h_f, ash_f32_to_f16(x), KEEPS)
-E(f_h, BITS(half(a)), KEEPS) E(f_hi, BITS(half(a >> 16)), KEEPS) E(rtz, toward_zero(x) | toward_zero(y) << 16, KEEPS)
-E(add_h, ash_f32_to_f16(half(a) + half(b)), KEEPS) E(mul_h, ash_f32_to_f16(half(a) * half(b)), KEEPS)
-E(sub_h, ash_f32_to_f16(half(a) - half(b)), KEEPS) E(min_h, ash_f32_to_f16(least(half(a), half(b))), KEEPS)
-E(max_h, ash_f32_to_f16(most(half(a), half(b))), KEEPS) E(fmac_h, gfx_test_half_fma(half(a), half(b), half(c)), KEEPS)
-E(add_h_const, ash_f32_to_f16(half(a) + 0.5f), KEEPS) E(exp_, BITS((float)exp2((double)x)), KEEPS)
-E(log_, BITS((float)log2((double)x)), KEEPS) E(rcp_omod, BITS(1 / x * 2), KEEPS)
-E(rcp_clamp, BITS(isnan(1 / x) ? 0 : fminf(fmaxf(-1 / x, 0), 1)), KEEPS)
-E(rcp, BITS(1 / x), KEEPS) E(rsq, BITS((float)(1 / sqrt((double)x))), KEEPS) E(root, BITS(sqrtf(fabsf(x))), KEEPS)
-E(lt_f, c, x < y) E(eq_f, c, x == y) E(le_f, c, x <= y) E(gt_f, c, x > y) E(lg_f, c, x < y || x > y) E(ge_f, c, x >= y)
-E(o_f, c, !isnan(x) && !isnan(y)) E(u_f_, c, isnan(x) || isnan(y)) E(nge_f, c, !(x >= y)) E(nlg_f, c, !(x < y || x > y))
-E(ngt_f, c, !(x > y)) E(nle_f, c, !(x <= y)) E(neq_f, c, x != y) E(nlt_f, c, !(x < y))
+E(add_f, BITS(x + y), KEEPS)
+E(sub_f, BITS(x - y), KEEPS) E(mul_f, BITS(x *y), KEEPS) E(min_f, BITS(least(x, y)), KEEPS) E(
+    max_f, BITS(most(x, y)), KEEPS) E(minimum, BITS(isnan(x) || isnan(y) ? NAN : least(x, y)),
+                                      KEEPS) E(maximum, BITS(isnan(x) || isnan(y) ? NAN : most(x, y)),
+                                               KEEPS) E(fmac, BITS(fmaf(x, y, z)), KEEPS)
+    E(fmaak, BITS(fmaf(x, y, 3.5f)), KEEPS) E(fmamk, BITS(fmaf(x, 3.5f, y)), KEEPS) E(floor_, BITS(floorf(x)), KEEPS) E(
+        ceil_, BITS(ceilf(x)),
+        KEEPS) E(trunc_, BITS(truncf(x)),
+                 KEEPS) E(rndne, BITS(nearbyintf(x)), KEEPS)
+        E(f_i, BITS((float)I(a)), KEEPS) E(f_u, BITS((float)a), KEEPS) E(i_f, to_int((double)x), KEEPS) E(
+            u_f,
+            isnan(x) ||
+                    x < 0
+                ? 0
+            : x >= 0x1p32f ? UINT32_MAX
+                           : (uint32_t)
+                                 x,
+            KEEPS) E(h_f, ash_f32_to_f16(x),
+                     KEEPS) E(f_h, BITS(half(a)), KEEPS)
+            E(f_hi, BITS(half(a >> 16)),
+              KEEPS) E(rtz, toward_zero(x) | toward_zero(y) << 16,
+                       KEEPS) E(add_h, ash_f32_to_f16(half(a) + half(b)), KEEPS)
+                E(mul_h, ash_f32_to_f16(half(a) * half(b)), KEEPS) E(sub_h, ash_f32_to_f16(half(a) - half(b)), KEEPS) E(
+                    min_h, ash_f32_to_f16(least(half(a), half(b))),
+                    KEEPS) E(max_h, ash_f32_to_f16(most(half(a), half(b))),
+                             KEEPS) E(fmac_h, gfx_test_half_fma(half(a), half(b), half(c)), KEEPS)
+                    E(add_h_const, ash_f32_to_f16(half(a) + 0.5f), KEEPS) E(exp_, BITS((float)exp2((double)x)), KEEPS)
+                        E(log_, BITS((float)log2((double)x)), KEEPS) E(rcp_omod, BITS(1 / x * 2), KEEPS) E(
+                            rcp_clamp,
+                            BITS(isnan(1 / x) ? 0 : fminf(fmaxf(-1 / x, 0), 1)), KEEPS) E(rcp, BITS(1 / x), KEEPS)
+                            E(rsq, BITS((float)(1 / sqrt((double)x))), KEEPS) E(root, BITS(sqrtf(fabsf(x))), KEEPS) E(
+                                lt_f,
+                                c, x < y) E(eq_f, c, x == y)
+                                E(le_f, c, x <= y) E(gt_f, c, x > y) E(lg_f, c, x<y || x> y) E(ge_f, c, x >= y) E(
+                                    o_f, c,
+                                    !isnan(x) && !isnan(y)) E(u_f_, c, isnan(x) || isnan(y))
+                                    E(nge_f, c, !(x >= y)) E(nlg_f, c, !(x < y || x > y)) E(ngt_f, c, !(x > y)) E(
+                                        nle_f, c,
+                                        !(x <=
+                                          y)) E(neq_f, c, x != y) E(nlt_f, c, !(x < y))
 #define HX half(a)
 #define HY half(b)
 #define NO_ORDER (isnan(HX) || isnan(HY))
-E(lt_h, c, HX < HY) E(eq_h, c, HX == HY) E(le_h, c, HX <= HY) E(gt_h, c, HX > HY) E(lg_h, c, HX < HY || HX > HY)
-E(ge_h, c, HX >= HY) E(o_h, c, !NO_ORDER) E(u_h, c, NO_ORDER) E(nge_h, c, NO_ORDER || HX < HY)
-E(nlg_h, c, NO_ORDER || HX == HY) E(ngt_h, c, NO_ORDER || HX <= HY) E(nle_h, c, NO_ORDER || HX > HY) E(neq_h, c, HX != HY)
-E(nlt_h, c, NO_ORDER || HX >= HY)
+                                        E(lt_h, c,
+                                          HX < HY) E(eq_h, c, HX == HY)
+                                            E(le_h, c, HX <= HY) E(gt_h, c, HX > HY) E(lg_h, c, HX<HY || HX> HY)
+                                                E(ge_h, c, HX >= HY) E(o_h, c, !NO_ORDER) E(u_h, c, NO_ORDER) E(
+                                                    nge_h, c,
+                                                    NO_ORDER ||
+                                                        HX < HY) E(nlg_h, c, NO_ORDER || HX == HY)
+                                                    E(ngt_h, c, NO_ORDER || HX <= HY) E(nle_h, c, NO_ORDER || HX > HY)
+                                                        E(neq_h, c, HX != HY) E(nlt_h, c, NO_ORDER || HX >= HY)
 #define MASK(name, result) \
-    static void e_##name(scalar *s) { uint32_t a = s->a, exec = s->exec; s->d = exec; s->exec = (result); s->scc = s->exec != 0; }
-MASK(and_save, a & exec) MASK(or_save, a | exec) MASK(xor_save, a ^ exec) MASK(and_not0_save, ~a & exec)
-MASK(and_not1_save, a & ~exec) MASK(or_not0_save, ~a | exec) MASK(or_not1_save, a | ~exec) MASK(nand_save, ~(a & exec))
-MASK(nor_save, ~(a | exec)) MASK(xnor_save, ~(a ^ exec))
-static void e_and_not0_wr(scalar *s) { s->d = s->exec &= ~s->a; s->scc = s->exec != 0; }
+    static void e_##name(scalar *s) \
+    { \
+        uint32_t a = s->a, exec = s->exec; \
+        s->d = exec; \
+        s->exec = (result); \
+        s->scc = s->exec != 0; \
+    }
+                                                            MASK(and_save,
+                                                                 a &exec) MASK(or_save,
+                                                                               a | exec) MASK(xor_save, a ^ exec)
+                                                                MASK(and_not0_save, ~a &exec) MASK(
+                                                                    and_not1_save,
+                                                                    a & ~exec) MASK(or_not0_save, ~a | exec)
+                                                                    MASK(or_not1_save, a | ~exec) MASK(
+                                                                        nand_save,
+                                                                        ~(a &exec)) MASK(nor_save, ~(a | exec))
+                                                                        MASK(xnor_save,
+                                                                             ~(a ^
+                                                                               exec)) static void e_and_not0_wr(scalar
+                                                                                                                    *s)
+{
+    s->d = s->exec &= ~s->a;
+    s->scc = s->exec != 0;
+}
 static void e_and_not1_wr(scalar *s) { s->d = s->exec = s->a & ~s->exec; s->scc = s->exec != 0; }
 
 /* nan: 1 any NaN equals any other, 2 of halves, 3 of floats that may be off by one in the last place. */
 static const struct { const char *text; void (*expect)(scalar *s); int nan; } ops[] = {
-    { "s_mov_b32 s4, s0", e_mov, 0 }, { "s_mov_b64 s[4:5], s[0:1]", e_mov64, 0 }, { "s_movk_i32 s4, 0xf234", e_movk, 0 },
+    { "s_mov_b32 s4, s0", e_mov, 0 }, { "s_mov_b64 s[4:5], s[0:1]", e_mov64, 0 },
+    { "s_movk_i32 s4, 0xf234", e_movk, 0 },
     { "s_mul_i32 s4, s0, s2", e_mul, 0 }, { "s_mul_hi_u32 s4, s0, s2", e_mul_hi_u, 0 },
     { "s_mul_hi_i32 s4, s0, s2", e_mul_hi_i, 0 }, { "s_mul_u64 s[4:5], s[0:1], s[2:3]", e_mul64, 0 },
     { "s_add_nc_u64 s[4:5], s[0:1], s[2:3]", e_add64, 0 }, { "s_sub_nc_u64 s[4:5], s[0:1], s[2:3]", e_sub64, 0 },
     { "s_cselect_b32 s4, s0, s2", e_cselect, 0 }, { "s_cselect_b64 s[4:5], s[0:1], s[2:3]", e_cselect64, 0 },
-    { "s_cmov_b32 s4, s0", e_cmov, 0 }, { "s_cmov_b64 s[4:5], s[0:1]", e_cmov64, 0 }, { "s_cmovk_i32 s4, 0x7", e_cmovk, 0 },
-    { "s_brev_b32 s4, s0", e_brev, 0 }, { "s_brev_b64 s[4:5], s[0:1]", e_brev64, 0 }, { "s_ctz_i32_b32 s4, s0", e_ctz, 0 },
-    { "s_clz_i32_u32 s4, s0", e_clz, 0 }, { "s_ctz_i32_b64 s4, s[0:1]", e_ctz64, 0 }, { "s_clz_i32_u64 s4, s[0:1]", e_clz64, 0 },
+    { "s_cmov_b32 s4, s0", e_cmov, 0 }, { "s_cmov_b64 s[4:5], s[0:1]", e_cmov64, 0 },
+    { "s_cmovk_i32 s4, 0x7", e_cmovk, 0 },
+    { "s_brev_b32 s4, s0", e_brev, 0 }, { "s_brev_b64 s[4:5], s[0:1]", e_brev64, 0 },
+    { "s_ctz_i32_b32 s4, s0", e_ctz, 0 },
+    { "s_clz_i32_u32 s4, s0", e_clz, 0 }, { "s_ctz_i32_b64 s4, s[0:1]", e_ctz64, 0 },
+    { "s_clz_i32_u64 s4, s[0:1]", e_clz64, 0 },
     { "s_cls_i32 s4, s0", e_cls, 0 }, { "s_sext_i32_i8 s4, s0", e_sext8, 0 }, { "s_sext_i32_i16 s4, s0", e_sext16, 0 },
     { "s_bfm_b32 s4, s0, s2", e_bfm, 0 }, { "s_bfm_b64 s[4:5], s0, s2", e_bfm64, 0 },
     { "s_pack_ll_b32_b16 s4, s0, s2", e_pack_ll, 0 }, { "s_pack_lh_b32_b16 s4, s0, s2", e_pack_lh, 0 },
     { "s_pack_hh_b32_b16 s4, s0, s2", e_pack_hh, 0 }, { "s_pack_hl_b32_b16 s4, s0, s2", e_pack_hl, 0 },
-    { "s_bitset0_b32 s4, s0", e_bitset0, 0 }, { "s_bitset1_b32 s4, s0", e_bitset1, 0 }, { "s_and_b32 s4, s0, s2", e_and_, 0 },
+    { "s_bitset0_b32 s4, s0", e_bitset0, 0 }, { "s_bitset1_b32 s4, s0", e_bitset1, 0 },
+    { "s_and_b32 s4, s0, s2", e_and_, 0 },
     { "s_or_b32 s4, s0, s2", e_or_, 0 }, { "s_xor_b32 s4, s0, s2", e_xor_, 0 }, { "s_nand_b32 s4, s0, s2", e_nand, 0 },
-    { "s_nor_b32 s4, s0, s2", e_nor, 0 }, { "s_xnor_b32 s4, s0, s2", e_xnor, 0 }, { "s_and_not1_b32 s4, s0, s2", e_and_not, 0 },
-    { "s_or_not1_b32 s4, s0, s2", e_or_not, 0 }, { "s_not_b32 s4, s0", e_not_, 0 }, { "s_bcnt1_i32_b32 s4, s0", e_bcnt1, 0 },
+    { "s_nor_b32 s4, s0, s2", e_nor, 0 }, { "s_xnor_b32 s4, s0, s2", e_xnor, 0 },
+    { "s_and_not1_b32 s4, s0, s2", e_and_not, 0 },
+    { "s_or_not1_b32 s4, s0, s2", e_or_not, 0 }, { "s_not_b32 s4, s0", e_not_, 0 },
+    { "s_bcnt1_i32_b32 s4, s0", e_bcnt1, 0 },
     { "s_bcnt0_i32_b32 s4, s0", e_bcnt0, 0 }, { "s_bcnt1_i32_b64 s4, s[0:1]", e_bcnt64, 0 },
     { "s_and_b64 s[4:5], s[0:1], s[2:3]", e_and64, 0 }, { "s_or_b64 s[4:5], s[0:1], s[2:3]", e_or64, 0 },
     { "s_xor_b64 s[4:5], s[0:1], s[2:3]", e_xor64, 0 }, { "s_nand_b64 s[4:5], s[0:1], s[2:3]", e_nand64, 0 },
     { "s_nor_b64 s[4:5], s[0:1], s[2:3]", e_nor64, 0 }, { "s_xnor_b64 s[4:5], s[0:1], s[2:3]", e_xnor64, 0 },
-    { "s_and_not1_b64 s[4:5], s[0:1], s[2:3]", e_and_not64, 0 }, { "s_or_not1_b64 s[4:5], s[0:1], s[2:3]", e_or_not64, 0 },
-    { "s_not_b64 s[4:5], s[0:1]", e_not64, 0 }, { "s_lshl_b32 s4, s0, s2", e_shl, 0 }, { "s_lshr_b32 s4, s0, s2", e_shr, 0 },
+    { "s_and_not1_b64 s[4:5], s[0:1], s[2:3]", e_and_not64, 0 },
+    { "s_or_not1_b64 s[4:5], s[0:1], s[2:3]", e_or_not64, 0 },
+    { "s_not_b64 s[4:5], s[0:1]", e_not64, 0 }, { "s_lshl_b32 s4, s0, s2", e_shl, 0 },
+    { "s_lshr_b32 s4, s0, s2", e_shr, 0 },
     { "s_ashr_i32 s4, s0, s2", e_sar, 0 }, { "s_lshl_b64 s[4:5], s[0:1], s2", e_shl64, 0 },
     { "s_lshr_b64 s[4:5], s[0:1], s2", e_shr64, 0 }, { "s_ashr_i64 s[4:5], s[0:1], s2", e_sar64, 0 },
     { "s_bfe_u32 s4, s0, s2", e_bfe_u, 0 }, { "s_bfe_i32 s4, s0, s2", e_bfe_i, 0 },
     { "s_bfe_u64 s[4:5], s[0:1], s2", e_bfe_u64, 0 }, { "s_bfe_i64 s[4:5], s[0:1], s2", e_bfe_i64, 0 },
-    { "s_abs_i32 s4, s0", e_abs_, 0 }, { "s_absdiff_i32 s4, s0, s2", e_absdiff, 0 }, { "s_add_co_u32 s4, s0, s2", e_add_u, 0 },
+    { "s_abs_i32 s4, s0", e_abs_, 0 }, { "s_absdiff_i32 s4, s0, s2", e_absdiff, 0 },
+    { "s_add_co_u32 s4, s0, s2", e_add_u, 0 },
     { "s_add_co_i32 s4, s0, s2", e_add_i, 0 }, { "s_add_co_ci_u32 s4, s0, s2", e_add_ci, 0 },
     { "s_sub_co_u32 s4, s0, s2", e_sub_u, 0 }, { "s_sub_co_i32 s4, s0, s2", e_sub_i, 0 },
-    { "s_sub_co_ci_u32 s4, s0, s2", e_sub_ci, 0 }, { "s_addk_co_i32 s4, 0xfed4", e_addk, 0 }, { "s_mulk_i32 s4, 0x4d", e_mulk, 0 },
+    { "s_sub_co_ci_u32 s4, s0, s2", e_sub_ci, 0 }, { "s_addk_co_i32 s4, 0xfed4", e_addk, 0 },
+    { "s_mulk_i32 s4, 0x4d", e_mulk, 0 },
     { "s_lshl1_add_u32 s4, s0, s2", e_shl1, 0 }, { "s_lshl2_add_u32 s4, s0, s2", e_shl2, 0 },
     { "s_lshl3_add_u32 s4, s0, s2", e_shl3, 0 }, { "s_lshl4_add_u32 s4, s0, s2", e_shl4, 0 },
-    { "s_min_i32 s4, s0, s2", e_min_i, 0 }, { "s_max_i32 s4, s0, s2", e_max_i, 0 }, { "s_min_u32 s4, s0, s2", e_min_u, 0 },
+    { "s_min_i32 s4, s0, s2", e_min_i, 0 }, { "s_max_i32 s4, s0, s2", e_max_i, 0 },
+    { "s_min_u32 s4, s0, s2", e_min_u, 0 },
     { "s_max_u32 s4, s0, s2", e_max_u, 0 }, { "s_cmp_eq_i32 s0, s2", e_eq, 0 }, { "s_cmp_eq_u32 s0, s2", e_eq, 0 },
     { "s_cmp_lg_i32 s0, s2", e_lg, 0 }, { "s_cmp_lg_u32 s0, s2", e_lg, 0 },
     { "s_cmp_gt_i32 s0, s2", e_gt_i, 0 }, { "s_cmp_ge_i32 s0, s2", e_ge_i, 0 }, { "s_cmp_lt_i32 s0, s2", e_lt_i, 0 },
     { "s_cmp_le_i32 s0, s2", e_le_i, 0 }, { "s_cmp_gt_u32 s0, s2", e_gt_u, 0 }, { "s_cmp_ge_u32 s0, s2", e_ge_u, 0 },
-    { "s_cmp_lt_u32 s0, s2", e_lt_u, 0 }, { "s_cmp_le_u32 s0, s2", e_le_u, 0 }, { "s_cmp_eq_u64 s[0:1], s[2:3]", e_eq64, 0 },
-    { "s_cmp_lg_u64 s[0:1], s[2:3]", e_lg64, 0 }, { "s_bitcmp0_b32 s0, s2", e_bit0, 0 }, { "s_bitcmp1_b32 s0, s2", e_bit1, 0 },
-    { "s_add_f32 s4, s0, s2", e_add_f, 1 }, { "s_sub_f32 s4, s0, s2", e_sub_f, 1 }, { "s_mul_f32 s4, s0, s2", e_mul_f, 1 },
+    { "s_cmp_lt_u32 s0, s2", e_lt_u, 0 }, { "s_cmp_le_u32 s0, s2", e_le_u, 0 },
+    { "s_cmp_eq_u64 s[0:1], s[2:3]", e_eq64, 0 },
+    { "s_cmp_lg_u64 s[0:1], s[2:3]", e_lg64, 0 }, { "s_bitcmp0_b32 s0, s2", e_bit0, 0 },
+    { "s_bitcmp1_b32 s0, s2", e_bit1, 0 },
+    { "s_add_f32 s4, s0, s2", e_add_f, 1 }, { "s_sub_f32 s4, s0, s2", e_sub_f, 1 },
+    { "s_mul_f32 s4, s0, s2", e_mul_f, 1 },
     { "s_min_num_f32 s4, s0, s2", e_min_f, 1 }, { "s_max_num_f32 s4, s0, s2", e_max_f, 1 },
     { "s_minimum_f32 s4, s0, s2", e_minimum, 1 }, { "s_maximum_f32 s4, s0, s2", e_maximum, 1 },
     { "s_fmac_f32 s4, s0, s2", e_fmac, 1 }, { "s_fmaak_f32 s4, s0, s2, 0x40600000", e_fmaak, 1 },
@@ -213,12 +277,14 @@ static const struct { const char *text; void (*expect)(scalar *s); int nan; } op
     { "s_cmp_lt_f32 s0, s2", e_lt_f, 0 }, { "s_cmp_eq_f32 s0, s2", e_eq_f, 0 }, { "s_cmp_le_f32 s0, s2", e_le_f, 0 },
     { "s_cmp_gt_f32 s0, s2", e_gt_f, 0 }, { "s_cmp_lg_f32 s0, s2", e_lg_f, 0 }, { "s_cmp_ge_f32 s0, s2", e_ge_f, 0 },
     { "s_cmp_o_f32 s0, s2", e_o_f, 0 }, { "s_cmp_u_f32 s0, s2", e_u_f_, 0 }, { "s_cmp_nge_f32 s0, s2", e_nge_f, 0 },
-    { "s_cmp_nlg_f32 s0, s2", e_nlg_f, 0 }, { "s_cmp_ngt_f32 s0, s2", e_ngt_f, 0 }, { "s_cmp_nle_f32 s0, s2", e_nle_f, 0 },
+    { "s_cmp_nlg_f32 s0, s2", e_nlg_f, 0 }, { "s_cmp_ngt_f32 s0, s2", e_ngt_f, 0 },
+    { "s_cmp_nle_f32 s0, s2", e_nle_f, 0 },
     { "s_cmp_neq_f32 s0, s2", e_neq_f, 0 }, { "s_cmp_nlt_f32 s0, s2", e_nlt_f, 0 },
     { "s_cmp_lt_f16 s0, s2", e_lt_h, 0 }, { "s_cmp_eq_f16 s0, s2", e_eq_h, 0 }, { "s_cmp_le_f16 s0, s2", e_le_h, 0 },
     { "s_cmp_gt_f16 s0, s2", e_gt_h, 0 }, { "s_cmp_lg_f16 s0, s2", e_lg_h, 0 }, { "s_cmp_ge_f16 s0, s2", e_ge_h, 0 },
     { "s_cmp_o_f16 s0, s2", e_o_h, 0 }, { "s_cmp_u_f16 s0, s2", e_u_h, 0 }, { "s_cmp_nge_f16 s0, s2", e_nge_h, 0 },
-    { "s_cmp_nlg_f16 s0, s2", e_nlg_h, 0 }, { "s_cmp_ngt_f16 s0, s2", e_ngt_h, 0 }, { "s_cmp_nle_f16 s0, s2", e_nle_h, 0 },
+    { "s_cmp_nlg_f16 s0, s2", e_nlg_h, 0 }, { "s_cmp_ngt_f16 s0, s2", e_ngt_h, 0 },
+    { "s_cmp_nle_f16 s0, s2", e_nle_h, 0 },
     { "s_cmp_neq_f16 s0, s2", e_neq_h, 0 }, { "s_cmp_nlt_f16 s0, s2", e_nlt_h, 0 },
     { "s_and_saveexec_b32 s4, s0", e_and_save, 0 }, { "s_or_saveexec_b32 s4, s0", e_or_save, 0 },
     { "s_xor_saveexec_b32 s4, s0", e_xor_save, 0 }, { "s_and_not0_saveexec_b32 s4, s0", e_and_not0_save, 0 },
@@ -256,11 +322,12 @@ static void scalar_ops(void **state)
             uint64_t got = wide ? (uint64_t)w->s[5] << 32 | w->s[4] : w->s[4], want = wide ? s.d : (uint32_t)s.d;
             got = ops[k].nan == 3 && got - want + 1 <= 2 ? want : got;
             bool nans = ops[k].nan && isnan(gfx_float((uint32_t)got)) && isnan(gfx_float((uint32_t)want));
-            nans |= (ops[k].nan == 2 || strstr(ops[k].text, "f16_f32")) && (want & 0x7fff) > 0x7c00 && (got & 0x7fff) > 0x7c00;
+            nans |= (ops[k].nan == 2 || strstr(ops[k].text, "f16_f32")) && (want & 0x7fff) > 0x7c00 &&
+                    (got & 0x7fff) > 0x7c00;
             if ((got != want && !nans) || w->scc != s.scc || w->s[GFX_EXEC] != s.exec)
-                fail_msg("%s with %x:%x %x:%x %x:%x: %llx SCC %d EXEC %x, not %llx %d %x", ops[k].text, in[1], in[0], in[3],
-                         in[2], in[5], in[4], (unsigned long long)got, w->scc, w->s[GFX_EXEC], (unsigned long long)want,
-                         s.scc, s.exec);
+                fail_msg("%s with %x:%x %x:%x %x:%x: %llx SCC %d EXEC %x, not %llx %d %x", ops[k].text, in[1], in[0],
+                         in[3], in[2], in[5], in[4], (unsigned long long)got, w->scc, w->s[GFX_EXEC],
+                         (unsigned long long)want, s.scc, s.exec);
         }
     }
     gfx_wave_free(w);
@@ -293,8 +360,8 @@ static void branches(void **state)
 
 /* ---- waits ---- */
 
-/* Two loads of each counter are under way, into v0 to v7 or s0 to s7, and one store: what is pending afterwards, as a bit a
- * register of each two, from loadcnt on. */
+/* Two loads of each counter are under way, into v0 to v7 or s0 to s7, and one store: what is pending afterwards, as
+ * a bit a register of each two, from loadcnt on. */
 static void waits(void **state)
 {
     (void)state;
@@ -330,7 +397,8 @@ static void hints(void **state)
 {
     (void)state;
     static const char *const lines[] = {
-        "s_nop 3", "s_clause 0x2", "s_delay_alu instid0(VALU_DEP_1)", "s_wait_alu 0xfffd", "s_sendmsg sendmsg(MSG_DEALLOC_VGPRS)",
+        "s_nop 3", "s_clause 0x2", "s_delay_alu instid0(VALU_DEP_1)", "s_wait_alu 0xfffd",
+        "s_sendmsg sendmsg(MSG_DEALLOC_VGPRS)",
         "s_setprio 1", "s_sleep 1", "s_code_end", "s_wait_samplecnt 0x0", "s_wait_bvhcnt 0x0", "s_wait_expcnt 0x0",
         "s_prefetch_inst s[0:1], 0, s2, 0", "s_prefetch_inst_pc_rel 0, s2, 0", "s_prefetch_data s[0:1], 0, s2, 0",
         "s_prefetch_data_pc_rel 0, s2, 0", "ds_nop", "global_inv scope:SCOPE_DEV", "global_wb scope:SCOPE_DEV",
@@ -361,7 +429,8 @@ static void control(void **state)
     static const char *const lines[] = { "s_barrier_signal -1", "s_barrier_wait -1", "s_endpgm", "s_round_mode 0x1",
                                          "s_denorm_mode 0xc", "s_barrier_signal 1", "s_barrier_wait 1" };
     static const char *const faults[] = { "rounds another way than to nearest", "flushes denormals",
-                                          "a barrier other than the workgroup's", "a barrier other than the workgroup's" };
+                                          "a barrier other than the workgroup's",
+                                          "a barrier other than the workgroup's" };
     gfx_insn *i = gfx_test_assemble(lines, 7);
     gfx_wave *w = gfx_wave_new();
     gfx_test_step(w, &i[0]);

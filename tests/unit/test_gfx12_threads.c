@@ -1,5 +1,5 @@
-/* A launch of the interpreter on several threads gives what it gives on one: results, counts, touched lines, the fault. Also
- * several launches and decoders at once. */
+/* A launch of the interpreter on several threads gives what it gives on one: results, counts, touched lines, the
+ * fault. Also several launches and decoders at once. */
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +32,14 @@ static void start(norm *t, size_t rows)
     t->buffers[0] = (gfx_buffer){ "x", t->x, sizeof t->x, false };
     t->buffers[1] = (gfx_buffer){ "w", t->weight, sizeof t->weight, false };
     t->buffers[2] = (gfx_buffer){ "y", t->y, rows * N * sizeof *t->y, true };
-    t->launch = (gfx_launch){ .kernel = gfx_kernel_find(&t->code, "rms_norm"), .grid = { ROWS, 1, 1 }, .block = { 256, 1, 1 },
-                              .args = &t->args, .buffers = t->buffers, .buffer_count = 3, .touch = t->touch, .seed = 3 };
+    t->launch = (gfx_launch){ .kernel = gfx_kernel_find(&t->code, "rms_norm"),
+                              .grid = { ROWS, 1, 1 },
+                              .block = { 256, 1, 1 },
+                              .args = &t->args,
+                              .buffers = t->buffers,
+                              .buffer_count = 3,
+                              .touch = t->touch,
+                              .seed = 3 };
     assert_non_null(t->launch.kernel);
 }
 
@@ -92,7 +98,8 @@ static void atomics(void **state)
 {
     (void)state;
     static const char source[] =
-        "extern \"C\" __attribute__((global)) __attribute__((amdgpu_flat_work_group_size(64, 64))) void tally(int *sum)\n"
+        "extern \"C\" __attribute__((global)) __attribute__((amdgpu_flat_work_group_size(64, 64))) void tally(int "
+        "*sum)\n"
         "{ __hip_atomic_fetch_add(&sum[__builtin_amdgcn_workitem_id_x() % 8u], 1, __ATOMIC_RELAXED,\n"
         "                         __HIP_MEMORY_SCOPE_AGENT); }\n";
     char *path = test_path("tally.hip");
@@ -100,8 +107,13 @@ static void atomics(void **state)
     gfx_code code = gfx_test_compile("gfx1201", path, "");
     int sum[8] = { 0 }, *args = sum;
     const gfx_buffer buffer = { "sum", sum, sizeof sum, true };
-    gfx_launch l = { .kernel = gfx_kernel_find(&code, "tally"), .grid = { 500, 4, 1 }, .block = { 64, 1, 1 }, .args = &args,
-                     .buffers = &buffer, .buffer_count = 1, .threads = THREADS };
+    gfx_launch l = { .kernel = gfx_kernel_find(&code, "tally"),
+                     .grid = { 500, 4, 1 },
+                     .block = { 64, 1, 1 },
+                     .args = &args,
+                     .buffers = &buffer,
+                     .buffer_count = 1,
+                     .threads = THREADS };
     gfx_error err;
     assert_non_null(l.kernel);
     if (!gfx_run(&l, NULL, &err))
@@ -114,7 +126,14 @@ static void atomics(void **state)
 
 /* ---- several at once ---- */
 
-typedef struct user { const uint8_t *elf; size_t size; float y[ROWS * N]; const norm *of; bool fine; pthread_t thread; } user;
+typedef struct user {
+    const uint8_t *elf;
+    size_t size;
+    float y[ROWS * N];
+    const norm *of;
+    bool fine;
+    pthread_t thread;
+} user;
 
 static void *use(void *of)
 {
@@ -128,7 +147,8 @@ static void *use(void *of)
         gfx_buffer buffers[3] = { u->of->buffers[0], u->of->buffers[1], { "y", u->y, sizeof u->y, true } };
         gfx_launch l = u->of->launch;
         args.y = u->y;
-        l.args = &args, l.buffers = buffers, l.touch = NULL, l.kernel = gfx_kernel_find(&code, "rms_norm"), l.threads = 2;
+        l.args = &args, l.buffers = buffers, l.touch = NULL, l.kernel = gfx_kernel_find(&code, "rms_norm"),
+        l.threads = 2;
         u->fine = gfx_run(&l, NULL, &err);
         gfx_code_free(&code);
     }

@@ -1,4 +1,5 @@
-/* The interpreter's vector instructions of 32 and 64 bits, against plain C on edge values: integers, carries, floats. */
+/* The interpreter's vector instructions of 32 and 64 bits, against plain C on edge values: integers, carries,
+ * floats. */
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
@@ -54,7 +55,8 @@ E(med3_i, (uint32_t)larger_i(smaller_i(I(a), I(b)), smaller_i(larger_i(I(a), I(b
 E(min3_u, smaller(a, smaller(b, c))) E(max3_u, larger(a, larger(b, c)))
 E(min3_i, (uint32_t)smaller_i(I(a), smaller_i(I(b), I(c)))) E(max3_i, (uint32_t)larger_i(I(a), larger_i(I(b), I(c))))
 E(minmax_u, larger(smaller(a, b), c)) E(maxmin_u, smaller(larger(a, b), c))
-E(minmax_i, (uint32_t)larger_i(smaller_i(I(a), I(b)), I(c))) E(maxmin_i, (uint32_t)smaller_i(larger_i(I(a), I(b)), I(c)))
+E(minmax_i, (uint32_t)larger_i(smaller_i(I(a), I(b)), I(c)))
+E(maxmin_i, (uint32_t)smaller_i(larger_i(I(a), I(b)), I(c)))
 E(add_u_clamp, limit_u((__int128_t)a + b)) E(sub_u_clamp, limit_u((__int128_t)a - b))
 E(add_i_clamp, limit_i((int64_t)I(a) + I(b))) E(sub_i_clamp, limit_i((int64_t)I(a) - I(b)))
 static uint32_t sad(uint32_t p, uint32_t q, int bits)
@@ -140,9 +142,11 @@ static const gfx_test_op integers[] = {
     { "v_sad_u8 v6, v0, v2, v4", e_sad_u8, 0, 0 }, { "v_sad_hi_u8 v6, v0, v2, v4", e_sad_hi_u8, 0, 0 },
     { "v_sad_u16 v6, v0, v2, v4", e_sad_u16, 0, 0 }, { "v_sad_u32 v6, v0, v2, v4", e_sad_u32, 0, 0 },
     { "v_bcnt_u32_b32 v6, v0, v2", e_bcnt, 0, 0 }, { "v_ctz_i32_b32 v6, v0", e_ctz, 0, 0 },
-    { "v_clz_i32_u32 v6, v0", e_clz, 0, 0 }, { "v_cls_i32 v6, v0", e_cls, 0, 0 }, { "v_bfrev_b32 v6, v0", e_bfrev, 0, 0 },
+    { "v_clz_i32_u32 v6, v0", e_clz, 0, 0 }, { "v_cls_i32 v6, v0", e_cls, 0, 0 },
+    { "v_bfrev_b32 v6, v0", e_bfrev, 0, 0 },
     { "v_mov_b32 v6, v0", e_mov, 0, 0 }, { "v_permlane64_b32 v6, v0", e_mov, 0, 0 },
-    { "v_cndmask_b32 v6, v0, v2, vcc_lo", e_select, 0, 0 }, { "v_cndmask_b32 v6, -v0, |v2|, vcc_lo", e_select_signs, 0, 0 },
+    { "v_cndmask_b32 v6, v0, v2, vcc_lo", e_select, 0, 0 },
+    { "v_cndmask_b32 v6, -v0, |v2|, vcc_lo", e_select_signs, 0, 0 },
     { "v_mbcnt_lo_u32_b32 v6, v0, v2", e_mbcnt_lo, 0, 0 }, { "v_mbcnt_hi_u32_b32 v6, v0, v2", e_mbcnt_hi, 0, 0 },
     { "v_perm_b32 v6, v0, v2, v4", e_perm, 0, 0 }, { "v_lshlrev_b64 v[6:7], v0, v[2:3]", e_lshl64, 0, 0 },
     { "v_lshrrev_b64 v[6:7], v0, v[2:3]", e_lshr64, 0, 0 }, { "v_ashrrev_i64 v[6:7], v0, v[2:3]", e_ashr64, 0, 0 },
@@ -159,7 +163,10 @@ static void integer_ops(void **state)
 
 /* The sum and, in bit 64, what is carried or lies beyond the signed range. */
 typedef unsigned __int128 carried;
-static carried sum(uint32_t p, uint32_t q, uint32_t in) { return ((WIDE(p) + q + in) & UINT32_MAX) | (carried)((WIDE(p) + q + in) >> 32) << 64; }
+static carried sum(uint32_t p, uint32_t q, uint32_t in)
+{
+    return ((WIDE(p) + q + in) & UINT32_MAX) | (carried)((WIDE(p) + q + in) >> 32) << 64;
+}
 static carried difference(uint32_t p, uint32_t q, uint32_t in)
 {
     return (uint32_t)(p - q - in) | (carried)((int64_t)WIDE(p) - (int64_t)WIDE(q) - (int64_t)in < 0) << 64;
@@ -177,8 +184,8 @@ static carried c_mad_i(uint32_t a, uint32_t b, uint64_t c, bool in)
     __int128_t whole = (__int128_t)I(a) * I(b) + (int64_t)c;
     return (uint64_t)whole | (carried)(whole < INT64_MIN || whole > INT64_MAX) << 64;
 }
-/* Which of b (denominator) and c (numerator) a names is scaled by 2^64 or 2^-64 where the quotient, its reciprocal or the
- * denominator would be denormal, or the numerator's last bits would. */
+/* Which of b (denominator) and c (numerator) a names is scaled by 2^64 or 2^-64 where the quotient, its reciprocal
+ * or the denominator would be denormal, or the numerator's last bits would. */
 static bool tiny(float v) { return v != 0 && fabsf(v) < FLT_MIN; }
 static carried c_div_scale(uint32_t a, uint32_t b, uint64_t c, bool in)
 {
@@ -206,9 +213,15 @@ static carried c_div_scale(uint32_t a, uint32_t b, uint64_t c, bool in)
 static void carries(void **state)
 {
     (void)state;
-    static const struct { const char *text; carried (*expect)(uint32_t a, uint32_t b, uint64_t c, bool in); bool scale; } ops[] = {
-        { "v_add_co_u32 v6, s11, v0, v2", c_add, false }, { "v_sub_co_u32 v6, s11, v0, v2", c_sub, false },
-        { "v_subrev_co_u32 v6, s11, v0, v2", c_subrev, false }, { "v_add_co_ci_u32 v6, s11, v0, v2, vcc_lo", c_add_ci, false },
+    static const struct {
+        const char *text;
+        carried (*expect)(uint32_t a, uint32_t b, uint64_t c, bool in);
+        bool scale;
+    } ops[] = {
+        { "v_add_co_u32 v6, s11, v0, v2", c_add, false },
+        { "v_sub_co_u32 v6, s11, v0, v2", c_sub, false },
+        { "v_subrev_co_u32 v6, s11, v0, v2", c_subrev, false },
+        { "v_add_co_ci_u32 v6, s11, v0, v2, vcc_lo", c_add_ci, false },
         { "v_sub_co_ci_u32 v6, s11, v0, v2, vcc_lo", c_sub_ci, false },
         { "v_subrev_co_ci_u32 v6, s11, v0, v2, vcc_lo", c_subrev_ci, false },
         { "v_mad_co_u64_u32 v[6:7], s11, v0, v2, v[4:5]", c_mad_u, false },
@@ -226,7 +239,8 @@ static void carries(void **state)
         uint32_t in[8][GFX_LANES];
         for (int s = 0; s < 8; s++)
             for (int l = 0; l < GFX_LANES; l++)
-                in[s][l] = test_rng_below(&rng, 4) ? edges[test_rng_below(&rng, COUNT(edges))] : (uint32_t)test_rng_next(&rng);
+                in[s][l] =
+                    test_rng_below(&rng, 4) ? edges[test_rng_below(&rng, COUNT(edges))] : (uint32_t)test_rng_next(&rng);
         for (int l = 0; l < GFX_LANES && ops[k].scale; l++) /* a is b or c */
             in[0][l] = in[test_rng_below(&rng, 2) ? 2 : 4][l];
         for (unsigned s = 0; s < 8; s++)
@@ -238,7 +252,8 @@ static void carries(void **state)
         for (int l = 0; l < GFX_LANES; l++) {
             bool wide = i[k].dst.count == 2, active = exec >> l & 1;
             carried want = ops[k].expect(in[0][l], in[2][l], WIDE(in[5][l]) << 32 | in[4][l], vcc >> l & 1);
-            uint64_t got = WIDE(wide ? w->v[7][l] : 0) << 32 | w->v[6][l], old = WIDE(wide ? in[7][l] : 0) << 32 | in[6][l];
+            uint64_t got = WIDE(wide ? w->v[7][l] : 0) << 32 | w->v[6][l],
+                     old = WIDE(wide ? in[7][l] : 0) << 32 | in[6][l];
             bool nans = ops[k].scale && isnan(gfx_float((uint32_t)got)) && isnan(gfx_float((uint32_t)want));
             if ((got != (active ? (uint64_t)want : old) && !(active && nans)) ||
                 (w->s[11] >> l & 1) != (active ? (uint32_t)(want >> 64) : 0))
@@ -269,6 +284,7 @@ static float max_nan(float p, float q) { return isnan(p + q) && (isnan(p) || isn
 static float unit(float v) { return isnan(v) ? 0 : fminf(fmaxf(v, 0), 1); }
 E(add_f, BITS(x + y)) E(sub_f, BITS(x - y)) E(subrev_f, BITS(y - x)) E(mul_f, BITS(x * y)) E(fma_, BITS(fmaf(x, y, z)))
 E(fmac, BITS(fmaf(x, y, gfx_float((uint32_t)old)))) E(fmaak, BITS(fmaf(x, y, 3.5f))) E(fmamk, BITS(fmaf(x, 3.5f, y)))
+E(fmac_signs, BITS(fmaf(-x, fabsf(y), gfx_float((uint32_t)old))))
 E(neg_abs, BITS(-fabsf(x) + y)) E(omod, BITS((x + y) * 4)) E(halved, BITS((x + y) / 2)) E(clamp, BITS(unit(x + y)))
 E(min_f, BITS(min_number(x, y))) E(max_f, BITS(max_number(x, y))) E(minimum, BITS(min_nan(x, y)))
 E(maximum, BITS(max_nan(x, y))) E(min3, BITS(min_number(min_number(x, y), z)))
@@ -283,7 +299,8 @@ E(fract, BITS(fminf((float)(x - floorf(x)), 0.99999994f))) E(rcp_, BITS(1 / x)) 
 E(rsq_, BITS((float)(1 / sqrt((double)x)))) E(exp_, BITS((float)exp2((double)x))) E(log_, BITS((float)log2((double)x)))
 E(sin_, BITS((float)sin((double)x * 2 * M_PI))) E(cos_, BITS((float)cos((double)x * 2 * M_PI)))
 static float twice_scaled(float v, float by) { return (float)((double)v * (VCC ? by >= 2 ? 0x1p64 : 0x1p-64 : 1)); }
-E(div_fmas, BITS(twice_scaled(fmaf(x, y, z), isnan(z) || isinf(z) ? 2 : fabsf(z)))) E(ldexp_, BITS((float)ldexp((double)x, I(b) > 999 ? 999 : I(b) < -999 ? -999 : I(b))))
+E(div_fmas, BITS(twice_scaled(fmaf(x, y, z), isnan(z) || isinf(z) ? 2 : fabsf(z))))
+E(ldexp_, BITS((float)ldexp((double)x, I(b) > 999 ? 999 : I(b) < -999 ? -999 : I(b))))
 E(fixup, isnan(z) ? c : isnan(y) ? b : (y == 0 && z == 0) || (isinf(y) && isinf(z)) ? 0x7fc00000 :
   ((b ^ c) & 0x80000000) | (y == 0 || isinf(z) ? 0x7f800000 : isinf(y) || z == 0 ? 0 : a & 0x7fffffff))
 static const gfx_test_op floats[] = {
@@ -291,6 +308,7 @@ static const gfx_test_op floats[] = {
     { "v_add_f32 v6, v0, v2", e_add_f, F, 0 }, { "v_sub_f32 v6, v0, v2", e_sub_f, F, 0 },
     { "v_subrev_f32 v6, v0, v2", e_subrev_f, F, 0 }, { "v_mul_f32 v6, v0, v2", e_mul_f, F, 0 },
     { "v_fma_f32 v6, v0, v2, v4", e_fma_, F, 0 }, { "v_fmac_f32 v6, v0, v2", e_fmac, F, 0 },
+    { "v_fmac_f32 v6, -v0, |v2|", e_fmac_signs, F, 0 },
     { "v_fmaak_f32 v6, v0, v2, 0x40600000", e_fmaak, F, 0 }, { "v_fmamk_f32 v6, v0, 0x40600000, v2", e_fmamk, F, 0 },
     { "v_add_f32 v6, -|v0|, v2", e_neg_abs, F, 0 }, { "v_add_f32 v6, v0, v2 mul:4", e_omod, F, 0 },
     { "v_add_f32 v6, v0, v2 div:2", e_halved, F, 0 }, { "v_add_f32 v6, v0, v2 clamp", e_clamp, F, 0 },
@@ -306,7 +324,8 @@ static const gfx_test_op floats[] = {
     { "v_floor_f32 v6, v0", e_floor_, F, 0 }, { "v_ceil_f32 v6, v0", e_ceil_, F, 0 },
     { "v_rndne_f32 v6, v0", e_rndne_, F, 0 }, { "v_trunc_f32 v6, v0", e_trunc_, F, 0 },
     { "v_fract_f32 v6, v0", e_fract, F, 0 }, { "v_rcp_f32 v6, v0", e_rcp_, F, 0 },
-    { "v_rcp_iflag_f32 v6, v0", e_rcp_, F, 0 }, { "v_sqrt_f32 v6, v0", e_root, F, 0 }, { "v_rsq_f32 v6, v0", e_rsq_, F, 0 },
+    { "v_rcp_iflag_f32 v6, v0", e_rcp_, F, 0 }, { "v_sqrt_f32 v6, v0", e_root, F, 0 },
+    { "v_rsq_f32 v6, v0", e_rsq_, F, 0 },
     /* The host's library and the interpreter's series round what differs by at most 2^-44 of it. */
     { "v_exp_f32 v6, v0", e_exp_, F, 1 }, { "v_log_f32 v6, v0", e_log_, F, 1 },
     { "v_sin_f32 v6, v0", e_sin_, F, 0 }, { "v_cos_f32 v6, v0", e_cos_, F, 0 },
@@ -346,7 +365,8 @@ static void series(void **state)
         }
         all += GFX_LANES;
     }
-    /* A series off by 2^-44 of the result crosses a rounding boundary, 2^-24 apart, once in 2^20 draws; the bound is ten. */
+    /* A series off by 2^-44 of the result crosses a rounding boundary, 2^-24 apart, once in 2^20 draws; the bound is
+     * ten. */
     assert_true(off[0] <= 10 * all / (1 << 20) + 1 && off[1] <= 10 * all / (1 << 20) + 1);
     gfx_wave_free(w);
     gfx_insns_free(i, 2);

@@ -71,14 +71,18 @@ typedef struct places {
     uint32_t count;
 } places;
 
-static void set_pointer(ash_gfx_args *args, uint32_t at, const uint8_t *p) { memcpy((uint8_t *)args + at, &p, sizeof p); }
+static void set_pointer(ash_gfx_args *args, uint32_t at, const uint8_t *p)
+{
+    memcpy((uint8_t *)args + at, &p, sizeof p);
+}
 
 static bool place(const roof_launch *l, places *p, ash_gfx_args *args, char why[512])
 {
     *args = l->args;
     for (p->count = 0; p->count < l->buffer_count; p->count++) {
         const roof_buffer *b = &l->buffers[p->count];
-        void *at = mmap(NULL, b->bytes + GAP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        void *at =
+            mmap(NULL, b->bytes + GAP, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (at == MAP_FAILED) {
             snprintf(why, 512, "no room for %llu bytes of %s", (unsigned long long)b->bytes, b->name);
             return false;

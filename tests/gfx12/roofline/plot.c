@@ -43,35 +43,39 @@ static void axes(FILE *to, double top)
     static const char *const rates[] = { "0.1 T", "1 T", "10 T", "100 T", "1000 T" };
     for (int d = (int)X_LOW; d <= (int)X_HIGH; d++) {
         line(to, at_x(d), top, at_x(d), top + HIGH, "stroke=\"#e4e4e4\"");
-        fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%g</text>\n", at_x(d), top + HIGH + 18, pow(10, d));
+        fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%g</text>\n", at_x(d), top + HIGH + 18,
+                pow(10, d));
     }
     for (int d = (int)Y_LOW; d <= (int)Y_HIGH; d++) {
         line(to, LEFT, at_y(top, d), LEFT + WIDE, at_y(top, d), "stroke=\"#e4e4e4\"");
         fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", LEFT - 8, at_y(top, d) + 4,
                 rates[d - (int)Y_LOW]);
     }
-    fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">operations a byte of memory</text>\n", LEFT + WIDE / 2,
-            top + HIGH + 38);
-    fprintf(to, "<text transform=\"translate(22 %.1f) rotate(-90)\" text-anchor=\"middle\">operations a second</text>\n",
+    fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">operations a byte of memory</text>\n",
+            LEFT + WIDE / 2, top + HIGH + 38);
+    fprintf(to,
+            "<text transform=\"translate(22 %.1f) rotate(-90)\" text-anchor=\"middle\">operations a second</text>\n",
             top + HIGH / 2);
 }
 
-/* Memory's slope as far as the highest peak, and every peak from memory's slope on, its name at the right. `taken` gets the
- * places of all of them, as labels see them. */
+/* Memory's slope as far as the highest peak, and every peak from memory's slope on, its name at the right. `taken`
+ * gets the places of all of them, as labels see them. */
 static uint32_t ceilings(FILE *to, double top, box *taken)
 {
     double memory = log10(ROOF_BANDWIDTH), from = fmax(X_LOW, Y_LOW - memory), ridge = log10(peaks[0].rate) - memory;
     double slope = HIGH / (Y_HIGH - Y_LOW) / (WIDE / (X_HIGH - X_LOW)), named = 1.1;
     uint32_t n = 0;
     char name[80];
-    line(to, at_x(from), at_y(top, memory + from), at_x(ridge), at_y(top, memory + ridge), "stroke=\"#222\" stroke-width=\"2\"");
+    line(to, at_x(from), at_y(top, memory + from), at_x(ridge), at_y(top, memory + ridge),
+         "stroke=\"#222\" stroke-width=\"2\"");
     snprintf(name, sizeof name, "%.0f GB/s of memory", ROOF_BANDWIDTH / 1e9);
     fprintf(to, "<text transform=\"translate(%.1f %.1f) rotate(%.1f)\" class=\"v\">%s</text>\n", at_x(named),
             at_y(top, memory + named) - 9, -atan(slope) * 57.29577951308232, name);
     double end = named + LETTER * (double)strlen(name) / WIDE * (X_HIGH - X_LOW);
     for (int k = 0; k < SLOPE; k++) {
         double x = from + (ridge - from) * k / SLOPE, high = x > named - 0.1 && x < end ? 2 * LINE : 8;
-        taken[n++] = (box){ at_x(x), at_y(top, memory + x) + 4 - high, (ridge - from) / SLOPE * WIDE / (X_HIGH - X_LOW), high };
+        taken[n++] =
+            (box){ at_x(x), at_y(top, memory + x) + 4 - high, (ridge - from) / SLOPE * WIDE / (X_HIGH - X_LOW), high };
     }
     for (int k = 0; k < PEAKS; k++) {
         double rate = log10(peaks[k].rate), height = at_y(top, rate), x = at_x(rate - memory);
@@ -81,7 +85,8 @@ static uint32_t ceilings(FILE *to, double top, box *taken)
         double wide = LETTER * (double)strlen(name);
         taken[n++] = (box){ x, height - 2, LEFT + WIDE - x, 4 };
         taken[n++] = (box){ LEFT + WIDE - wide, height - 4 - LINE, wide, LINE };
-        fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\" class=\"v\">%s</text>\n", LEFT + WIDE, height - 6, name);
+        fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\" class=\"v\">%s</text>\n", LEFT + WIDE, height - 6,
+                name);
     }
     return n;
 }
@@ -149,20 +154,28 @@ double roof_plot(FILE *to, const roof_result *results, uint32_t count, double to
     for (uint32_t k = 0; k < n; k++) {
         const point *p = &points[k];
         char label[120];
-        double allowed = fmin(p->operations / p->bytes * ROOF_BANDWIDTH, peaks[0].rate), rate = p->operations / p->seconds;
+        double allowed = fmin(p->operations / p->bytes * ROOF_BANDWIDTH, peaks[0].rate),
+               rate = p->operations / p->seconds;
         snprintf(label, sizeof label, "%s", p->name);
         box b = free_place(p, LETTER * (double)strlen(label), top, taken, used);
         taken[used++] = b;
         bool right = b.x > p->x;
         if (fabs(b.y + LINE / 2 - p->y) > LINE / 2 || fabs((right ? b.x : b.x + b.wide) - p->x) > 12)
-            line(to, p->x, p->y, right ? b.x - 1 : b.x + b.wide + 1, b.y + LINE / 2, "stroke=\"#999\" stroke-width=\"0.8\"");
-        fprintf(to, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\" fill=\"%s\"><title>%s: %.3g operations a byte, %.3g T a second, "
-                "%.0f%% of what memory and the highest peak allow</title></circle>\n", p->x, p->y,
-                p->matrix ? "#3ca951" : "#4269d0", label, p->operations / p->bytes, rate / 1e12, 100 * rate / allowed);
-        fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" class=\"v\">%s</text>\n", right ? b.x : b.x + b.wide,
-                b.y + LINE - 3.5, right ? "start" : "end", label);
+            line(to, p->x, p->y, right ? b.x - 1 : b.x + b.wide + 1, b.y + LINE / 2,
+                 "stroke=\"#999\" stroke-width=\"0.8\"");
+        fprintf(
+            to,
+            "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\" fill=\"%s\"><title>%s: %.3g operations a byte, %.3g T a second, "
+            "%.0f%% of what memory and the highest peak allow</title></circle>\n",
+            p->x, p->y, p->matrix ? "#3ca951" : "#4269d0", label, p->operations / p->bytes, rate / 1e12,
+            100 * rate / allowed);
+        fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" class=\"v\">%s</text>\n",
+                right ? b.x : b.x + b.wide, b.y + LINE - 3.5, right ? "start" : "end", label);
     }
-    fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\" class=\"p\">green: kernels with matrix instructions; blue: "
-            "vector instructions alone; launches of all models together, ramps included</text>\n", LEFT + WIDE, top + HIGH + 56);
+    fprintf(
+        to,
+        "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\" class=\"p\">green: kernels with matrix instructions; blue: "
+        "vector instructions alone; launches of all models together, ramps included</text>\n",
+        LEFT + WIDE, top + HIGH + 56);
     return top + HIGH + 80;
 }

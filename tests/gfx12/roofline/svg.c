@@ -1,5 +1,5 @@
-/* The picture: the roofline (plot.c), then a bar for each model and type, time a token (decoding) and time a prompt (prefill),
- * by kernel. */
+/* The picture: the roofline (plot.c), then a bar for each model and type, time a token (decoding) and time a prompt
+ * (prefill), by kernel. */
 #include <string.h>
 
 #include "tests/gfx12/roofline/roofline.h"
