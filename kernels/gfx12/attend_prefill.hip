@@ -9,8 +9,8 @@
  * the rounding takes from all of them cancels out.
  *
  * Vector cycles for 16 positions and 16 queries: 32 of exponentials and 24 to 32 others, beside 2 * head_dim of
- * matrices. Queries and sums take 96 (heads of 64, 2 tiles, and of 128) to 192 registers (of 256), K and V on their way
- * 16: 9 to 6 waves a SIMD. */
+ * matrices; for 16 positions head_dim more to make f16 of an FP8 cache. Queries and sums take 96 (heads of 64, 2 tiles,
+ * and of 128) to 192 registers (of 256), K and V on their way 16: 9 to 6 waves a SIMD. */
 #include "kernels/gfx12/attend.h"
 
 #define WAVES ASH_GFX_ATTEND_PREFILL_WAVES
@@ -19,7 +19,14 @@
 #define AT_ONCE 4 /* loads of K or V under way */
 
 DEVICE v8h halves(v8h x) { return x; }
-DEVICE v8h halves(v2u x) { return __builtin_convertvector(floats(x), v8h); } /* exact */
+DEVICE v8h halves(v2u x) /* exact */
+{
+    v8f f = floats(x);
+    v4u out;
+    for (int i = 0; i < 4; i++)
+        out[i] = __builtin_bit_cast(unsigned, halves_toward_zero(f[2 * i], f[2 * i + 1]));
+    return __builtin_bit_cast(v8h, out);
+}
 
 /* The largest of a fragment's rows that this lane has. */
 DEVICE float largest(v8f x)

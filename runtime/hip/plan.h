@@ -9,7 +9,8 @@
  * on a card, and in the tests' interpreter with addresses of the host.
  *
  * A pass of 1 to ASH_GFX_DECODE_TOKENS tokens decodes: five launches a layer (q k v, attention, output, gate and up,
- * down). Longer ones, up to the plan's batch, go through the matrix units: inputs are rounded once for each product.
+ * down), each of which needs all of the one before: in fewer, workgroups would wait for others of their own launch,
+ * which HIP does not promise to run meanwhile. Longer ones, up to the plan's batch, go through the matrix units: inputs are rounded once for each product.
  * Positions and ids come from the step block, so a list serves every step of its length.
  */
 #ifndef ASHLAR_RUNTIME_HIP_PLAN_H

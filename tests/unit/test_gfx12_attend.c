@@ -334,7 +334,8 @@ static void test_decode(void **state)
 
 /* Queries are rounded to f16 times `factor`. Weights w become w (1 - e), 0 <= e <= 2^-10 (those below f16's normal
  * range lose at most 2^-24, beside a sum of at least 1), and their sum is that of what they became: so the result, an
- * average of v, moves by sum w (e - 2^-11) (v - average) / sum w (1 - e), at most (2^-11 + n 2^-24) 2 V / (1 - 2^-10). */
+ * average of v, moves by sum w (e - 2^-11) (v - average) / sum w (1 - e), at most
+ * (2^-11 + n 2^-24) 2 V / (1 - 2^-10). */
 static void prefill(card *c, const shape *s, test_rng *rng)
 {
     problem p;

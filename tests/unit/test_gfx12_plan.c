@@ -148,6 +148,19 @@ static void test_mixed(void **state)
     compare(&spec, "*k_proj*=f32", "mixed", BF16, BF16);
 }
 
+/* No type that matrices may have is refused. */
+static void test_types(void **state)
+{
+    (void)state;
+    for (uint32_t d = 0; d < ASH_USABLE_DTYPES; d++) {
+        bool prompts = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, (ash_dtype)d, 0) ||
+                       ash_gfx_kernel_find(ASH_GFX_OP_DECODE, (ash_dtype)d, ASH_GFX_ANY_TOKENS);
+        if (!prompts || !ash_gfx_kernel_find(ASH_GFX_OP_DECODE, (ash_dtype)d, ASH_GFX_DECODE_TOKENS) ||
+            !ash_gfx_kernel_find(ASH_GFX_OP_EMBED, (ash_dtype)d, 0))
+            fail_msg("no kernel for %s", ash_dtype_name(d));
+    }
+}
+
 static void refuse(const ashlar_model *model, ash_hip_plan_options o, ash_status status, const char *text)
 {
     ash_hip_plan *plan;
@@ -193,6 +206,7 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_f32), cmocka_unit_test(test_wide_heads),
-                                        cmocka_unit_test(test_mixed), cmocka_unit_test(test_refusals) };
+                                        cmocka_unit_test(test_mixed), cmocka_unit_test(test_types),
+                                        cmocka_unit_test(test_refusals) };
     return cmocka_run_group_tests_name("gfx12_plan", tests, NULL, NULL);
 }
