@@ -26,7 +26,7 @@ void engine_defaults(engine *e);
     { "--ctx", "N", OPTION_U32, &(e).context, 1, 1 << 30, "context in tokens; default: the trained one, at most 8192" }, \
     { "--threads", "N", OPTION_U32, &(e).threads, 1, 1024, "threads; default: all processors" },                        \
     { "--act", "KIND", OPTION_STRING, &(e).activations, 0, 0, "activations of quantized layers: auto, float, int8" },   \
-    { "--cpu", "LEVEL", OPTION_STRING, &(e).level, 0, 0, "kernels: best, scalar, avx2, avx512, vnni" }
+    { "--cpu", "LEVEL", OPTION_STRING, &(e).level, 0, 0, "kernels: best, scalar, avx2, avx512, vnni, avx512bf16" }
 #define SAMPLING_OPTIONS(e)                                                                                             \
     { "--temp", "T", OPTION_FLOAT, &(e).sampling.temperature, 0, 100, "temperature; 0 takes the most likely token" },   \
     { "--top-k", "K", OPTION_U32, &(e).sampling.top_k, 0, 1 << 30, "only the K most likely tokens; 0: all" },           \
