@@ -41,6 +41,12 @@ static bool runs_in_q8(const ashlar_session *s, const ash_part *part)
     return s->q8 && s->kernels.matmul_q8[part->w.dtype];
 }
 
+/* BF16 activations, where the processor multiplies them. */
+static bool runs_in_bf16(const ashlar_session *s, const ash_part *part)
+{
+    return s->q8 && s->kernels.level >= ASH_LEVEL_AVX512BF16 && s->kernels.matmul_bf16[part->w.dtype];
+}
+
 /* Two 8-bit steps: input 1 then holds what input 0 left over. Q types have one input, so its place is free. */
 static bool runs_fine(const ashlar_session *s, const ash_linear *op, const ash_part *part)
 {
@@ -75,6 +81,8 @@ static void prepare_row(const ashlar_session *s, const ash_acts *to, int64_t t, 
     }
     if (to->q8)
         quantize_row(k, to, t);
+    if (to->bf16)
+        k->to_bf16(f32, to->stride, (uint16_t *)to->bf16 + t * to->stride);
 }
 
 /* What the 8-bit form of token t in `coarse` leaves over, quantized in turn. */
@@ -104,15 +112,19 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
         ash_acts_buffer *b = tokens == 1 ? &s->thread[thread].input[i] : &s->shared[i];
         bool rest = i == op->input_count;
         bool copy = norm || rest || op->input[i].rounding != ASH_ROUND_NONE, q8 = rest;
-        for (uint32_t j = 0; j < op->part_count; j++)
+        bool bf16 = false;
+        for (uint32_t j = 0; j < op->part_count; j++) {
             q8 = q8 || (op->part[j].input == i && runs_in_q8(s, &op->part[j]));
+            bf16 = bf16 || (op->part[j].input == i && runs_in_bf16(s, &op->part[j]));
+        }
         acts[i] = (ash_acts){ .tokens = tokens, .cols = op->cols, .stride = stride, .f32 = copy ? b->f32 : from };
         if (q8) {
             acts[i].q8 = b->q8;
             acts[i].q8_scale = b->q8_scale;
             acts[i].q8_sum = b->q8_sum;
         }
-        anything = anything || copy || q8;
+        acts[i].bf16 = bf16 ? b->bf16 : NULL;
+        anything = anything || copy || q8 || bf16;
     }
     if (!anything)
         return;
@@ -148,7 +160,8 @@ static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, c
                      int64_t count, const ash_acts *acts, float *y, int64_t y_token_stride, int64_t y_panel_stride)
 {
     void *scratch = s->thread[thread].scratch;
-    ash_matmul_fn *fn = (runs_in_q8(s, part) ? s->kernels.matmul_q8 : s->kernels.matmul_f32)[part->w.dtype];
+    ash_matmul_fn *fn = (runs_in_q8(s, part) ? s->kernels.matmul_q8
+                         : runs_in_bf16(s, part) ? s->kernels.matmul_bf16 : s->kernels.matmul_f32)[part->w.dtype];
     if (!runs_fine(s, op, part)) {
         fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, scratch);
         return;
