@@ -154,6 +154,8 @@ INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int
                      int64_t x_stride, vf *sums)
 {
     tile_scales scales;
+    if (row_vector == 0)
+        prefetch(tile, q_header_bytes(type));
     read_scales(type, tile, row_vector, &scales);
     const uint8_t *chunk = tile + q_header_bytes(type);
     if (type == ASH_Q8_0) {
