@@ -399,7 +399,8 @@ static void test_q8_near_f32(void **state)
         double largest = 0;
         for (int64_t t = 0; t < 5; t++) {
             for (int64_t r = 0; r < 32; r++) {
-                double bound = tolerance(&m, &a.x, t, r, ASH_OP_MATMUL_F32) + tolerance(&m, &a.x, t, r, ASH_OP_MATMUL_Q8);
+                double bound = tolerance(&m, &a.x, t, r, ASH_OP_MATMUL_F32) +
+                               tolerance(&m, &a.x, t, r, ASH_OP_MATMUL_Q8);
                 for (int64_t k = 0; k < 576; k++)
                     bound += fabs((double)m.values[r * 576 + k]) * (0.5 + 254 * 0x1p-24) *
                              (double)a.x.q8_scale[t * (a.x.stride / 32) + k / 32];
@@ -490,8 +491,8 @@ static void test_levels(void **state)
             assert_true((table.matmul_bf16[dtype] != NULL) == (dtype == ASH_BF16 || dtype == ASH_F8_E4M3));
         }
         assert_true(table.quantize_q8 && table.round_e4m3 && table.max_abs && table.rms_norm && table.rope &&
-                    table.swiglu && table.add && table.to_f16 && table.to_bf16 && table.attention && table.encode_e4m3 &&
-                    table.error_e4m3);
+                    table.swiglu && table.add && table.to_f16 && table.to_bf16 && table.attention &&
+                    table.encode_e4m3 && table.error_e4m3);
         /* Each slot holds the last line of the list that the level allows. */
         for (size_t i = 0; i < count; i++) {
             const ash_kernel *k = &list[i], *last = k;
