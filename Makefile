@@ -85,6 +85,7 @@ MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 FLAGS_avx2 := -mavx2 -mfma -mf16c -mbmi2
 FLAGS_avx512 := $(FLAGS_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
 FLAGS_vnni := $(FLAGS_avx512) -mavx512vnni
+FLAGS_avx512bf16 := $(FLAGS_vnni) -mavx512bf16
 
 # ---- sources: a folder is a layer, its files are found ----
 KERNEL_SRC := $(wildcard kernels/*.c kernels/scalar/*.c kernels/gfx12/*.c)
@@ -155,7 +156,7 @@ endif
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(run)$(CC) $(ALL_CFLAGS) $(foreach l,avx2 avx512 vnni,$(if $(filter %_$(l),$*),$(FLAGS_$(l)))) -MMD -MP -c $< -o $@
+	$(run)$(CC) $(ALL_CFLAGS) $(foreach l,avx2 avx512 vnni avx512bf16,$(if $(filter %_$(l),$*),$(FLAGS_$(l)))) -MMD -MP -c $< -o $@
 
 $(LIB): $(call obj,$(LIB_SRC))
 	@rm -f $@

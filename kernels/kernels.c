@@ -18,7 +18,8 @@ const ash_kernel *ash_kernel_list(size_t *count)
 
 const char *ash_level_name(ash_level level)
 {
-    static const char *const names[ASH_LEVEL_COUNT] = { "scalar", "avx2", "avx512", "vnni" };
+    static const char *const names[ASH_LEVEL_COUNT] = { "scalar", "avx2", "avx512", "vnni",
+                                                        "avx512bf16" };
     return level < ASH_LEVEL_COUNT ? names[level] : "unknown";
 }
 

@@ -37,7 +37,8 @@ typedef struct ash_matrix {
     const float *scale;
 } ash_matrix;
 
-/* Inputs of a matrix product: `tokens` rows. f32 is always there; the q8 form where the op is MATMUL_Q8. */
+/* Inputs of a matrix product: `tokens` rows. f32 is always there; the q8 form where the op is MATMUL_Q8, bf16 where
+ * it is MATMUL_BF16. */
 typedef struct ash_acts {
     int64_t tokens;
     int64_t cols;          /* = matrix cols */
@@ -48,6 +49,7 @@ typedef struct ash_acts {
     const int8_t *q8;      /* aligned */
     const float *q8_scale;
     const int16_t *q8_sum; /* sum of q8 over each 16 columns */
+    const uint16_t *bf16;  /* aligned, stride `stride`; f32 as TO_BF16 rounds it, where the op is MATMUL_BF16 */
 } ash_acts;
 
 /* Each thread brings this much aligned scratch to MATMUL and ATTENTION. */
@@ -60,6 +62,9 @@ typedef struct ash_acts {
  *   cols products and additions rounds once, so they differ from scalar by at most
  *   (cols + 8) * 2^-24 * sum_k |W|' |x|, where |W|' is the sum of the magnitudes of W's terms: |d sc| q + |dmin mn|, or
  *   |d| (q + 8) for Q4_0 and likewise; plus cols * 2^-126 where products underflow.
+ * MATMUL_BF16: x from the bf16 form, each within 2^-8 |x|. As MATMUL_F32, but weights, products and sums below 2^-126
+ *   may count as zeros, before F8_E4M3's scale: so within
+ *   (cols + 8) * 2^-24 * sum_k |W| |x| + 2^-126 * (cols * max(1, largest scale) + sum_k |x|) of scalar.
  * MATMUL_Q8: x from the q8 form; the integer sum of each 32 (Q6_K: 16) columns, offset included, is exact; the float
  *   operations on it (4 a group and its share of the folding) round: (cols / 4 + 8) * 2^-24 * sum_k |W|' |x|. */
 typedef void ash_matmul_fn(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x, float *y,
@@ -97,6 +102,10 @@ typedef double ash_error_e4m3_fn(const float *x, int64_t n, float scale);
 
 /* A source row of F16 or BF16 at any address to floats: ash_decode_row, but for a NaN's payload. */
 typedef void ash_decode_fn(const uint8_t *row, int64_t n, float *out);
+
+/* out[i] = bf16(x[i]), nearest even, and denormals become zeros of their sign; bit-identical at every level, but for a
+ * NaN's payload. */
+typedef void ash_to_bf16_fn(const float *x, int64_t n, uint16_t *out);
 
 /* x[i] = e4m3(x[i] / scale) * scale in place, saturating, i < n; scale > 0. A true division, as PyTorch's static FP8
  * quantization has it. NaN stays NaN. Bit-identical at every level. */
@@ -169,12 +178,14 @@ typedef enum ash_level { /* a level includes the ones before it in its family */
     ASH_LEVEL_AVX2 = 1,     /* AVX2, FMA, F16C */
     ASH_LEVEL_AVX512 = 2,   /* F, BW, DQ, VL */
     ASH_LEVEL_VNNI = 3,     /* AVX-512 VNNI */
+    ASH_LEVEL_AVX512BF16 = 4, /* AVX-512 BF16: no processor has it without VNNI */
     ASH_LEVEL_COUNT
 } ash_level;
 
 typedef enum ash_op {
     ASH_OP_MATMUL_F32,
     ASH_OP_MATMUL_Q8, /* Q types alone */
+    ASH_OP_MATMUL_BF16, /* BF16 and F8_E4M3 */
     ASH_OP_ROW,
     ASH_OP_QUANTIZE_Q8,
     ASH_OP_REST_Q8,
@@ -189,6 +200,7 @@ typedef enum ash_op {
     ASH_OP_SWIGLU,
     ASH_OP_ADD,
     ASH_OP_TO_F16,
+    ASH_OP_TO_BF16,
     ASH_OP_ATTENTION, /* F16, F8_E4M3, Q8_0 */
     ASH_OP_ATTENTION_JOIN,
     ASH_OP_COUNT
@@ -211,6 +223,7 @@ typedef struct ash_kernels {
     ash_level level;
     ash_matmul_fn *matmul_f32[ASH_USABLE_DTYPES];
     ash_matmul_fn *matmul_q8[ASH_USABLE_DTYPES]; /* NULL for F32, F16, BF16, F8_E4M3 */
+    ash_matmul_fn *matmul_bf16[ASH_USABLE_DTYPES]; /* NULL but for BF16 and F8_E4M3; a fast one from AVX512BF16 on */
     ash_row_fn *row[ASH_USABLE_DTYPES];
     ash_quantize_q8_fn *quantize_q8;
     ash_rest_q8_fn *rest_q8;
@@ -225,13 +238,14 @@ typedef struct ash_kernels {
     ash_swiglu_fn *swiglu;
     ash_add_fn *add;
     ash_to_f16_fn *to_f16;
+    ash_to_bf16_fn *to_bf16;
     ash_attention_fn *attention[ASH_USABLE_DTYPES]; /* NULL but for F16, F8_E4M3, Q8_0 */
     ash_attention_join_fn *attention_join;
 } ash_kernels;
 
 /* The best level that processor and operating system both grant (CPUID, then XGETBV). */
 ash_level ash_level_detect(void);
-const char *ash_level_name(ash_level level); /* "scalar", "avx2", "avx512", "vnni" */
+const char *ash_level_name(ash_level level); /* "scalar", "avx2", "avx512", "vnni", "avx512bf16" */
 /* Fills `out` with the best kernels up to min(level, detected). */
 void ash_kernels_init(ash_kernels *out, ash_level level);
 
@@ -242,6 +256,7 @@ void ash_decode_row(ash_dtype dtype, const void *row, int64_t cols, float *out);
 /* Prototypes of all of them, for the files that define them, the table and the tests. */
 typedef ash_matmul_fn ash_matmul_f32_fn;
 typedef ash_matmul_fn ash_matmul_q8_fn;
+typedef ash_matmul_fn ash_matmul_bf16_fn;
 #define ASH_KERNEL_TYPED(op, field, dtype, level, function) ash_##field##_fn function;
 #define ASH_KERNEL(op, field, level, function) ash_##field##_fn function;
 #include "kernels/registry.def"

@@ -13,6 +13,7 @@
 #define CPUID7_EBX_BMI2 (1u << 8)
 #define CPUID7_EBX_AVX512 (1u << 16 | 1u << 17 | 1u << 30 | 1u << 31) /* F, DQ, BW, VL */
 #define CPUID7_ECX_AVX512_VNNI (1u << 11)
+#define CPUID7_1_EAX_AVX512_BF16 (1u << 5) /* of subleaf 1 */
 #define XCR0_AVX 0x06u    /* SSE and upper halves of ymm */
 #define XCR0_AVX512 0xe6u /* besides: mask registers, upper halves of zmm, zmm16 to zmm31 */
 
@@ -39,7 +40,11 @@ ash_level ash_level_detect(void)
         return ASH_LEVEL_SCALAR;
     if (!has(b, CPUID7_EBX_AVX512) || !has(enabled, XCR0_AVX512))
         return ASH_LEVEL_AVX2;
-    return has(c, CPUID7_ECX_AVX512_VNNI) ? ASH_LEVEL_VNNI : ASH_LEVEL_AVX512;
+    if (!has(c, CPUID7_ECX_AVX512_VNNI))
+        return ASH_LEVEL_AVX512;
+    if (a < 1 || !__get_cpuid_count(7, 1, &a, &b, &c, &d)) /* a: the last subleaf */
+        return ASH_LEVEL_VNNI;
+    return has(a, CPUID7_1_EAX_AVX512_BF16) ? ASH_LEVEL_AVX512BF16 : ASH_LEVEL_VNNI;
 }
 
 #else

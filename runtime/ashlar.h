@@ -136,7 +136,8 @@ enum { ASHLAR_ACT_AUTO = 0, ASHLAR_ACT_FLOAT = 1, ASHLAR_ACT_INT8 = 2 };
 typedef struct ashlar_session_options {
     uint32_t context; /* tokens; 0: the smaller of the trained one and 8192 */
     uint32_t threads; /* 0: the processors that this process may use */
-    int activations;  /* AUTO, INT8: 8-bit for the Q types (small models: float where 8 bits hurt); others: float */
+    int activations;  /* AUTO, INT8: 8-bit for the Q types (small models: float where 8 bits hurt), BF16 for BF16 and
+                         FP8 where the processor multiplies it, else float; FLOAT: float for all */
     int cpu_level;    /* 0: the best; 1 + n: at most level n of kernels.h (tests) */
     /* Where the model runs. NULL, "cpu": the CPU. "hip", "hip:N": a card, or an error that says why not. "auto": a card where
      * one can be used, else the CPU, and ashlar_session_device says why. */

@@ -22,6 +22,12 @@ static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- inputs ---- */
 
+/* BF16 activations, where the processor multiplies them. */
+static bool runs_in_bf16(const ashlar_session *s, const ash_part *part)
+{
+    return s->q8 && s->kernels.level >= ASH_LEVEL_AVX512BF16 && s->kernels.matmul_bf16[part->w.dtype];
+}
+
 static void quantize_row(const ash_kernels *k, const ash_acts *to, int64_t t)
 {
     k->quantize_q8(to->f32 + t * to->stride, to->stride, (int8_t *)to->q8 + t * to->stride,
@@ -50,6 +56,8 @@ static void prepare_row(const ashlar_session *s, const ash_acts *to, int64_t t, 
     }
     if (to->q8)
         quantize_row(k, to, t);
+    if (to->bf16)
+        k->to_bf16(f32, to->stride, (uint16_t *)to->bf16 + t * to->stride);
 }
 
 /* What the 8-bit form of token t in `coarse` leaves over, quantized in turn. */
@@ -75,15 +83,19 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
         ash_acts_buffer *b = tokens == 1 ? &s->thread[thread].input[i] : &s->shared[i];
         bool rest = i == op->input_count;
         bool copy = norm || rest || op->input[i].rounding != ASH_ROUND_NONE, q8 = rest;
-        for (uint32_t j = 0; j < op->part_count; j++)
+        bool bf16 = false;
+        for (uint32_t j = 0; j < op->part_count; j++) {
             q8 = q8 || (op->part[j].input == i && ash_runs_in_q8(s, &op->part[j]));
+            bf16 = bf16 || (op->part[j].input == i && runs_in_bf16(s, &op->part[j]));
+        }
         acts[i] = (ash_acts){ .tokens = tokens, .cols = op->cols, .stride = stride, .f32 = copy ? b->f32 : from };
         if (q8) {
             acts[i].q8 = b->q8;
             acts[i].q8_scale = b->q8_scale;
             acts[i].q8_sum = b->q8_sum;
         }
-        anything = anything || copy || q8;
+        acts[i].bf16 = bf16 ? b->bf16 : NULL;
+        anything = anything || copy || q8 || bf16;
     }
     if (!anything)
         return;
@@ -120,7 +132,8 @@ static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, c
                      int64_t count, const ash_acts *acts, float *y, int64_t y_token_stride, int64_t y_panel_stride)
 {
     void *scratch = s->thread[thread].scratch;
-    ash_matmul_fn *fn = (ash_runs_in_q8(s, part) ? s->kernels.matmul_q8 : s->kernels.matmul_f32)[part->w.dtype];
+    ash_matmul_fn *fn = (ash_runs_in_q8(s, part) ? s->kernels.matmul_q8
+                         : runs_in_bf16(s, part) ? s->kernels.matmul_bf16 : s->kernels.matmul_f32)[part->w.dtype];
     if (!ash_runs_fine(s, op, part)) {
         fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, scratch);
         return;

@@ -34,7 +34,8 @@ static ash_acts_buffer acts_piece(arena *a, uint64_t tokens, uint64_t cols)
     return (ash_acts_buffer){ .f32 = piece(a, tokens * cols, sizeof(float)),
                               .q8 = piece(a, tokens * cols, 1),
                               .q8_scale = piece(a, tokens * cols / 32, sizeof(float)),
-                              .q8_sum = piece(a, tokens * cols / 16, sizeof(int16_t)) };
+                              .q8_sum = piece(a, tokens * cols / 16, sizeof(int16_t)),
+                              .bf16 = piece(a, tokens * cols, sizeof(uint16_t)) };
 }
 
 static int64_t max3(int64_t a, int64_t b, int64_t c) { return a > b ? (a > c ? a : c) : b > c ? b : c; }

@@ -29,6 +29,7 @@ typedef struct ash_acts_buffer {
     int8_t *q8;
     float *q8_scale;
     int16_t *q8_sum;
+    uint16_t *bf16;
 } ash_acts_buffer;
 
 typedef struct ash_thread_buffers {
@@ -59,7 +60,7 @@ struct ashlar_session {
     ash_kernels kernels;
     ash_pool *pool;
     ash_kv_cache kv;
-    bool q8; /* 8-bit activations for the types that have them */
+    bool q8; /* 8-bit activations for the types that have them; BF16 for BF16 and F8_E4M3 */
     uint32_t context, position;
     int32_t *ids; /* `context` places; those up to position have been fed */
     atomic_int stop;

@@ -97,3 +97,11 @@ void ash_to_f16_scalar(const float *x, int64_t n, uint16_t *out)
     for (int64_t i = 0; i < n; i++)
         out[i] = ash_f32_to_f16(x[i]);
 }
+
+void ash_to_bf16_scalar(const float *x, int64_t n, uint16_t *out)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits = ash_f32_bits(x[i]);
+        out[i] = bits & 0x7f800000 ? ash_f32_to_bf16(x[i]) : (uint16_t)(bits >> 16 & 0x8000);
+    }
+}

@@ -1,4 +1,4 @@
-/* The specification of MATMUL_F32, MATMUL_Q8 and ROW: one loop each, with a chunk reader for every type.
+/* The specification of MATMUL_F32, MATMUL_BF16, MATMUL_Q8 and ROW: one loop each, with a chunk reader for every type.
  * Sums are in double, so that what faster forms are compared with is as good as exact. */
 #include <string.h>
 
@@ -24,7 +24,7 @@ static inline ash_chunk_at find_chunk(const ash_matrix *w, const shape *s, int64
 
 static inline __attribute__((always_inline)) void
 matmul_f32(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x, float *y,
-           int64_t y_token_stride, int64_t y_panel_stride, const shape *s, ash_chunk_floats_fn *read)
+           int64_t y_token_stride, int64_t y_panel_stride, const shape *s, ash_chunk_floats_fn *read, bool bf16)
 {
     for (int64_t t0 = 0; t0 < x->tokens; t0 += TOKEN_BLOCK) {
         int64_t count = x->tokens - t0 < TOKEN_BLOCK ? x->tokens - t0 : TOKEN_BLOCK;
@@ -32,13 +32,16 @@ matmul_f32(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const 
             for (int r = 0; r < ASH_PANEL_ROWS; r++) {
                 double sum[TOKEN_BLOCK] = { 0 };
                 for (int64_t k = 0; k < w->cols; k += s->chunk_cols) {
-                    ash_chunk_at at = find_chunk(w, s, panel_first + i, r, k);
+                    ash_chunk_at chunk = find_chunk(w, s, panel_first + i, r, k);
                     float weight[ASH_CHUNK_MAX];
-                    read(&at, weight);
+                    read(&chunk, weight);
                     int64_t cols = w->cols - k < s->chunk_cols ? w->cols - k : s->chunk_cols;
-                    for (int64_t t = 0; t < count; t++)
-                        for (int64_t c = 0; c < cols; c++)
-                            sum[t] += (double)weight[c] * (double)x->f32[(t0 + t) * x->stride + k + c];
+                    for (int64_t t = 0; t < count; t++) {
+                        for (int64_t c = 0; c < cols; c++) {
+                            int64_t at = (t0 + t) * x->stride + k + c;
+                            sum[t] += (double)weight[c] * (double)(bf16 ? ash_bf16_to_f32(x->bf16[at]) : x->f32[at]);
+                        }
+                    }
                 }
                 for (int64_t t = 0; t < count; t++)
                     y[(t0 + t) * y_token_stride + i * y_panel_stride + r] = (float)sum[t];
@@ -100,11 +103,19 @@ read_row(const ash_matrix *w, int64_t row, float *out, const shape *s, ash_chunk
                                         float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)     \
     {                                                                                                                \
         (void)scratch;                                                                                               \
-        matmul_f32(w, first, panels, x, y, y_token_stride, y_panel_stride, &shape_##type, ash_floats_##type);        \
+        matmul_f32(w, first, panels, x, y, y_token_stride, y_panel_stride, &shape_##type, ash_floats_##type, false); \
     }                                                                                                                \
     void ash_row_##type##_scalar(const ash_matrix *w, int64_t row, float *out)                                       \
     {                                                                                                                \
         read_row(w, row, out, &shape_##type, ash_floats_##type);                                                     \
+    }
+#define BF16_OPS(type, tile, chunk, header, bytes)                                                                   \
+    FLOAT_OPS(type, tile, chunk, header, bytes)                                                                      \
+    void ash_matmul_bf16_##type##_scalar(const ash_matrix *w, int64_t first, int64_t panels, const ash_acts *x,      \
+                                         float *y, int64_t y_token_stride, int64_t y_panel_stride, void *scratch)    \
+    {                                                                                                                \
+        (void)scratch;                                                                                               \
+        matmul_f32(w, first, panels, x, y, y_token_stride, y_panel_stride, &shape_##type, ash_floats_##type, true);  \
     }
 #define CODE_OPS(type, tile, chunk, header, bytes)                                                                   \
     FLOAT_OPS(type, tile, chunk, header, bytes)                                                                      \
@@ -118,8 +129,8 @@ read_row(const ash_matrix *w, int64_t row, float *out, const shape *s, ash_chunk
 /* format/tile.h's table */
 FLOAT_OPS(f32, 16, 16, 0, 1024)
 FLOAT_OPS(f16, 16, 16, 0, 512)
-FLOAT_OPS(bf16, 16, 16, 0, 512)
-FLOAT_OPS(f8_e4m3, 32, 32, 0, 512)
+BF16_OPS(bf16, 16, 16, 0, 512)
+BF16_OPS(f8_e4m3, 32, 32, 0, 512)
 CODE_OPS(q4_0, 256, 64, 256, 512)
 CODE_OPS(q4_1, 256, 64, 512, 512)
 CODE_OPS(q5_0, 256, 64, 256, 640)

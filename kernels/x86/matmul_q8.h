@@ -14,8 +14,14 @@
 #include "kernels/x86/matmul_call.h"
 #include "kernels/x86/tiles_quant.h"
 
-#define FEW_TOKENS 8    /* up to here the first form */
-#define FEW_SHARE 4     /* of them at once: what registers hold; the next ones find the panel in the cache */
+/* Up to FEW_TOKENS the first form, ONCE_TOKENS at a time: the second time a panel is in the cache. With 16-bit sums the
+ * second form is faster from 5 on. */
+#define ONCE_TOKENS 4
+#ifdef HAVE_DPBUSD
+#define FEW_TOKENS 8
+#else
+#define FEW_TOKENS 4
+#endif
 #define SLAB_COLS 32768 /* columns of one pass, so that what is prepared of x fits the scratch */
 
 /* Columns [k, k + cols) of a product; `add` to what y holds. */
@@ -155,6 +161,8 @@ INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int
                      int64_t x_stride, vf *sums)
 {
     tile_scales scales;
+    if (row_vector == 0)
+        prefetch(tile, q_header_bytes(type));
     read_scales(type, tile, row_vector, &scales);
     const uint8_t *chunk = tile + q_header_bytes(type);
     if (type == ASH_Q8_0) {
@@ -197,10 +205,10 @@ INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int
     }
 }
 
-/* T tokens from `first` on, of which `count` are wanted; x: their groups. The row vectors come one after the other: the second finds the panel in the
- * cache. */
+/* T tokens from t0 on, of which `count` are wanted. The row vectors come one after the other: the second finds the panel
+ * in the cache. */
 INLINE void few_panel(const ash_dtype type, const int T, const call *a, const slab *s, int64_t i, const x_group *x,
-                      int64_t x_stride, int first, int count)
+                      int64_t x_stride, int64_t t0, int count)
 {
     for (int v = 0; v < ROW_VECTORS; v++) {
         vf sums[16];
@@ -217,7 +225,7 @@ INLINE void few_panel(const ash_dtype type, const int T, const call *a, const sl
             vf total = vf_add(vf_add(vf_cast(words[0]), vf_cast(words[1])),
                               vf_add(vf_cast(words[2]), vf_cast(words[3])));
             if (t < count)
-                store_rows(total, call_y(a, first + t, i) + VR * v, s->add);
+                store_rows(total, call_y(a, t0 + t, i) + VR * v, s->add);
         }
     }
 }
@@ -227,7 +235,7 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
     const ash_acts *x = a->x;
     x_group *groups = a->scratch;
     int64_t stride = ash_pad_cols(s->cols) / 64;
-    int count = (int)x->tokens, prepared = count % FEW_SHARE == 3 ? count + 1 : count; /* 3 run as 4, the last one twice */
+    int count = (int)x->tokens, prepared = count % ONCE_TOKENS == 3 ? count + 1 : count; /* 3 run as 4: one twice */
     for (int t = 0; t < prepared; t++) {
         int64_t from = t < count ? t : count - 1;
         const int8_t *q = x->q8 + from * x->stride + s->k;
@@ -237,14 +245,14 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
             prepare_group(type, q + 64 * i, scale + 2 * i, sum + 4 * i, groups + t * stride + i);
     }
     for (int64_t i = 0; i < a->panel_count; i++) {
-        for (int t = 0; t < count; t += FEW_SHARE) {
-            int share = (int)smaller(count - t, FEW_SHARE);
-            if (share == 1)
-                few_panel(type, 1, a, s, i, groups + t * stride, stride, t, share);
-            else if (share == 2)
-                few_panel(type, 2, a, s, i, groups + t * stride, stride, t, share);
+        for (int t = 0; t < count; t += ONCE_TOKENS) {
+            const x_group *from = groups + t * stride;
+            if (prepared - t == 1)
+                few_panel(type, 1, a, s, i, from, stride, t, count - t);
+            else if (prepared - t == 2)
+                few_panel(type, 2, a, s, i, from, stride, t, count - t);
             else
-                few_panel(type, 4, a, s, i, groups + t * stride, stride, t, share);
+                few_panel(type, 4, a, s, i, from, stride, t, count - t);
         }
     }
 }
@@ -451,9 +459,12 @@ INLINE void many_panels(const ash_dtype type, const call *a, const slab *s, int6
         for (int v = 0; v < vectors; v++) {
             const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i + v / ROW_VECTORS, s);
             tile += k / Q_TILE_COLS * q_tile_bytes(type);
-            if (v % ROW_VECTORS == 0) /* the next tile arrives while this one is multiplied */
-                for (int byte = 0; byte < q_tile_bytes(type); byte += 64)
+            if (v % ROW_VECTORS == 0) { /* the next tile arrives while this one is multiplied */
+                for (int byte = 0; byte < q_tile_bytes(type); byte += 64) {
                     _mm_prefetch((const char *)tile + q_tile_bytes(type) + byte, _MM_HINT_T0);
+                    _mm_prefetch((const char *)tile + 8192 + byte, _MM_HINT_T1);
+                }
+            }
             read_scales(type, tile, v % ROW_VECTORS, &b->scales[v]);
             const int flip = kind == SIGNED_32 ? 0 : 0x80; /* of Q8_0 */
             unpack_codes(type, tile + q_header_bytes(type), n, v % ROW_VECTORS, flip, b->codes[v]);

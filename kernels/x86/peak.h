@@ -12,8 +12,8 @@
     uint64_t name(uint64_t rounds)                                           \
     {                                                                        \
         type a = zero, b = zero, sum[ASH_PEAK_SUMS];                         \
-        for (int k = 0; k < ASH_PEAK_SUMS; k++)                              \
-            sum[k] = zero;                                                   \
+        _Pragma("GCC unroll 12") for (int k = 0; k < ASH_PEAK_SUMS; k++)     \
+            sum[k] = zero; /* unrolled, else all of them live in memory */   \
         __asm__ volatile("" : "+v"(a), "+v"(b));                             \
         for (uint64_t i = 0; i < rounds; i++)                                \
             _Pragma("GCC unroll 12") for (int k = 0; k < ASH_PEAK_SUMS; k++) \

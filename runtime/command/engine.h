@@ -32,7 +32,7 @@ void engine_may_use_cards(engine *e);
     { "--ctx", "N", OPTION_U32, &(e).context, 1, 1 << 30, "context in tokens; default: the trained one, at most 8192" }, \
     { "--threads", "N", OPTION_U32, &(e).threads, 1, 1024, "threads; default: all processors" },                        \
     { "--act", "KIND", OPTION_STRING, &(e).activations, 0, 0, "activations of quantized layers: auto, float, int8" },   \
-    { "--cpu", "LEVEL", OPTION_STRING, &(e).level, 0, 0, "kernels: best, scalar, avx2, avx512, vnni" },                   \
+    { "--cpu", "LEVEL", OPTION_STRING, &(e).level, 0, 0, "kernels: best, scalar, avx2, avx512, vnni, avx512bf16" },       \
     { "--kv", "TYPE", OPTION_STRING, &(e).cache, 0, 0, "keys and values: f16, or half as large fp8, q8_0" }
 /* Of verbs that may run on a card. */
 #define DEVICE_OPTIONS(e)                                                                                               \

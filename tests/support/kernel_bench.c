@@ -41,6 +41,7 @@ static void call(const job *j)
     switch (j->kernel->op) {
     case ASH_OP_MATMUL_F32:
     case ASH_OP_MATMUL_Q8:
+    case ASH_OP_MATMUL_BF16:
         ((ash_matmul_fn *)fn)(&j->w, 0, j->panels, &j->x, j->out, ROWS, 16, j->scratch);
         break;
     case ASH_OP_ROW: ((ash_row_fn *)fn)(&j->w, 5, j->out); break;
@@ -55,6 +56,7 @@ static void call(const job *j)
     case ASH_OP_SWIGLU: ((ash_swiglu_fn *)fn)(j->a, n / 32, j->out); break;
     case ASH_OP_ADD: ((ash_add_fn *)fn)(j->out, j->a, n); break;
     case ASH_OP_TO_F16: ((ash_to_f16_fn *)fn)(j->a, n, (uint16_t *)j->out); break;
+    case ASH_OP_TO_BF16: ((ash_to_bf16_fn *)fn)(j->a, n, (uint16_t *)j->out); break;
     case ASH_OP_ATTENTION: {
         uint64_t row_bytes = 0;
         ash_row_bytes(j->kernel->dtype, HEAD_DIM, &row_bytes);
@@ -74,7 +76,8 @@ static double work(const job *j)
 {
     switch (j->kernel->op) {
     case ASH_OP_MATMUL_F32:
-    case ASH_OP_MATMUL_Q8: return (double)(j->panels * 16 * COLS * j->tokens);
+    case ASH_OP_MATMUL_Q8:
+    case ASH_OP_MATMUL_BF16: return (double)(j->panels * 16 * COLS * j->tokens);
     case ASH_OP_ROW: return (double)j->w.panel_bytes / 16;
     case ASH_OP_ATTENTION: return 2.0 * HEAD_DIM * GROUP * CONTEXT * (double)j->tokens;
     default: return 4.0 * VECTOR;
@@ -108,7 +111,7 @@ static double rate_of(const ash_kernel *k, int64_t tokens, job *data)
 
 static void print_rates(const ash_kernel *k, const ash_kernel *scalar, job *data)
 {
-    bool matrix = k->op == ASH_OP_MATMUL_F32 || k->op == ASH_OP_MATMUL_Q8, attention = k->op == ASH_OP_ATTENTION;
+    bool matrix = k->op <= ASH_OP_MATMUL_BF16, attention = k->op == ASH_OP_ATTENTION;
     printf("%-34s", k->name);
     for (int64_t tokens = 1; tokens <= (matrix || attention ? TOKENS : 1); tokens *= TOKENS) {
         double rate = rate_of(k, tokens, data), base = scalar == k ? rate : rate_of(scalar, tokens, data);
@@ -129,6 +132,7 @@ int kernel_bench(const char *filter)
     test_rng rng = test_rng_start("bench");
     guard_buffer f32 = guard_alloc((size_t)TOKENS * COLS * 4, 64), q8 = guard_alloc((size_t)TOKENS * COLS, 64),
                  scale = guard_alloc((size_t)TOKENS * COLS / 8, 4), sum = guard_alloc((size_t)TOKENS * COLS / 8, 2),
+                 bf16 = guard_alloc((size_t)TOKENS * COLS * 2, 64),
                  out = guard_alloc((size_t)TOKENS * ROWS * 4 + 16 * VECTOR, 64), b = guard_alloc(4 * VECTOR, 64),
                  kv = guard_alloc((size_t)4 * CONTEXT * HEAD_DIM, 64), scratch = guard_alloc(ASH_SCRATCH_BYTES, 64);
     for (int64_t i = 0; i < TOKENS * COLS; i++)
@@ -138,6 +142,7 @@ int kernel_bench(const char *filter)
     for (int64_t i = 0; i < 2 * CONTEXT * HEAD_DIM; i++)
         ((uint16_t *)kv.p)[i] = (uint16_t)(0x3000 + test_rng_below(&rng, 0x800)); /* 0.125 to 0.5; no bytes are NaN */
     ash_quantize_q8_scalar(f32.p, (int64_t)TOKENS * COLS, q8.p, scale.p, sum.p);
+    ash_to_bf16_scalar(f32.p, (int64_t)TOKENS * COLS, bf16.p);
 
     printf("level %s, one thread; matrices %d x %d; attention: context %d, head %d, %d query heads; 1 token, then %d\n",
            ash_level_name(ash_level_detect()), ROWS, COLS, CONTEXT, HEAD_DIM, GROUP, TOKENS);
@@ -162,7 +167,7 @@ int kernel_bench(const char *filter)
                 memset(out.p, 0, out.size);
                 job data = { .w = m.w, .a = f32.p, .b = b.p, .out = out.p, .scratch = scratch.p, .kv = kv.p,
                              .x = { .cols = COLS, .stride = COLS, .f32 = f32.p, .q8 = q8.p, .q8_scale = scale.p,
-                                    .q8_sum = sum.p } };
+                                    .q8_sum = sum.p, .bf16 = bf16.p } };
                 print_rates(k, scalar, &data);
             }
         }
@@ -172,6 +177,7 @@ int kernel_bench(const char *filter)
     guard_free(&q8);
     guard_free(&scale);
     guard_free(&sum);
+    guard_free(&bf16);
     guard_free(&out);
     guard_free(&b);
     guard_free(&kv);

@@ -70,6 +70,7 @@ static void run_op(void *context)
     case ASH_OP_SWIGLU: ((ash_swiglu_fn *)fn)(c->in, c->n, c->out); break;
     case ASH_OP_ADD: ((ash_add_fn *)fn)(c->out, c->in, c->n); break;
     case ASH_OP_TO_F16: ((ash_to_f16_fn *)fn)(c->in, c->n, c->out); break;
+    case ASH_OP_TO_BF16: ((ash_to_bf16_fn *)fn)(c->in, c->n, c->out); break;
     default: fail_msg("%s: no such call", c->kernel->name);
     }
 }
@@ -391,17 +392,20 @@ static void test_add(void **state)
     }
 }
 
-static void test_to_f16(void **state)
+/* TO_F16 and TO_BF16. */
+static void test_to_half(void **state)
 {
     const ash_kernel *k = kernel_here(state), *scalar = test_scalar_of(k);
+    const bool bf16 = k->op == ASH_OP_TO_BF16;
     test_rng rng = test_rng_start(k->name);
     for (size_t l = 0; l < LENGTHS; l++) {
         for (int kind = 0; kind < INPUT_KINDS; kind++) {
             int64_t n = lengths[l];
             guard_buffer x = inputs(n, (input_kind)kind, &rng), y = guard_alloc((size_t)n * 2, 2);
             for (int64_t i = 0; i < n && kind == INPUT_ZERO; i++) { /* every half, and the middle to its neighbour */
-                uint16_t h = (uint16_t)(test_rng_below(&rng, 0x7bff) | (i & 1) << 15);
-                float a = ash_f16_to_f32(h), b = ash_f16_to_f32((uint16_t)(h + 1));
+                uint16_t h = (uint16_t)(test_rng_below(&rng, bf16 ? 0x7f7f : 0x7bff) | (i & 1) << 15);
+                float a = bf16 ? ash_bf16_to_f32(h) : ash_f16_to_f32(h);
+                float b = bf16 ? ash_bf16_to_f32((uint16_t)(h + 1)) : ash_f16_to_f32((uint16_t)(h + 1));
                 ((float *)x.p)[i] = i % 3 ? a + (b - a) / 2 : a;
             }
             uint16_t *want = malloc((size_t)n * 2);
@@ -410,6 +414,11 @@ static void test_to_f16(void **state)
             guarded(&b, k);
             assert_memory_equal(y.p, want, (size_t)n * 2);
             check_slack(k, &y);
+            for (int64_t i = 0; i < n && bf16; i++) {
+                float value = ((const float *)x.p)[i];
+                uint16_t rounded = ash_f32_to_bf16(fabsf(value) < FLT_MIN ? copysignf(0, value) : value);
+                assert_int_equal(want[i], rounded);
+            }
             free(want);
             guard_free(&x);
             guard_free(&y);
@@ -428,7 +437,8 @@ int main(void)
         [ASH_OP_ROPE] = test_rope,
         [ASH_OP_SWIGLU] = test_swiglu,
         [ASH_OP_ADD] = test_add,
-        [ASH_OP_TO_F16] = test_to_f16,
+        [ASH_OP_TO_F16] = test_to_half,
+        [ASH_OP_TO_BF16] = test_to_half,
     };
     size_t count, n = 0;
     const ash_kernel *list = ash_kernel_list(&count);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/halffloat.h"
 #include "tests/support/guard.h"
 #include "tests/support/kernels.h"
 #include "tests/support/kernel_bench.h"
@@ -21,7 +22,7 @@ typedef enum acts_kind { ACTS_RANDOM, ACTS_ZERO, ACTS_EXTREME, ACTS_SPARSE, ACTS
 
 typedef struct test_acts {
     ash_acts x;
-    guard_buffer f32, q8, scale, sum;
+    guard_buffer f32, q8, scale, sum, bf16;
 } test_acts;
 
 /* ACTS_NAN: one in token 1, which must not reach the others. */
@@ -36,14 +37,15 @@ static float act(acts_kind kind, int64_t t, int64_t k, test_rng *rng)
     }
 }
 
-/* Both forms. Beyond the padding a row holds what must not be read: NaN, 0xff. */
+/* All forms. Beyond the padding a row holds what must not be read: NaN, 0xff. */
 static test_acts acts_make(int64_t tokens, int64_t cols, int64_t extra_stride, acts_kind kind, test_rng *rng)
 {
     int64_t padded = ash_pad_cols(cols), stride = padded + extra_stride;
     test_acts a = { .f32 = guard_alloc((size_t)(tokens * stride) * 4, 64),
                     .q8 = guard_alloc((size_t)(tokens * stride), 64),
                     .scale = guard_alloc((size_t)(tokens * stride / 32) * 4, 4),
-                    .sum = guard_alloc((size_t)(tokens * stride / 16) * 2, 2) };
+                    .sum = guard_alloc((size_t)(tokens * stride / 16) * 2, 2),
+                    .bf16 = guard_alloc((size_t)(tokens * stride) * 2, 64) };
     float *f32 = a.f32.p;
     for (int64_t t = 0; t < tokens; t++) {
         float *row = f32 + t * stride;
@@ -51,9 +53,10 @@ static test_acts acts_make(int64_t tokens, int64_t cols, int64_t extra_stride, a
             row[k] = k < cols ? act(kind, t, k, rng) : 0;
         ash_quantize_q8_scalar(row, padded, (int8_t *)a.q8.p + t * stride, (float *)a.scale.p + t * stride / 32,
                                (int16_t *)a.sum.p + t * stride / 16);
+        ash_to_bf16_scalar(row, padded, (uint16_t *)a.bf16.p + t * stride);
     }
     a.x = (ash_acts){ .tokens = tokens, .cols = cols, .stride = stride, .f32 = f32, .q8 = a.q8.p, .q8_scale = a.scale.p,
-                      .q8_sum = a.sum.p };
+                      .q8_sum = a.sum.p, .bf16 = a.bf16.p };
     return a;
 }
 
@@ -63,25 +66,44 @@ static void acts_free(test_acts *a)
     guard_free(&a->q8);
     guard_free(&a->scale);
     guard_free(&a->sum);
+    guard_free(&a->bf16);
 }
 
-/* sum_k |W|' |x| of kernels.h; with q8, |x| is the quantized one's. */
-static double magnitude(const test_matrix *m, const ash_acts *x, int64_t t, int64_t r, bool q8)
+/* x[k] of a token as the operation takes it. */
+static double value_of(const ash_acts *x, ash_op op, int64_t t, int64_t k)
+{
+    int64_t at = t * x->stride + k;
+    if (op == ASH_OP_MATMUL_Q8)
+        return (double)x->q8[at] * (double)x->q8_scale[t * (x->stride / 32) + k / 32];
+    return (double)(op == ASH_OP_MATMUL_BF16 ? ash_bf16_to_f32(x->bf16[at]) : x->f32[at]);
+}
+
+/* sum_k |W|' |x| of kernels.h */
+static double magnitude(const test_matrix *m, const ash_acts *x, int64_t t, int64_t r, ash_op op)
 {
     double sum = 0;
-    for (int64_t k = 0; k < m->w.cols; k++) {
-        double value = q8 ? (double)x->q8[t * x->stride + k] * (double)x->q8_scale[t * (x->stride / 32) + k / 32]
-                          : (double)x->f32[t * x->stride + k];
-        sum += (double)m->magnitude[r * m->w.cols + k] * fabs(value);
-    }
+    for (int64_t k = 0; k < m->w.cols; k++)
+        sum += (double)m->magnitude[r * m->w.cols + k] * fabs(value_of(x, op, t, k));
     return sum;
 }
 
-/* The bounds that kernels.h states. */
-static double tolerance(const test_matrix *m, const ash_acts *x, int64_t t, int64_t r, bool q8)
+/* What MATMUL_BF16 may drop as too small. */
+static double flushed(const test_matrix *m, const ash_acts *x, int64_t t)
 {
-    double cols = (double)m->w.cols, operations = (q8 ? cols / 4 : cols) + 8;
-    return operations * 0x1p-24 * magnitude(m, x, t, r, q8) + cols * 0x1p-126;
+    double scale = 1, sum = 0;
+    for (size_t i = 0; i < m->scale.size / sizeof(float); i++)
+        scale = fmax(scale, (double)((const float *)m->scale.p)[i]);
+    for (int64_t k = 0; k < m->w.cols; k++)
+        sum += fabs(value_of(x, ASH_OP_MATMUL_BF16, t, k));
+    return 0x1p-126 * ((double)m->w.cols * scale + sum);
+}
+
+/* The bounds that kernels.h states. */
+static double tolerance(const test_matrix *m, const ash_acts *x, int64_t t, int64_t r, ash_op op)
+{
+    double cols = (double)m->w.cols, operations = (op == ASH_OP_MATMUL_Q8 ? cols / 4 : cols) + 8;
+    return operations * 0x1p-24 * magnitude(m, x, t, r, op) +
+           (op == ASH_OP_MATMUL_BF16 ? flushed(m, x, t) : cols * 0x1p-126);
 }
 
 static bool agree(double got, double want, double allowed)
@@ -169,7 +191,7 @@ static void compare_outputs(const matmul_case *mc, const matmul_call *c, const f
 }
 
 /* The scalar result and the allowance of each output; padding rows must be exactly 0. */
-static void fill_wanted(matmul_case *mc, ash_matmul_fn *scalar, bool q8)
+static void fill_wanted(matmul_case *mc, ash_matmul_fn *scalar)
 {
     const ash_matrix *w = &mc->m.w;
     int64_t panels = (w->rows + 15) / 16, rows = panels * 16;
@@ -178,7 +200,7 @@ static void fill_wanted(matmul_case *mc, ash_matmul_fn *scalar, bool q8)
     scalar(w, 0, panels, &mc->a.x, mc->want, rows, 16, mc->scratch);
     for (int64_t t = 0; t < MAX_TOKENS; t++)
         for (int64_t r = 0; r < w->rows; r++)
-            mc->allowed[t * rows + r] = tolerance(&mc->m, &mc->a.x, t, r, q8);
+            mc->allowed[t * rows + r] = tolerance(&mc->m, &mc->a.x, t, r, mc->kernel->op);
 }
 
 static void check_tokens(matmul_case *mc, const char *what, bool all_counts)
@@ -232,7 +254,7 @@ static void check_splits(matmul_case *mc, int64_t tokens)
 
 /* ---- scalar against source rows ---- */
 
-static void check_scalar(matmul_case *mc, const char *what, bool q8)
+static void check_scalar(matmul_case *mc, const char *what)
 {
     const ash_matrix *w = &mc->m.w;
     int64_t rows = (w->rows + 15) / 16 * 16;
@@ -243,11 +265,9 @@ static void check_scalar(matmul_case *mc, const char *what, bool q8)
                 continue;
             double sum = 0;
             for (int64_t k = 0; k < w->cols && r < w->rows; k++)
-                sum += (double)mc->m.values[r * w->cols + k] *
-                       (q8 ? (double)x->q8[t * x->stride + k] * (double)x->q8_scale[t * (x->stride / 32) + k / 32]
-                           : (double)x->f32[t * x->stride + k]);
+                sum += (double)mc->m.values[r * w->cols + k] * value_of(x, mc->kernel->op, t, k);
             /* a decoded weight rounds once, and so does the result */
-            double allowed = r < w->rows ? 0x1p-23 * magnitude(&mc->m, x, t, r, q8) + 0x1p-149 : 0;
+            double allowed = r < w->rows ? 0x1p-23 * magnitude(&mc->m, x, t, r, mc->kernel->op) + 0x1p-149 : 0;
             if (!agree((double)mc->want[t * rows + r], sum, allowed))
                 fail_msg("%s: %s, [%lld x %lld]: token %lld, row %lld: %.9g, from source rows %.9g", mc->kernel->name,
                          what, (long long)w->rows, (long long)w->cols, (long long)t, (long long)r,
@@ -276,14 +296,13 @@ static const int64_t widths[] = { 32, 64, 96, 256, 320, 576, 640, 896, 1536, 17,
 static void one_matmul(const ash_kernel *k, int64_t rows, int64_t cols, size_t pattern, ash_scale_kind scale_kind,
                        guard_buffer *scratch, test_rng *rng)
 {
-    bool q8 = k->op == ASH_OP_MATMUL_Q8;
     const char *what = patterns[pattern].name;
     matmul_case mc = { .kernel = k, .scratch = scratch->p };
     mc.m = weights_make(k->dtype, rows, cols, patterns[pattern].weights, scale_kind, rng);
     mc.a = acts_make(MAX_TOKENS, cols, pattern % 2 ? 64 : 0, patterns[pattern].acts, rng);
-    fill_wanted(&mc, (ash_matmul_fn *)test_scalar_of(k)->fn, q8);
+    fill_wanted(&mc, (ash_matmul_fn *)test_scalar_of(k)->fn);
     if (k->level == ASH_LEVEL_SCALAR)
-        check_scalar(&mc, what, q8);
+        check_scalar(&mc, what);
     check_tokens(&mc, what, pattern == 0 && k->level != ASH_LEVEL_SCALAR);
     if (pattern == 0 && cols <= 320) {
         check_splits(&mc, 1);
@@ -380,7 +399,8 @@ static void test_q8_near_f32(void **state)
         double largest = 0;
         for (int64_t t = 0; t < 5; t++) {
             for (int64_t r = 0; r < 32; r++) {
-                double bound = tolerance(&m, &a.x, t, r, false) + tolerance(&m, &a.x, t, r, true);
+                double bound = tolerance(&m, &a.x, t, r, ASH_OP_MATMUL_F32) +
+                               tolerance(&m, &a.x, t, r, ASH_OP_MATMUL_Q8);
                 for (int64_t k = 0; k < 576; k++)
                     bound += fabs((double)m.values[r * 576 + k]) * (0.5 + 254 * 0x1p-24) *
                              (double)a.x.q8_scale[t * (a.x.stride / 32) + k / 32];
@@ -456,8 +476,9 @@ static void test_levels(void **state)
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
-    assert_int_equal(detected, vnni ? ASH_LEVEL_VNNI : avx512 ? ASH_LEVEL_AVX512 : avx2 ? ASH_LEVEL_AVX2
-                                                                                        : ASH_LEVEL_SCALAR);
+    bool bf16 = vnni && __builtin_cpu_supports("avx512bf16");
+    assert_int_equal(detected, bf16 ? ASH_LEVEL_AVX512BF16 : vnni ? ASH_LEVEL_VNNI : avx512 ? ASH_LEVEL_AVX512
+                               : avx2 ? ASH_LEVEL_AVX2 : ASH_LEVEL_SCALAR);
 #endif
     printf("# measure level %s, %zu kernels\n", ash_level_name(detected), count);
     for (int level = 0; level < ASH_LEVEL_COUNT; level++) {
@@ -467,12 +488,13 @@ static void test_levels(void **state)
         for (int dtype = 0; dtype < ASH_USABLE_DTYPES; dtype++) {
             assert_true(table.matmul_f32[dtype] && table.row[dtype]);
             assert_true((table.matmul_q8[dtype] != NULL) == (dtype >= ASH_Q4_0));
+            assert_true((table.matmul_bf16[dtype] != NULL) == (dtype == ASH_BF16 || dtype == ASH_F8_E4M3));
             assert_true((table.attention[dtype] != NULL) ==
                         (dtype == ASH_F16 || dtype == ASH_F8_E4M3 || dtype == ASH_Q8_0));
         }
         assert_true(table.quantize_q8 && table.round_e4m3 && table.max_abs && table.rms_norm && table.rope &&
-                    table.swiglu && table.add && table.to_f16 && table.attention_join && table.encode_e4m3 &&
-                    table.error_e4m3);
+                    table.swiglu && table.add && table.to_f16 && table.to_bf16 && table.attention_join &&
+                    table.encode_e4m3 && table.error_e4m3);
         /* Each slot holds the last line of the list that the level allows. */
         for (size_t i = 0; i < count; i++) {
             const ash_kernel *k = &list[i], *last = k;
@@ -480,6 +502,7 @@ static void test_levels(void **state)
             switch (k->op) {
             case ASH_OP_MATMUL_F32: slot = (ash_any_fn *)table.matmul_f32[k->dtype]; break;
             case ASH_OP_MATMUL_Q8: slot = (ash_any_fn *)table.matmul_q8[k->dtype]; break;
+            case ASH_OP_MATMUL_BF16: slot = (ash_any_fn *)table.matmul_bf16[k->dtype]; break;
             case ASH_OP_ROW: slot = (ash_any_fn *)table.row[k->dtype]; break;
             case ASH_OP_QUANTIZE_Q8: slot = (ash_any_fn *)table.quantize_q8; break;
             case ASH_OP_REST_Q8: slot = (ash_any_fn *)table.rest_q8; break;
@@ -494,6 +517,7 @@ static void test_levels(void **state)
             case ASH_OP_SWIGLU: slot = (ash_any_fn *)table.swiglu; break;
             case ASH_OP_ADD: slot = (ash_any_fn *)table.add; break;
             case ASH_OP_TO_F16: slot = (ash_any_fn *)table.to_f16; break;
+            case ASH_OP_TO_BF16: slot = (ash_any_fn *)table.to_bf16; break;
             case ASH_OP_ATTENTION: slot = (ash_any_fn *)table.attention[k->dtype]; break;
             case ASH_OP_ATTENTION_JOIN: slot = (ash_any_fn *)table.attention_join; break;
             default: fail_msg("%s has no operation", k->name);
