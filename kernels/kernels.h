@@ -124,26 +124,43 @@ typedef void ash_to_f16_fn(const float *x, int64_t n, uint16_t *out);
 
 /* Causal attention of one KV head: `group` query heads that share it, tokens at positions pos .. pos + tokens - 1.
  * Query head g of token t: q[t * q_stride + g * head_dim ..]; its result goes to out[t * out_stride + g * head_dim ..].
- * k, v: f16 [positions][head_dim], rows kv_stride halves apart; the row of position p is p % kv_rows.
- * head_dim is at most ASH_HEAD_DIM_MAX (format/meta.h).
- * A query at position p sees positions max(0, p - window + 1) .. p (window 0: from 0).
- * head_dim: even, at most 256; vector forms take multiples of 16. Rows of no such position are never read.
+ * k, v: rows of head_dim elements of the kernel's type, kv_stride bytes apart; the row of position p is p % kv_rows.
+ *   F16; F8_E4M3: codes of finite values, without a scale; Q8_0: blocks of 32 (format/blocks.h).
+ * A query at position p sees positions max(0, p - window + 1) .. p (window 0: from 0), of them those from `begin` on and
+ * below `end` (0: to p); at least one is left. Rows of no such position are never read.
+ * head_dim: even, at most ASH_HEAD_DIM_MAX (format/meta.h); vector forms take multiples of 16.
  * out = softmax(scale * q k) v with float sums, in any blocking. With V the largest |v| and S the largest
  * scale * sum |q k| that a query sees among n positions, forms differ from scalar by at most
  *   V (2^-20 + 4 (head_dim + 8) 2^-24 S + n 2^-23):
- * a score errs by (head_dim + 8) 2^-24 of its terms, its weight by as much, once in the sum and once in the product. */
+ * a score errs by (head_dim + 8) 2^-24 of its terms, its weight by as much, once in the sum and once in the product. An
+ * element of Q8_0, code * d, rounds to float once: one of those 8.
+ * parts: NULL; or instead of `out` what ATTENTION_JOIN takes, one part of ash_attention_part_elems floats a query, in the
+ * order of tokens and then heads. */
 typedef struct ash_attention {
     const float *q;
     int64_t q_stride;
-    const uint16_t *k, *v;
+    const uint8_t *k, *v;
     int64_t kv_stride, kv_rows;
     int64_t head_dim, group;
     float scale;
     int64_t pos, tokens, window;
+    int64_t begin, end;
     float *out;
     int64_t out_stride;
+    float *parts;
 } ash_attention;
 typedef void ash_attention_fn(const ash_attention *a, void *scratch);
+
+/* What a query has from some of its keys: max of their scores, sum of e^(score - max), and from ASH_ATTENTION_PART_HEAD on
+ * head_dim sums of e^(score - max) v. */
+#define ASH_ATTENTION_PART_HEAD 16
+static inline int64_t ash_attention_part_elems(int64_t head_dim)
+{
+    return ASH_ATTENTION_PART_HEAD + (head_dim + 15) / 16 * 16;
+}
+/* out = the attention of `count` such parts together, `stride` floats apart, in their order: which is what one call over
+ * all their keys would give, within its bound: a part's weight is one more e^x, among those of the 2^-20. */
+typedef void ash_attention_join_fn(const float *parts, int64_t count, int64_t stride, int64_t head_dim, float *out);
 
 /* ---- registry ---- */
 
@@ -172,7 +189,8 @@ typedef enum ash_op {
     ASH_OP_SWIGLU,
     ASH_OP_ADD,
     ASH_OP_TO_F16,
-    ASH_OP_ATTENTION,
+    ASH_OP_ATTENTION, /* F16, F8_E4M3, Q8_0 */
+    ASH_OP_ATTENTION_JOIN,
     ASH_OP_COUNT
 } ash_op;
 
@@ -207,7 +225,8 @@ typedef struct ash_kernels {
     ash_swiglu_fn *swiglu;
     ash_add_fn *add;
     ash_to_f16_fn *to_f16;
-    ash_attention_fn *attention;
+    ash_attention_fn *attention[ASH_USABLE_DTYPES]; /* NULL but for F16, F8_E4M3, Q8_0 */
+    ash_attention_join_fn *attention_join;
 } ash_kernels;
 
 /* The best level that processor and operating system both grant (CPUID, then XGETBV). */

@@ -2,67 +2,23 @@
  * (panels, tokens, heads) are handed out dynamically, and no result depends on who computes which.
  *
  * A layer, with | for a barrier:
- *   one token    norm, quantize (each thread for itself), qkv | rotate, store, attention by KV head |
+ *   one token    norm, quantize (each thread for itself), qkv | rotate, store, attention (attend.c) |
  *                quantize, output, add to x | norm, quantize, gate and up, SwiGLU | quantize, down, add to x |
  *   more tokens  the same, and every preparation of inputs is a phase of its own, shared by tokens
  */
-#include <math.h>
 #include <string.h>
 
-#include "runtime/session.h"
+#include "runtime/pass.h"
 
-/* Query tokens of one attention call: fixed, so that the number of threads changes no result. */
-#define ATTENTION_TOKENS 32
-/* From here on a decoded token's attention is worth an extra barrier to be split finer than by KV heads. */
-#define LONG_POSITION 256
 /* Weight bytes of the smallest piece of a decode product: some microseconds of reading. */
 #define PIECE_BYTES (24 * 1024)
 /* Weight bytes that two steps of a product go over before the next ones: a part of any second-level cache. */
 #define FINE_BYTES (96 * 1024)
 
-typedef struct pass {
-    ashlar_session *s;
-    const int32_t *ids;
-    int64_t tokens;
-    bool all;
-    /* One layer alone: NULL in a whole pass. Operations [first, end) run and the inputs of `end` are prepared. */
-    const ash_layer *layer;
-    uint32_t index;
-    ash_layer_op first, end;
-} pass;
+typedef ash_pass pass;
 
 static int64_t at_most(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
-
-/* ---- the clock ---- */
-
-static void begin(const pass *p, uint32_t thread)
-{
-    if (p->s->profile.fn)
-        ash_profile_start(p->s, thread);
-}
-
-/* What comes next, up to the next call: for the records of a profile. */
-static void enter(const pass *p, uint32_t thread, uint32_t layer, ash_role role, const ash_linear *op, int64_t tokens)
-{
-    ashlar_session *s = p->s;
-    if (s->profile.fn && thread == 0)
-        s->place.layer = layer, s->place.role = role, s->place.op = op, s->place.tokens = tokens;
-}
-
-static void spent(const pass *p, uint32_t thread, ash_slot slot)
-{
-    if (p->s->profile.fn)
-        ash_profile_spent(p->s, thread, slot);
-}
-
-/* The barrier that ends a phase. */
-static void meet(const pass *p, uint32_t thread)
-{
-    ash_pool_barrier(p->s->pool);
-    if (p->s->profile.fn)
-        ash_profile_phase(p->s, thread);
-}
 
 /* ---- inputs ---- */
 
@@ -269,104 +225,6 @@ static void product_swiglu(pass *p, uint32_t thread, const ash_linear *op, const
     meet(p, thread);
 }
 
-/* ---- attention ---- */
-
-/* Token t's heads of KV head g: biases, head norms, rotation; then its key and value go into the cache. */
-static void rotate_and_store(pass *p, uint32_t layer_index, int64_t t, uint32_t g)
-{
-    ashlar_session *s = p->s;
-    const ashlar_model *model = s->model;
-    const ash_hparams *h = &model->meta.h;
-    const ash_layer *layer = &model->layers[layer_index];
-    const ash_kernels *kernels = &s->kernels;
-    int64_t dim = h->head_dim, group = h->heads / h->kv_heads, position = s->position + t;
-    float *row = s->qkv + t * s->qkv_stride;
-    float *q = row + g * group * dim, *k = row + model->k_first + g * dim, *v = row + model->v_first + g * dim;
-    if (layer->q_bias)
-        kernels->add(q, layer->q_bias + g * group * dim, group * dim);
-    if (layer->k_bias)
-        kernels->add(k, layer->k_bias + g * dim, dim);
-    if (layer->v_bias)
-        kernels->add(v, layer->v_bias + g * dim, dim);
-    if (layer->q_norm)
-        for (int64_t i = 0; i < group; i++)
-            kernels->rms_norm(q + i * dim, layer->q_norm, dim, h->norm_eps, q + i * dim);
-    if (layer->k_norm)
-        kernels->rms_norm(k, layer->k_norm, dim, h->norm_eps, k);
-    const float *angles = s->angles + position * h->rope_dim;
-    kernels->rope(q, group, dim, h->rope_dim, angles);
-    kernels->rope(k, 1, dim, h->rope_dim, angles);
-    int64_t at = ash_kv_offset(&s->kv, layer_index, g) + position * s->kv.stride;
-    kernels->to_f16(k, dim, s->kv.k + at);
-    kernels->to_f16(v, dim, s->kv.v + at);
-}
-
-/* Tokens [t, t + tokens) and query heads [i, i + group) of KV head g. */
-static void attend(pass *p, uint32_t thread, uint32_t layer_index, uint32_t g, int64_t t, int64_t tokens, int64_t i,
-                   int64_t group)
-{
-    ashlar_session *s = p->s;
-    const ash_hparams *h = &s->model->meta.h;
-    int64_t dim = h->head_dim, head = g * (int64_t)(h->heads / h->kv_heads) + i;
-    int64_t at = ash_kv_offset(&s->kv, layer_index, g);
-    s->kernels.attention(&(ash_attention){ .q = s->qkv + t * s->qkv_stride + head * dim,
-                                           .q_stride = s->qkv_stride,
-                                           .k = s->kv.k + at,
-                                           .v = s->kv.v + at,
-                                           .kv_stride = s->kv.stride,
-                                           .kv_rows = s->kv.positions,
-                                           .head_dim = dim,
-                                           .group = group,
-                                           .scale = 1 / sqrtf((float)dim),
-                                           .pos = s->position + t,
-                                           .tokens = tokens,
-                                           .window = h->sliding_window,
-                                           .out = s->attn + t * s->attn_stride + head * dim,
-                                           .out_stride = s->attn_stride },
-                         s->thread[thread].scratch);
-    spent(p, thread, ASH_SLOT_ATTENTION);
-}
-
-static void attention(pass *p, uint32_t thread, uint32_t layer)
-{
-    ashlar_session *s = p->s;
-    const ash_hparams *h = &s->model->meta.h;
-    int64_t kv_heads = h->kv_heads, group = h->heads / h->kv_heads, threads = ash_pool_threads(s->pool), first, count;
-    enter(p, thread, layer, ASH_ROLE_OTHER, NULL, p->tokens);
-    if (p->tokens > 1) {
-        while (ash_pool_take(s->pool, p->tokens, 1, 16, &first, &count))
-            for (int64_t t = first; t < first + count; t++)
-                for (uint32_t g = 0; g < h->kv_heads; g++)
-                    rotate_and_store(p, layer, t, g);
-        spent(p, thread, ASH_SLOT_ROTATE);
-        meet(p, thread);
-        int64_t blocks = (p->tokens + ATTENTION_TOKENS - 1) / ATTENTION_TOKENS;
-        while (ash_pool_take(s->pool, blocks * kv_heads, 1, 1, &first, &count)) {
-            int64_t t = (blocks - 1 - first / kv_heads) * ATTENTION_TOKENS; /* the last see most, so they start first */
-            attend(p, thread, layer, (uint32_t)(first % kv_heads), t, at_most(ATTENTION_TOKENS, p->tokens - t), 0,
-                   group);
-        }
-    } else if (threads == 1 || s->position < LONG_POSITION) {
-        while (ash_pool_take(s->pool, kv_heads, 1, 1, &first, &count)) {
-            rotate_and_store(p, layer, 0, (uint32_t)first);
-            spent(p, thread, ASH_SLOT_ROTATE);
-            attend(p, thread, layer, (uint32_t)first, 0, 1, 0, group);
-        }
-    } else { /* query heads of a group may be computed apart: each reads the group's keys and values again */
-        while (ash_pool_take(s->pool, kv_heads, 1, 1, &first, &count))
-            rotate_and_store(p, layer, 0, (uint32_t)first);
-        spent(p, thread, ASH_SLOT_ROTATE);
-        meet(p, thread);
-        int64_t each = kv_heads % threads == 0 ? group : at_least(at_most(group, group * kv_heads / (4 * threads)), 1);
-        int64_t splits = (group + each - 1) / each;
-        while (ash_pool_take(s->pool, kv_heads * splits, 1, 1, &first, &count)) {
-            int64_t i = first % splits * each;
-            attend(p, thread, layer, (uint32_t)(first / splits), 0, 1, i, at_most(each, group - i));
-        }
-    }
-    meet(p, thread);
-}
-
 /* ---- the pass ---- */
 
 static void embed(pass *p, uint32_t thread)
@@ -394,7 +252,7 @@ static void run_layer(pass *p, uint32_t thread, const ash_layer *layer, uint32_t
         if (end == ASH_LAYER_QKV)
             return;
         product(p, thread, &layer->qkv, p->tokens, acts, s->qkv, s->qkv_stride);
-        attention(p, thread, i);
+        ash_pass_attention(p, thread, i);
         enter(p, thread, i, ASH_ROLE_O, &layer->o, p->tokens);
         prepare(p, thread, &layer->o, s->attn, p->tokens, NULL, acts);
         observe(p, thread, i, ASH_ROLE_O, &layer->o, acts);
@@ -421,7 +279,7 @@ static void output(pass *p, uint32_t thread)
     ashlar_session *s = p->s;
     const ashlar_model *model = s->model;
     ash_acts acts[ASH_PARTS_MAX];
-    int64_t rows = p->all ? p->tokens : 1;
+    int64_t rows = p->logits == ASH_LOGITS_ALL ? p->tokens : 1;
     enter(p, thread, ASH_NO_LAYER, ASH_ROLE_OUTPUT, &model->output, rows);
     prepare(p, thread, &model->output, s->x + (p->tokens - rows) * s->x_stride, rows, model->output_norm, acts);
     observe(p, thread, ASH_NO_LAYER, ASH_ROLE_OUTPUT, &model->output, acts);
@@ -436,12 +294,19 @@ static void run_thread(void *context, uint32_t thread)
     embed(p, thread);
     for (uint32_t i = 0; i < model->meta.h.layers; i++)
         run_layer(p, thread, &model->layers[i], i, ASH_LAYER_QKV, ASH_LAYER_END);
-    output(p, thread);
+    if (p->logits != ASH_LOGITS_NONE)
+        output(p, thread);
 }
 
-void ash_forward(ashlar_session *s, const int32_t *ids, int64_t tokens, bool all)
+void ash_forward(ashlar_session *s, const int32_t *ids, int64_t tokens, ash_logits logits)
 {
-    ash_pool_run(s->pool, run_thread, &(pass){ .s = s, .ids = ids, .tokens = tokens, .all = all });
+    ash_pool_run(s->pool, run_thread, &(pass){ .s = s, .ids = ids, .tokens = tokens, .logits = logits });
+}
+
+void ash_forward_sessions(ashlar_session *const *sessions, const int32_t *ids, int64_t count)
+{
+    ash_pool_run(sessions[0]->pool, run_thread, &(pass){ .s = sessions[0], .of = sessions, .ids = ids, .tokens = count,
+                                                         .logits = ASH_LOGITS_ALL });
 }
 
 /* ---- one part of it ---- */

@@ -22,15 +22,16 @@ void ash_pages_free(void *pages, uint64_t bytes)
         munmap(pages, bytes);
 }
 
-ash_status ash_kv_cache_init(ash_kv_cache *cache, const ash_hparams *h, uint32_t positions, ash_error *err)
+ash_status ash_kv_cache_init(ash_kv_cache *cache, const ash_hparams *h, ash_dtype type, uint32_t positions,
+                             ash_error *err)
 {
-    *cache = (ash_kv_cache){ .positions = positions, .kv_heads = h->kv_heads };
-    uint64_t stride, heads, bytes = 0;
-    bool fits = ash_round_up(h->head_dim, 32, &stride) && ash_mul(h->layers, h->kv_heads, &heads) &&
-                ash_mul(stride, positions, &bytes);
+    *cache = (ash_kv_cache){ .type = type, .positions = positions, .kv_heads = h->kv_heads };
+    uint64_t elems, stride = 0, heads, bytes = 0;
+    bool fits = ash_round_up(h->head_dim, 32, &elems) && ash_row_bytes(type, elems, &stride) &&
+                ash_mul(h->layers, h->kv_heads, &heads) && ash_mul(stride, positions, &bytes);
     cache->stride = (int64_t)stride;
     cache->head_stride = (int64_t)bytes;
-    fits = fits && ash_mul(bytes, heads, &bytes) && ash_mul(bytes, 2 * sizeof(uint16_t), &cache->bytes);
+    fits = fits && ash_mul(bytes, heads, &bytes) && ash_mul(bytes, 2, &cache->bytes);
     void *pages = fits ? ash_pages_new(cache->bytes, 1) : NULL;
     if (!pages) {
         *cache = (ash_kv_cache){ 0 };

@@ -1,5 +1,6 @@
-/* Keys and values of the tokens fed so far, F16.
- * Layout: [layer][kv_head][position][head_dim] for keys, then the same for values; a row is padded to 64 bytes.
+/* Keys and values of the tokens fed so far: F16, F8_E4M3 (without a scale, saturating at 448) or Q8_0.
+ * Layout: [layer][kv_head][position][head_dim] for keys, then the same for values; a row is padded to a multiple of 32
+ * elements.
  * The memory is reserved at once and filled by the system page by page as positions are written, so an
  * unused context costs nothing. A position is overwritten by feeding it again. */
 #ifndef ASHLAR_RUNTIME_KV_CACHE_H
@@ -7,18 +8,21 @@
 
 #include <stdint.h>
 
+#include "format/dtype.h"
 #include "format/meta.h"
 
 typedef struct ash_kv_cache {
-    uint16_t *k, *v;
+    uint8_t *k, *v;
+    ash_dtype type;
     uint32_t positions;  /* rows of a head */
-    int64_t stride;      /* halves from a position to the next */
-    int64_t head_stride; /* halves from a KV head to the next */
+    int64_t stride;      /* bytes from a position to the next */
+    int64_t head_stride; /* bytes from a KV head to the next */
     uint32_t kv_heads;
     uint64_t bytes;
 } ash_kv_cache;
 
-ash_status ash_kv_cache_init(ash_kv_cache *cache, const ash_hparams *h, uint32_t positions, ash_error *err);
+ash_status ash_kv_cache_init(ash_kv_cache *cache, const ash_hparams *h, ash_dtype type, uint32_t positions,
+                             ash_error *err);
 void ash_kv_cache_free(ash_kv_cache *cache);
 
 static inline int64_t ash_kv_offset(const ash_kv_cache *cache, uint32_t layer, uint32_t kv_head)

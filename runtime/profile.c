@@ -68,14 +68,9 @@ static void describe_inputs(const ashlar_session *s, const ash_profile_place *at
 static void describe_attention(const ashlar_session *s, const ash_profile_place *at, ash_profile_record *r)
 {
     const ash_hparams *h = &s->model->meta.h;
-    int64_t first = s->position, end = first + at->tokens, window = h->sliding_window, from = 0, seen = 0;
-    if (window && first - window + 1 > 0)
-        from = first - window + 1;
-    for (int64_t p = first; p < end; p++)
-        seen += window && p + 1 > window ? window : p + 1;
     r->name = "attention";
-    r->bytes = (uint64_t)(end - from) * (s->kv.bytes / s->kv.positions / h->layers);
-    r->macs = 2 * (uint64_t)seen * h->heads * h->head_dim;
+    r->bytes = (uint64_t)at->keys_read * (s->kv.bytes / s->kv.positions / h->layers);
+    r->macs = 2 * (uint64_t)at->keys_seen * h->heads * h->head_dim;
 }
 
 static void describe(const ashlar_session *s, ash_slot slot, ash_profile_record *r)

@@ -63,6 +63,7 @@ typedef struct ash_profile_place {
     ash_role role;
     const struct ash_linear *op; /* NULL: attention, the embedding */
     int64_t tokens;
+    int64_t keys_read, keys_seen; /* attention: positions of the caches that any token sees, and of each together */
     int64_t since; /* when the phase began */
 } ash_profile_place;
 

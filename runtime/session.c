@@ -5,6 +5,7 @@
 
 #include "format/checked.h"
 #include "runtime/api.h"
+#include "runtime/pass.h"
 
 #define DEFAULT_CONTEXT 8192
 
@@ -41,6 +42,7 @@ static void place_buffers(ashlar_session *s, arena *a)
 {
     const ash_hparams *h = &s->model->meta.h;
     uint64_t batch = s->context < ASH_BATCH ? s->context : ASH_BATCH;
+    batch = batch < ASHLAR_SESSIONS_MAX ? ASHLAR_SESSIONS_MAX : batch;
     s->x_stride = ash_pad_cols(h->hidden);
     s->qkv_stride = ash_pad_cols(s->model->layers[0].qkv.row_elems);
     s->attn_stride = ash_pad_cols((int64_t)h->heads * h->head_dim);
@@ -60,6 +62,8 @@ static void place_buffers(ashlar_session *s, arena *a)
         own->z = piece(a, ASH_THREAD_ROW_ELEMS, sizeof(float));
         own->scratch = piece(a, ASH_SCRATCH_BYTES, 1);
     }
+    s->parts = piece(a, ash_attention_room(h, s->context), sizeof(float));
+    s->parts_done = piece(a, h->kv_heads, sizeof *s->parts_done);
     s->clock = piece(a, ash_pool_threads(s->pool), sizeof *s->clock);
     s->angles = piece(a, (uint64_t)s->context * h->rope_dim, sizeof(float));
 }
@@ -80,6 +84,11 @@ static ash_status reserve_logits(ashlar_session *s, uint32_t tokens, ash_error *
     return ASH_OK;
 }
 
+static ash_dtype cache_type(int cache)
+{
+    return cache == ASHLAR_CACHE_FP8 ? ASH_F8_E4M3 : cache == ASHLAR_CACHE_Q8_0 ? ASH_Q8_0 : ASH_F16;
+}
+
 static ash_status open_session(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
 {
     const ash_hparams *h = &s->model->meta.h;
@@ -87,13 +96,15 @@ static ash_status open_session(ashlar_session *s, const ashlar_session_options *
         return ash_fail(err, ASH_E_ARGUMENT, "activations %d: give ASHLAR_ACT_AUTO, FLOAT or INT8", o->activations);
     if (o->cpu_level < 0 || o->cpu_level > ASH_LEVEL_COUNT)
         return ash_fail(err, ASH_E_ARGUMENT, "CPU level %d: give 0 to %d", o->cpu_level, ASH_LEVEL_COUNT);
+    if (o->cache < ASHLAR_CACHE_F16 || o->cache > ASHLAR_CACHE_Q8_0)
+        return ash_fail(err, ASH_E_ARGUMENT, "cache %d: give ASHLAR_CACHE_F16, FP8 or Q8_0", o->cache);
     s->q8 = o->activations != ASHLAR_ACT_FLOAT;
     s->context = o->context ? o->context : h->context && h->context < DEFAULT_CONTEXT ? h->context : DEFAULT_CONTEXT;
     ash_level best = ash_level_detect();
     ash_kernels_init(&s->kernels,
                      o->cpu_level == 0 || o->cpu_level - 1 > (int)best ? best : (ash_level)(o->cpu_level - 1));
     ASH_TRY(ash_pool_new(o->threads ? o->threads : ash_cpu_count(), &s->pool, err));
-    ASH_TRY(ash_kv_cache_init(&s->kv, h, s->context, err));
+    ASH_TRY(ash_kv_cache_init(&s->kv, h, cache_type(o->cache), s->context, err));
 
     s->ids = malloc((size_t)s->context * sizeof *s->ids);
     s->thread = calloc(ash_pool_threads(s->pool), sizeof *s->thread);
@@ -170,15 +181,10 @@ void ash_session_announce(ashlar_session *s, uint32_t positions)
         ash_rope_angles(&s->model->rope, s->angles_ready, s->angles + (size_t)s->angles_ready * width);
 }
 
-static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool all, ash_error *err)
+/* Room, and ids that the model has. */
+static ash_status check_feed(const ashlar_session *s, const int32_t *ids, size_t count, ash_error *err)
 {
     uint32_t vocab = s->model->meta.h.vocab;
-    s->logits_count = 0;
-    if (count == 0)
-        return ash_fail(err, ASH_E_ARGUMENT, "there are no tokens to feed: the prompt is empty");
-    if (all && count > ASHLAR_ALL_LOGITS_MAX)
-        return ash_fail(err, ASH_E_ARGUMENT, "logits of %zu tokens asked for: at most %d at a time", count,
-                        ASHLAR_ALL_LOGITS_MAX);
     if (count > s->context - s->position)
         return ash_fail(err, ASH_E_LIMIT, "the context is full: %u of %u tokens are used and %zu more do not fit; "
                         "start with a larger context or rewind", s->position, s->context, count);
@@ -186,6 +192,18 @@ static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool
         if (ids[i] < 0 || (uint32_t)ids[i] >= vocab)
             return ash_fail(err, ASH_E_ARGUMENT, "token id %d is outside of the vocabulary (0 to %u)", ids[i],
                             vocab - 1);
+    return ASH_OK;
+}
+
+static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool all, ash_error *err)
+{
+    s->logits_count = 0;
+    if (count == 0)
+        return ash_fail(err, ASH_E_ARGUMENT, "there are no tokens to feed: the prompt is empty");
+    if (all && count > ASHLAR_ALL_LOGITS_MAX)
+        return ash_fail(err, ASH_E_ARGUMENT, "logits of %zu tokens asked for: at most %d at a time", count,
+                        ASHLAR_ALL_LOGITS_MAX);
+    ASH_TRY(check_feed(s, ids, count, err));
     ASH_TRY(reserve_logits(s, all ? (uint32_t)count : 1, err));
 
     for (size_t done = 0; done < count;) {
@@ -193,7 +211,8 @@ static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, bool
             return ash_fail(err, ASH_E_CANCELLED, "stopped after %zu of %zu tokens", done, count);
         size_t n = count - done < ASH_BATCH ? count - done : ASH_BATCH;
         ash_session_announce(s, s->position + (uint32_t)n);
-        ash_forward(s, ids + done, (int64_t)n, all);
+        ash_logits logits = all ? ASH_LOGITS_ALL : done + n == count ? ASH_LOGITS_LAST : ASH_LOGITS_NONE;
+        ash_forward(s, ids + done, (int64_t)n, logits);
         memcpy(s->ids + s->position, ids + done, n * sizeof *ids);
         s->position += (uint32_t)n;
         done += n;
@@ -213,4 +232,59 @@ int ashlar_session_feed(ashlar_session *s, const int32_t *ids, size_t count, uns
 const float *ashlar_session_logits(const ashlar_session *s, size_t i)
 {
     return i < s->logits_count ? s->logits + (int64_t)i * s->logits_stride : NULL;
+}
+
+/* ---- several sessions ---- */
+
+static ash_status check_together(ashlar_session *const *sessions, size_t count, const int32_t *ids, ash_error *err)
+{
+    if (count == 0 || count > ASHLAR_SESSIONS_MAX)
+        return ash_fail(err, ASH_E_ARGUMENT, "%zu sessions to feed together: give 1 to %d", count, ASHLAR_SESSIONS_MAX);
+    const ashlar_session *first = sessions[0];
+    for (size_t i = 0; i < count; i++) {
+        const ashlar_session *s = sessions[i];
+        for (size_t j = 0; j < i; j++)
+            if (sessions[j] == s)
+                return ash_fail(err, ASH_E_ARGUMENT, "session %zu is also session %zu: feed each once", i, j);
+        if (s->model != first->model)
+            return ash_fail(err, ASH_E_ARGUMENT, "session %zu has another model than the first: feed it apart", i);
+        if (s->q8 != first->q8 || s->kernels.level != first->kernels.level)
+            return ash_fail(err, ASH_E_ARGUMENT, "session %zu has other activations or another CPU level than the first: "
+                            "feed it apart", i);
+        ASH_TRY(check_feed(s, &ids[i], 1, err));
+    }
+    return ASH_OK;
+}
+
+static ash_status feed_together(ashlar_session *const *sessions, size_t count, const int32_t *ids, ash_error *err)
+{
+    ASH_TRY(check_together(sessions, count, ids, err));
+    ashlar_session *lead = sessions[0];
+    for (size_t i = 0; i < count; i++)
+        sessions[i]->logits_count = 0;
+    for (size_t i = 0; i < count; i++)
+        ASH_TRY(reserve_logits(sessions[i], i == 0 ? (uint32_t)count : 1, err));
+    for (size_t i = 0; i < count; i++)
+        if (atomic_exchange(&sessions[i]->stop, 0))
+            return ash_fail(err, ASH_E_CANCELLED, "stopped before a token of session %zu", i);
+    for (size_t i = 0; i < count; i++)
+        ash_session_announce(sessions[i], sessions[i]->position + 1);
+    ash_forward_sessions(sessions, ids, (int64_t)count);
+    for (size_t i = 0; i < count; i++) {
+        ashlar_session *s = sessions[i];
+        if (i > 0)
+            memcpy(s->logits, lead->logits + (int64_t)i * lead->logits_stride,
+                   (size_t)lead->logits_stride * sizeof *s->logits);
+        s->ids[s->position++] = ids[i];
+        s->logits_count = 1;
+    }
+    return ASH_OK;
+}
+
+int ashlar_sessions_feed(ashlar_session *const *sessions, size_t count, const int32_t *ids, ashlar_error *err)
+{
+    ash_error local;
+    if (feed_together(sessions, count, ids, &local) != ASH_OK)
+        return ash_public_error(&local, err);
+    return ASHLAR_OK;
 }

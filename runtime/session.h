@@ -17,6 +17,7 @@
 /* Tokens of one pass. A weight tile that is unpacked once serves them all; their activations (1,536 columns in
  * 8 bits: 400 KB) stay in a 1 MiB second-level cache. */
 #define ASH_BATCH 256
+static_assert(ASH_BATCH >= ASHLAR_SESSIONS_MAX, "a pass serves all sessions");
 static_assert(ASH_BATCH >= ASHLAR_ALL_LOGITS_MAX, "all logits come from one pass");
 
 /* Outputs that a thread keeps before they are folded into a shared row. */
@@ -69,6 +70,8 @@ struct ashlar_session {
     float *x, *qkv, *attn, *h;
     ash_acts_buffer shared[ASH_PARTS_MAX];
     ash_thread_buffers *thread;
+    float *parts;           /* of one token's attention, by KV head: attend.c */
+    atomic_int *parts_done; /* by KV head; 0 between layers */
 
     float *angles; /* cosines and sines by position, filled up to angles_ready */
     uint32_t angles_ready;
@@ -90,9 +93,13 @@ static inline bool ash_runs_fine(const ashlar_session *s, const ash_linear *op, 
     return op->fine && op->input_count == 1 && ash_runs_in_q8(s, part);
 }
 
-/* Runs `tokens` (1 to ASH_BATCH) ids at s->position through the model: fills the KV cache and the logits of the last
- * one, or with `all` of each. Ids and room are checked by the caller; s->position is not changed. */
-void ash_forward(ashlar_session *s, const int32_t *ids, int64_t tokens, bool all);
+/* Runs `tokens` (1 to ASH_BATCH) ids at s->position through the model: fills the KV cache and the logits that are asked
+ * for. Ids and room are checked by the caller; s->position is not changed. */
+typedef enum ash_logits { ASH_LOGITS_NONE, ASH_LOGITS_LAST, ASH_LOGITS_ALL } ash_logits;
+void ash_forward(ashlar_session *s, const int32_t *ids, int64_t tokens, ash_logits logits);
+/* The same for the next token of each of `count` sessions (1 to ASHLAR_SESSIONS_MAX) of one model, with the first one's
+ * threads and buffers: ids[i] goes to sessions[i]; row i of the first one's logits is its result. */
+void ash_forward_sessions(ashlar_session *const *sessions, const int32_t *ids, int64_t count);
 
 /* The same in pieces, for who changes weights as they go: hidden states are in s->x (rows of s->x_stride, embed or
  * an earlier layer put them there), positions from s->position on have been announced, and keys and values of `index`

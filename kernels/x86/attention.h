@@ -6,8 +6,8 @@
  *   S = Q K'        one row of 64 scores a query
  *   m' = max(m, S)  P = e^(S - m')   l = l e^(m - m') + sum P
  *   O = O e^(m - m') + P V
- * Where the queries are few (decode), transposing K would cost more than it saves: there a score is a dot product along
- * head_dim of K as it lies, and the sums of a vector's worth of keys fold together.
+ * Where the queries are few (decode), converting K and V once would cost more than it saves: there both products read
+ * rows as they lie; a score is a dot product along head_dim, and the sums of a vector's worth of keys fold together.
  * The scratch is bounded whatever the context: 64 x 256 floats each for K' and V, 128 x 256 each for Q and O, 128 x 64
  * for S: 416 KiB. Rows outside the queries' range are never read: the cache need not be initialized.
  */
@@ -16,18 +16,11 @@
 
 #include "format/meta.h"
 #include "kernels/kernels.h"
+#include "kernels/x86/attention_rows.h"
 #include "kernels/x86/vec.h"
 
-#define KEYS 64
 #define QUERIES 128
-
-#if VEC_LANES == 16
-#define TILE_ROWS 6 /* 6 x 4 sums, 4 vectors of B and a broadcast: 29 of 32 registers */
-#define TILE_VECS 4
-#else
-#define TILE_ROWS 4 /* 4 x 2 sums, 2 vectors of B and a broadcast: 11 of 16; 3 vectors do not divide 64 columns */
-#define TILE_VECS 2
-#endif
+#define JOIN_PARTS 256 /* so many in vectors: four times what the runtime makes */
 
 /* Up to so many queries, a block of K is read as it lies. For 16 keys, folding costs 30 shuffles a query, transposing
  * 256 at head_dim 64: so they meet at 8. */
@@ -77,20 +70,12 @@ tile(int rows, int vecs, int64_t depth, const float *a, int64_t a_stride, const 
 
 #define TILE_CASE(n) \
     case n: tile(n, vecs, depth, a, a_stride, b, b_stride, c, c_stride, decay); break;
-
 static inline __attribute__((always_inline)) void
 rows_tile(int rows, int vecs, int64_t depth, const float *a, int64_t a_stride, const float *b, int64_t b_stride,
           float *c, int64_t c_stride, const float *decay)
 {
     switch (rows) {
-        TILE_CASE(1)
-        TILE_CASE(2)
-        TILE_CASE(3)
-        TILE_CASE(4)
-#if TILE_ROWS == 6
-        TILE_CASE(5)
-        TILE_CASE(6)
-#endif
+        EACH_TILE_ROWS(TILE_CASE)
     default: break;
     }
 }
@@ -107,156 +92,24 @@ product(int rows, int64_t cols, int64_t depth, const float *a, int64_t a_stride,
         rows_tile(rows, 1, depth, a, a_stride, b + col, b_stride, c + col, c_stride, decay);
 }
 
-/* VEC_LANES rows of as many halves, to floats, transposed: out[i * KEYS + row] = rows[row][i]. */
-static inline void transpose(const uint16_t *const *rows, int64_t at, float *out)
+/* Finds the rows of K and V, through the ring, and where the queries are many takes K' and V into the scratch. */
+static void load_keys(const row_type *type, const ash_attention *a, key_block *block, attention_scratch *s)
 {
-#if VEC_LANES == 16
-    __m512 x[16], y[16];
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; i++)
-        x[i] = v_load_half(rows[i] + at);
-#pragma GCC unroll 8
-    for (int i = 0; i < 16; i += 2) { /* pairs of rows */
-        y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
-        y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 16; i += 4) { /* x[i + c]: in each 128-bit lane b, element 4 b + c of rows i .. i + 3 */
-        x[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(y[i]), _mm512_castps_pd(y[i + 2])));
-        x[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(y[i]), _mm512_castps_pd(y[i + 2])));
-        x[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(y[i + 1]), _mm512_castps_pd(y[i + 3])));
-        x[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(y[i + 1]), _mm512_castps_pd(y[i + 3])));
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++) { /* a 4 x 4 transpose of 128-bit lanes */
-        __m512 low01 = _mm512_shuffle_f32x4(x[c], x[c + 4], 0x44), high01 = _mm512_shuffle_f32x4(x[c], x[c + 4], 0xee);
-        __m512 low23 = _mm512_shuffle_f32x4(x[c + 8], x[c + 12], 0x44);
-        __m512 high23 = _mm512_shuffle_f32x4(x[c + 8], x[c + 12], 0xee);
-        v_store(out + c * KEYS, _mm512_shuffle_f32x4(low01, low23, 0x88));
-        v_store(out + (4 + c) * KEYS, _mm512_shuffle_f32x4(low01, low23, 0xdd));
-        v_store(out + (8 + c) * KEYS, _mm512_shuffle_f32x4(high01, high23, 0x88));
-        v_store(out + (12 + c) * KEYS, _mm512_shuffle_f32x4(high01, high23, 0xdd));
-    }
-#else
-    __m256 x[8], y[8];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++)
-        x[i] = v_load_half(rows[i] + at);
-#pragma GCC unroll 4
-    for (int i = 0; i < 8; i += 2) {
-        y[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
-        y[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
-    }
-#pragma GCC unroll 2
-    for (int i = 0; i < 8; i += 4) {
-        x[i] = _mm256_shuffle_ps(y[i], y[i + 2], 0x44);
-        x[i + 1] = _mm256_shuffle_ps(y[i], y[i + 2], 0xee);
-        x[i + 2] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0x44);
-        x[i + 3] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0xee);
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++) {
-        v_store(out + c * KEYS, _mm256_permute2f128_ps(x[c], x[c + 4], 0x20));
-        v_store(out + (4 + c) * KEYS, _mm256_permute2f128_ps(x[c], x[c + 4], 0x31));
-    }
-#endif
-}
-
-/* Lane i of the result is the sum of x[i]'s lanes; x has VEC_LANES vectors. */
-static inline vec fold(const vec *x)
-{
-    vec four[VEC_LANES / 4]; /* in each 128-bit lane, the sums of that lane of rows 4 i .. 4 i + 3 */
-#if VEC_LANES == 16
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        const vec *r = x + 4 * i;
-        __m512d a = _mm512_castps_pd(v_add(_mm512_unpacklo_ps(r[0], r[1]), _mm512_unpackhi_ps(r[0], r[1])));
-        __m512d b = _mm512_castps_pd(v_add(_mm512_unpacklo_ps(r[2], r[3]), _mm512_unpackhi_ps(r[2], r[3])));
-        four[i] = v_add(_mm512_castpd_ps(_mm512_unpacklo_pd(a, b)), _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)));
-    }
-    vec low = v_add(_mm512_shuffle_f32x4(four[0], four[1], 0x88), _mm512_shuffle_f32x4(four[0], four[1], 0xdd));
-    vec high = v_add(_mm512_shuffle_f32x4(four[2], four[3], 0x88), _mm512_shuffle_f32x4(four[2], four[3], 0xdd));
-    return v_add(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
-#else
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) {
-        const vec *r = x + 4 * i;
-        vec a = v_add(_mm256_unpacklo_ps(r[0], r[1]), _mm256_unpackhi_ps(r[0], r[1]));
-        vec b = v_add(_mm256_unpacklo_ps(r[2], r[3]), _mm256_unpackhi_ps(r[2], r[3]));
-        four[i] = v_add(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xee));
-    }
-    return v_add(_mm256_permute2f128_ps(four[0], four[1], 0x20), _mm256_permute2f128_ps(four[0], four[1], 0x31));
-#endif
-}
-
-/* Scores of a tile of queries against VEC_LANES rows of K as they lie. */
-static inline __attribute__((always_inline)) void
-scores_in_place(int rows, int64_t dim, const float *q, const uint16_t *const *keys, float *score)
-{
-    vec sums[TILE_ROWS][VEC_LANES];
-    for (int i = 0; i < VEC_LANES; i++) {
-        vec sum[TILE_ROWS];
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++)
-            sum[r] = v_set(0);
-        for (int64_t d = 0; d < dim; d += VEC_LANES) {
-            vec k = v_load_half(keys[i] + d);
-#pragma GCC unroll 6
-            for (int r = 0; r < rows; r++)
-                sum[r] = v_fma(v_load(q + r * dim + d), k, sum[r]);
-        }
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++)
-            sums[r][i] = sum[r];
-    }
-    for (int r = 0; r < rows; r++)
-        v_store(score + r * KEYS, fold(sums[r]));
-}
-
-#define SCORES_CASE(n) case n: scores_in_place(n, dim, q, keys, score); break;
-
-static __attribute__((noinline)) void
-few_scores(int rows, int64_t dim, const float *q, const uint16_t *const *keys, float *score)
-{
-    switch (rows) {
-        SCORES_CASE(1)
-        SCORES_CASE(2)
-        SCORES_CASE(3)
-        SCORES_CASE(4)
-#if TILE_ROWS == 6
-        SCORES_CASE(5)
-        SCORES_CASE(6)
-#endif
-    default: break;
-    }
-}
-
-/* A block of keys: positions start .. start + count - 1. */
-typedef struct key_block {
-    int64_t start;
-    int count;
-    bool few;                   /* K is read as it lies */
-    const uint16_t *rows[KEYS]; /* of K; a row of zeros from `count` on */
-} key_block;
-
-/* Finds the rows of K, through the ring, and takes V, and K' where the queries are many, into the scratch. V is then
- * read `count` rows deep. */
-static void load_keys(const ash_attention *a, key_block *block, attention_scratch *s)
-{
-    static const uint16_t zeros[ASH_HEAD_DIM_MAX];
-    int64_t row = block->start % a->kv_rows, dim = a->head_dim;
-    for (int i = 0; i < KEYS; i++)
-        block->rows[i] = zeros;
+    static const uint8_t zeros[ASH_HEAD_DIM_MAX * 2];
+    int64_t row = block->start % a->kv_rows;
+    uint64_t row_bytes = 0;
+    ash_row_bytes(type->type, (uint64_t)a->head_dim, &row_bytes);
+    block->row_bytes = (int64_t)row_bytes;
+    block->block_bytes = KEYS * a->kv_stride;
+    for (int i = block->count; i < KEYS; i++)
+        block->keys[i] = zeros;
     for (int i = 0; i < block->count; i++) {
-        block->rows[i] = a->k + row * a->kv_stride;
-        const uint16_t *v = a->v + row * a->kv_stride;
-        for (int64_t d = 0; d < dim; d += VEC_LANES)
-            v_store(s->v + i * dim + d, v_load_half(v + d));
+        block->keys[i] = a->k + row * a->kv_stride;
+        block->values[i] = a->v + row * a->kv_stride;
         row = row + 1 == a->kv_rows ? 0 : row + 1;
     }
-    for (int i = 0; i < block->count && !block->few; i += VEC_LANES)
-        for (int64_t d = 0; d < dim; d += VEC_LANES)
-            transpose(block->rows + i, d, s->k + d * KEYS + i);
+    if (!block->few)
+        type->convert(block, a->head_dim, s->k, s->v);
 }
 
 /* Scores of the first `cols` keys (a multiple of 16) become -infinity where the query does not see them: before `first`
@@ -299,15 +152,15 @@ static void softmax(attention_scratch *s, int query, float *score, int cols)
 }
 
 /* A block of keys for the queries begin .. begin + rows - 1, those of one tile. */
-static void one_tile(const ash_attention *a, attention_scratch *s, int begin, int rows, const key_block *block)
+static void one_tile(const row_type *type, int64_t dim, attention_scratch *s, int begin, int rows,
+                     const key_block *block)
 {
-    int64_t dim = a->head_dim, end = s->last[begin + rows - 1] + 1 - block->start; /* keys that the last query sees */
+    int64_t end = s->last[begin + rows - 1] + 1 - block->start; /* keys that the last query sees */
     int count = end < block->count ? (int)end : block->count, cols = (count + 15) / 16 * 16;
     const float *q = s->q + begin * dim;
     float *score = s->s + begin * KEYS;
     if (block->few)
-        for (int i = 0; i < cols; i += VEC_LANES)
-            few_scores(rows, dim, q, block->rows + i, score + i);
+        type->scores(rows, cols, dim, q, block, score);
     else
         product(rows, cols, dim, q, dim, s->k, KEYS, score, KEYS, NULL);
     for (int r = 0; r < rows; r++) {
@@ -317,20 +170,24 @@ static void one_tile(const ash_attention *a, attention_scratch *s, int begin, in
             mask(score + r * KEYS, cols, first, seen_end);
         softmax(s, query, score + r * KEYS, cols);
     }
-    product(rows, dim, count, score, KEYS, s->v, dim, s->o + begin * dim, dim, s->decay + begin);
+    if (block->few)
+        type->values(rows, count, score, block, s->o + begin * dim, dim, s->decay + begin);
+    else
+        product(rows, dim, count, score, KEYS, s->v, dim, s->o + begin * dim, dim, s->decay + begin);
 }
 
 /* Queries begin .. begin + count - 1, of all tokens x group in order. */
-static void query_block(const ash_attention *a, attention_scratch *s, int64_t begin, int count)
+static void query_block(const row_type *type, const ash_attention *a, attention_scratch *s, int64_t begin, int count)
 {
     int64_t dim = a->head_dim;
     for (int i = 0; i < count; i++) {
         int64_t token = (begin + i) / a->group, head = (begin + i) % a->group, position = a->pos + token;
         const float *q = a->q + token * a->q_stride + head * dim;
         for (int64_t d = 0; d < dim; d += VEC_LANES)
-            v_store(s->q + i * dim + d, v_mul(v_load(q + d), v_set(a->scale)));
-        s->last[i] = position;
-        s->first[i] = a->window > 0 && position >= a->window ? position - a->window + 1 : 0;
+            v_store(s->q + i * dim + d, v_mul(v_load(q + d), v_set(a->scale * type->unit)));
+        int64_t first = a->window > 0 && position >= a->window ? position - a->window + 1 : 0;
+        s->first[i] = first < a->begin ? a->begin : first;
+        s->last[i] = a->end > 0 && position >= a->end ? a->end - 1 : position;
         s->max[i] = -FLT_MAX;
         s->sum[i] = 0;
     }
@@ -340,28 +197,74 @@ static void query_block(const ash_attention *a, attention_scratch *s, int64_t be
     for (int64_t start = s->first[0]; start <= last; start += KEYS) {
         int keys = last - start < KEYS ? (int)(last - start) + 1 : KEYS;
         key_block block = { .start = start, .count = keys, .few = count <= FEW_QUERIES };
-        load_keys(a, &block, s);
+        load_keys(type, a, &block, s);
         for (int i = 0; i < count; i += TILE_ROWS) {
             int rows = count - i < TILE_ROWS ? count - i : TILE_ROWS;
             if (s->last[i + rows - 1] >= start && s->first[i] < start + keys)
-                one_tile(a, s, i, rows, &block);
+                one_tile(type, dim, s, i, rows, &block);
         }
     }
     for (int i = 0; i < count; i++) {
         int64_t token = (begin + i) / a->group, head = (begin + i) % a->group;
-        float *out = a->out + token * a->out_stride + head * dim;
+        float *part = a->parts ? a->parts + (begin + i) * ash_attention_part_elems(dim) : NULL;
+        float *out = part ? part + ASH_ATTENTION_PART_HEAD : a->out + token * a->out_stride + head * dim;
+        vec whole = v_set(part ? 1 : s->sum[i]), unit = v_set(type->unit);
         for (int64_t d = 0; d < dim; d += VEC_LANES)
-            v_store(out + d, v_div(v_load(s->o + i * dim + d), v_set(s->sum[i])));
+            v_store(out + d, v_mul(v_div(v_load(s->o + i * dim + d), whole), unit));
+        if (part) {
+            part[0] = s->max[i];
+            part[1] = s->sum[i];
+        }
     }
 }
 
-void VEC_FN(ash_attention)(const ash_attention *a, void *scratch)
+static inline void attention(const row_type *type, ash_attention_fn *scalar, const ash_attention *a, void *scratch)
 {
     if (a->head_dim % 16 != 0 || a->head_dim > ASH_HEAD_DIM_MAX) {
-        ash_attention_scalar(a, scratch);
+        scalar(a, scratch);
         return;
     }
     int64_t queries = a->tokens * a->group;
     for (int64_t begin = 0; begin < queries; begin += QUERIES)
-        query_block(a, scratch, begin, queries - begin < QUERIES ? (int)(queries - begin) : QUERIES);
+        query_block(type, a, scratch, begin, queries - begin < QUERIES ? (int)(queries - begin) : QUERIES);
+}
+
+void VEC_FN(ash_attention_f16)(const ash_attention *a, void *scratch)
+{
+    attention(&rows_f16, ash_attention_f16_scalar, a, scratch);
+}
+
+void VEC_FN(ash_attention_f8_e4m3)(const ash_attention *a, void *scratch)
+{
+    attention(&rows_f8_e4m3, ash_attention_f8_e4m3_scalar, a, scratch);
+}
+
+void VEC_FN(ash_attention_q8_0)(const ash_attention *a, void *scratch)
+{
+    attention(&rows_q8_0, ash_attention_q8_0_scalar, a, scratch);
+}
+
+void VEC_FN(ash_attention_join)(const float *parts, int64_t count, int64_t stride, int64_t head_dim, float *out)
+{
+    if (head_dim % 16 != 0 || count > JOIN_PARTS) {
+        ash_attention_join_scalar(parts, count, stride, head_dim, out);
+        return;
+    }
+    float weight[JOIN_PARTS + VEC_LANES], max = -FLT_MAX, total = 0;
+    for (int64_t p = 0; p < count; p++)
+        max = parts[p * stride] > max ? parts[p * stride] : max;
+    for (int64_t p = 0; p < count; p++)
+        weight[p] = parts[p * stride] - max;
+    for (int64_t p = count; p < count + VEC_LANES; p++)
+        weight[p] = 0;
+    for (int64_t p = 0; p < count; p += VEC_LANES)
+        v_store(weight + p, v_exp(v_load(weight + p)));
+    for (int64_t p = 0; p < count; p++)
+        total += weight[p] * parts[p * stride + 1];
+    for (int64_t d = 0; d < head_dim; d += VEC_LANES) {
+        vec sum = v_set(0);
+        for (int64_t p = 0; p < count; p++)
+            sum = v_fma(v_set(weight[p]), v_load(parts + p * stride + ASH_ATTENTION_PART_HEAD + d), sum);
+        v_store(out + d, v_div(sum, v_set(total)));
+    }
 }

@@ -14,7 +14,8 @@
 #include "kernels/x86/matmul_call.h"
 #include "kernels/x86/tiles_quant.h"
 
-#define FEW_TOKENS 4    /* up to here the first form */
+#define FEW_TOKENS 8    /* up to here the first form */
+#define FEW_SHARE 4     /* of them at once: what registers hold; the next ones find the panel in the cache */
 #define SLAB_COLS 32768 /* columns of one pass, so that what is prepared of x fits the scratch */
 
 /* Columns [k, k + cols) of a product; `add` to what y holds. */
@@ -196,10 +197,10 @@ INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int
     }
 }
 
-/* T tokens, of which `count` are wanted. The row vectors come one after the other: the second finds the panel in the
+/* T tokens from `first` on, of which `count` are wanted; x: their groups. The row vectors come one after the other: the second finds the panel in the
  * cache. */
 INLINE void few_panel(const ash_dtype type, const int T, const call *a, const slab *s, int64_t i, const x_group *x,
-                      int64_t x_stride, int count)
+                      int64_t x_stride, int first, int count)
 {
     for (int v = 0; v < ROW_VECTORS; v++) {
         vf sums[16];
@@ -216,7 +217,7 @@ INLINE void few_panel(const ash_dtype type, const int T, const call *a, const sl
             vf total = vf_add(vf_add(vf_cast(words[0]), vf_cast(words[1])),
                               vf_add(vf_cast(words[2]), vf_cast(words[3])));
             if (t < count)
-                store_rows(total, call_y(a, t, i) + VR * v, s->add);
+                store_rows(total, call_y(a, first + t, i) + VR * v, s->add);
         }
     }
 }
@@ -226,7 +227,7 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
     const ash_acts *x = a->x;
     x_group *groups = a->scratch;
     int64_t stride = ash_pad_cols(s->cols) / 64;
-    int count = (int)x->tokens, prepared = count == 3 ? 4 : count; /* 3 run as 4, the last one twice */
+    int count = (int)x->tokens, prepared = count % FEW_SHARE == 3 ? count + 1 : count; /* 3 run as 4, the last one twice */
     for (int t = 0; t < prepared; t++) {
         int64_t from = t < count ? t : count - 1;
         const int8_t *q = x->q8 + from * x->stride + s->k;
@@ -236,12 +237,15 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
             prepare_group(type, q + 64 * i, scale + 2 * i, sum + 4 * i, groups + t * stride + i);
     }
     for (int64_t i = 0; i < a->panel_count; i++) {
-        if (prepared == 1)
-            few_panel(type, 1, a, s, i, groups, stride, count);
-        else if (prepared == 2)
-            few_panel(type, 2, a, s, i, groups, stride, count);
-        else
-            few_panel(type, 4, a, s, i, groups, stride, count);
+        for (int t = 0; t < count; t += FEW_SHARE) {
+            int share = (int)smaller(count - t, FEW_SHARE);
+            if (share == 1)
+                few_panel(type, 1, a, s, i, groups + t * stride, stride, t, share);
+            else if (share == 2)
+                few_panel(type, 2, a, s, i, groups + t * stride, stride, t, share);
+            else
+                few_panel(type, 4, a, s, i, groups + t * stride, stride, t, share);
+        }
     }
 }
 _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTES, "scratch");

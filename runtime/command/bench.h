@@ -15,12 +15,13 @@ typedef struct bench_profile {
     ash_profile_record line[BENCH_PROFILE_MAX]; /* in the order of their first appearance */
 } bench_profile;
 
-enum { BENCH_REPEATS_MAX = 99, BENCH_SIZES_MAX = 16, BENCH_ROWS_MAX = BENCH_SIZES_MAX * (1 + BENCH_SIZES_MAX) };
+enum { BENCH_REPEATS_MAX = 99, BENCH_SIZES_MAX = 16, BENCH_ROWS_MAX = BENCH_SIZES_MAX * BENCH_SIZES_MAX * (1 + BENCH_SIZES_MAX) };
 
-/* One measurement: a prompt of `tokens` after `depth` others, or so many tokens decoded one by one. */
+/* One measurement: a prompt of `tokens` after `depth` others, or so many tokens decoded one by one in each of `batch`
+ * sessions together. */
 typedef struct bench_row {
     bool decode;
-    uint32_t tokens, depth;
+    uint32_t tokens, depth, batch; /* batch: 1 for prompts */
     size_t count;
     double rate[BENCH_REPEATS_MAX]; /* tokens a second, ascending */
     bench_profile *profile;         /* NULL: none; free() */
@@ -32,6 +33,18 @@ double bench_quantile(const double *values, size_t count, double q);
 /* Median, and half the distance between the quartiles: what a single run is off by. */
 double bench_median(const bench_row *row);
 double bench_spread(const bench_row *row);
+const char *bench_kind(const bench_row *row, char text[32]); /* "prefill", "decode", "decode x8" */
+
+/* Sessions of the engine's model, the first one its own, the others beside it. Each call is for the first `count`. */
+typedef struct bench_batch {
+    ashlar_session *session[ASHLAR_SESSIONS_MAX];
+    uint32_t count;
+} bench_batch;
+int bench_batch_grow(bench_batch *b, engine *e, uint32_t count, ashlar_error *err); /* `b` zeroed at first */
+void bench_batch_close(bench_batch *b);
+int bench_batch_rewind(bench_batch *b, uint32_t count, uint32_t position, ashlar_error *err);
+int bench_batch_depth(bench_batch *b, uint32_t count, const int32_t *ids, uint32_t depth, ashlar_error *err);
+int bench_batch_decode(bench_batch *b, uint32_t count, const int32_t *ids, uint32_t tokens, ashlar_error *err);
 
 /* Measured on the spot, on all threads of the session. */
 typedef struct bench_limits {

@@ -34,9 +34,17 @@ double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes)
 {
     double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s, rate = bench_median(row);
     double macs = macs_limit > 0 ? rate * (double)r->macs / macs_limit : 0;
-    double bytes = row->decode && r->limits.bytes_s > 0 ? rate * (double)r->weight_bytes / r->limits.bytes_s : 0;
+    double bytes = row->decode && r->limits.bytes_s > 0 ? rate / row->batch * (double)r->weight_bytes / r->limits.bytes_s : 0;
     *of_bytes = bytes > macs;
     return *of_bytes ? bytes : macs;
+}
+
+const char *bench_kind(const bench_row *row, char text[32])
+{
+    if (row->batch == 1)
+        return row->decode ? "decode" : "prefill";
+    snprintf(text, 32, "decode x%u", row->batch);
+    return text;
 }
 
 static cJSON *row_json(const bench_result *r, const bench_row *row)
@@ -46,10 +54,11 @@ static cJSON *row_json(const bench_result *r, const bench_row *row)
     cJSON_AddStringToObject(o, "kind", row->decode ? "decode" : "prefill");
     cJSON_AddNumberToObject(o, "tokens", row->tokens);
     cJSON_AddNumberToObject(o, "depth", row->depth);
+    cJSON_AddNumberToObject(o, "batch", row->batch);
     cJSON_AddNumberToObject(o, "tok_s", median);
     cJSON_AddNumberToObject(o, "spread", bench_spread(row));
     if (row->decode)
-        cJSON_AddNumberToObject(o, "gb_s", 1e-9 * median * (double)r->weight_bytes);
+        cJSON_AddNumberToObject(o, "gb_s", 1e-9 * median / row->batch * (double)r->weight_bytes);
     cJSON_AddNumberToObject(o, "tmac_s", 1e-12 * median * (double)r->macs);
     bool of_bytes;
     cJSON_AddNumberToObject(o, "share_of_limit", bench_share(r, row, &of_bytes));
@@ -66,7 +75,7 @@ static void add_first(cJSON *root, const bench_result *r, bool decode)
 {
     for (size_t i = 0; i < r->row_count; i++) {
         const bench_row *row = &r->rows[i];
-        if (row->decode != decode)
+        if (row->decode != decode || row->batch != 1)
             continue;
         cJSON_AddNumberToObject(root, decode ? "tg" : "pp", row->tokens);
         cJSON_AddNumberToObject(root, decode ? "tg_tok_s" : "pp_tok_s", bench_median(row));
@@ -111,13 +120,15 @@ char *bench_json(const bench_result *r)
 static bool read_row(const cJSON *o, bench_row *row)
 {
     const cJSON *kind = cJSON_GetObjectItem(o, "kind"), *tokens = cJSON_GetObjectItem(o, "tokens");
-    const cJSON *depth = cJSON_GetObjectItem(o, "depth"), *rates = cJSON_GetObjectItem(o, "tok_s_all"), *rate;
+    const cJSON *depth = cJSON_GetObjectItem(o, "depth"), *batch = cJSON_GetObjectItem(o, "batch");
+    const cJSON *rates = cJSON_GetObjectItem(o, "tok_s_all"), *rate;
     *row = (bench_row){ 0 };
     if (!cJSON_IsString(kind) || !cJSON_IsNumber(tokens) || !cJSON_IsNumber(depth) || !cJSON_IsArray(rates))
         return false;
     row->decode = strcmp(kind->valuestring, "decode") == 0;
     row->tokens = (uint32_t)tokens->valuedouble;
     row->depth = (uint32_t)depth->valuedouble;
+    row->batch = cJSON_IsNumber(batch) ? (uint32_t)batch->valuedouble : 1;
     cJSON_ArrayForEach(rate, rates) if (cJSON_IsNumber(rate) && rate->valuedouble > 0 && row->count < BENCH_REPEATS_MAX)
         row->rate[row->count++] = rate->valuedouble;
     bench_sort(row->rate, row->count);
@@ -148,8 +159,9 @@ static void print_row(const bench_row *a, const bench_row *b)
      * accident. */
     double x = bench_spread(a) / before / sqrt((double)a->count), y = bench_spread(b) / after / sqrt((double)b->count);
     double noise = 2 * 1.86 * sqrt(x * x + y * y);
+    char kind[32];
     bool enough = a->count >= 3 && b->count >= 3;
-    printf("%-8s %6u at %6u %10.1f %10.1f  %+6.1f%%  noise %4.1f%%  %s\n", a->decode ? "decode" : "prefill", a->tokens,
+    printf("%-10s %6u at %6u %10.1f %10.1f  %+6.1f%%  noise %4.1f%%  %s\n", bench_kind(a, kind), a->tokens,
            a->depth, before, after, 100 * change, 100 * noise,
            !enough                 ? "too few runs to tell"
            : fabs(change) <= noise ? "no difference"
@@ -169,11 +181,12 @@ int bench_diff(const char *before, const char *after)
         return EXIT_FAILED;
     }
     int shown = 0;
-    printf("%-8s %6s    %6s %10s %10s\n", "", "tokens", "depth", "before", "after");
+    printf("%-10s %6s    %6s %10s %10s\n", "", "tokens", "depth", "before", "after");
     cJSON_ArrayForEach(a, rows_a) cJSON_ArrayForEach(b, rows_b)
     {
         bench_row x, y;
-        if (read_row(a, &x) && read_row(b, &y) && x.decode == y.decode && x.tokens == y.tokens && x.depth == y.depth) {
+        if (read_row(a, &x) && read_row(b, &y) && x.decode == y.decode && x.tokens == y.tokens && x.depth == y.depth &&
+            x.batch == y.batch) {
             print_row(&x, &y);
             shown++;
         }

@@ -34,23 +34,19 @@ static size_t parse_sizes(const char *text, uint32_t least, uint32_t sizes[BENCH
     }
 }
 
-static int feed_depth(engine *e, const int32_t *ids, uint32_t depth, ashlar_error *err)
+static int measure(engine *e, bench_batch *batch, const int32_t *ids, bench_row *row, uint32_t repeats, ashlar_error *err)
 {
-    ashlar_session_rewind(e->session, 0, err);
-    return depth ? ashlar_session_feed(e->session, ids, depth, 0, err) : ASHLAR_OK;
-}
-
-static int measure(engine *e, const int32_t *ids, bench_row *row, uint32_t repeats, ashlar_error *err)
-{
-    int status = feed_depth(e, ids, row->depth, err);
+    int status = bench_batch_grow(batch, e, row->batch, err);
+    if (status == ASHLAR_OK)
+        status = bench_batch_depth(batch, row->batch, ids, row->depth, err);
     for (uint32_t r = 0; status == ASHLAR_OK && r < repeats && !interrupted; r++) {
-        status = ashlar_session_rewind(e->session, row->depth, err); /* what came before stays in the cache */
+        status = bench_batch_rewind(batch, row->batch, row->depth, err); /* what came before stays in the cache */
         double started = seconds_now();
         if (!row->decode && status == ASHLAR_OK)
             status = ashlar_session_feed(e->session, ids, row->tokens, 0, err);
-        for (uint32_t i = 0; row->decode && status == ASHLAR_OK && i < row->tokens; i++)
-            status = ashlar_session_feed(e->session, ids + i, 1, 0, err);
-        row->rate[row->count++] = row->tokens / (seconds_now() - started);
+        if (row->decode && status == ASHLAR_OK)
+            status = bench_batch_decode(batch, row->batch, ids, row->tokens, err);
+        row->rate[row->count++] = row->tokens * row->batch / (seconds_now() - started);
     }
     bench_sort(row->rate, row->count);
     return status;
@@ -63,11 +59,13 @@ static void print_rows(const bench_result *r)
            "this machine reads    %8.1f GB/s and multiplies %.2f T/s (%s)\n"
            "a barrier of threads  %8.2f us\n\n", r->first_s, r->rss_mib, 1e-9 * r->limits.bytes_s,
            1e-12 * macs_limit, r->int8 ? "8 bits" : "floats", r->limits.barriers_s > 0 ? 1e6 / r->limits.barriers_s : 0);
-    printf("%-8s %6s    %6s %10s %8s %16s %18s\n", "", "tokens", "depth", "tok/s", "spread", "GB/s of weights", "T multiply-adds/s");
+    printf("%-10s %6s    %6s %10s %8s %16s %18s\n", "", "tokens", "depth", "tok/s", "spread", "GB/s of weights", "T multiply-adds/s");
     for (size_t i = 0; i < r->row_count; i++) {
         const bench_row *row = &r->rows[i];
-        double rate = bench_median(row), macs = rate * (double)r->macs, bytes = rate * (double)r->weight_bytes;
-        printf("%-8s %6u at %6u %10.1f %7.1f%%", row->decode ? "decode" : "prefill", row->tokens, row->depth, rate,
+        double rate = bench_median(row), macs = rate * (double)r->macs;
+        double bytes = rate / row->batch * (double)r->weight_bytes; /* read once for all of a batch */
+        char kind[32];
+        printf("%-10s %6u at %6u %10.1f %7.1f%%", bench_kind(row, kind), row->tokens, row->depth, rate,
                100 * bench_spread(row) / rate);
         if (row->decode)
             printf(" %8.1f (%3.0f%%)", 1e-9 * bytes, r->limits.bytes_s > 0 ? 100 * bytes / r->limits.bytes_s : 0);
@@ -80,18 +78,22 @@ static void print_rows(const bench_result *r)
             bench_profile_print(r, &r->rows[i]);
 }
 
-typedef struct sizes { uint32_t pp[BENCH_SIZES_MAX], tg[BENCH_SIZES_MAX], depth[BENCH_SIZES_MAX]; size_t pps, tgs, depths; } sizes;
+typedef struct sizes {
+    uint32_t pp[BENCH_SIZES_MAX], tg[BENCH_SIZES_MAX], depth[BENCH_SIZES_MAX], batch[BENCH_SIZES_MAX];
+    size_t pps, tgs, depths, batches;
+} sizes;
 
-/* Prompts at every depth, then decoding at every depth. */
+/* Prompts at every depth, then decoding at every depth in every number of sessions. */
 static size_t make_rows(const sizes *s, bench_row *rows)
 {
     size_t count = 0;
     for (size_t i = 0; i < s->pps; i++)
         for (size_t d = 0; d < s->depths; d++)
-            rows[count++] = (bench_row){ .tokens = s->pp[i], .depth = s->depth[d] };
+            rows[count++] = (bench_row){ .tokens = s->pp[i], .depth = s->depth[d], .batch = 1 };
     for (size_t i = 0; i < s->tgs; i++)
         for (size_t d = 0; d < s->depths; d++)
-            rows[count++] = (bench_row){ .decode = true, .tokens = s->tg[i], .depth = s->depth[d] };
+            for (size_t b = 0; b < s->batches; b++)
+                rows[count++] = (bench_row){ .decode = true, .tokens = s->tg[i], .depth = s->depth[d], .batch = s->batch[b] };
     return count;
 }
 
@@ -110,12 +112,14 @@ static int run(engine *e, bench_result *r, uint32_t longest, uint32_t repeats, b
         ashlar_session_rewind(e->session, 0, err);
         status = ashlar_session_feed(e->session, ids, longest < 64 ? longest : 64, 0, err);
     }
+    bench_batch batch = { .count = 0 };
     for (size_t i = 0; i < r->row_count && status == ASHLAR_OK && !interrupted; i++) {
-        status = measure(e, ids, &r->rows[i], repeats, err);
-        if (profile && status == ASHLAR_OK && !interrupted)
+        status = measure(e, &batch, ids, &r->rows[i], repeats, err);
+        if (profile && r->rows[i].batch == 1 && status == ASHLAR_OK && !interrupted)
             status = bench_profile_row(e, ids, &r->rows[i], err);
     }
     r->rss_mib = peak_rss_mib();
+    bench_batch_close(&batch);
     free(ids);
     if (status == ASHLAR_OK && interrupted) {
         *err = (ashlar_error){ ASHLAR_ERROR_CANCELLED, "interrupted" };
@@ -179,7 +183,7 @@ int verb_bench(int argc, char **argv)
 {
     engine e;
     engine_defaults(&e);
-    const char *text = NULL, *pp = "512", *tg = "64", *depth = "0", *save_path = NULL;
+    const char *text = NULL, *pp = "512", *tg = "64", *depth = "0", *batch = "1", *save_path = NULL;
     uint32_t repeats = 3;
     bool json = false, tokenizer = false, diff = false, profile = false;
     const option options[] = {
@@ -188,6 +192,7 @@ int verb_bench(int argc, char **argv)
         { "--pp", "N,...", OPTION_STRING, &pp, 0, 0, "tokens of prompt to measure; default: 512" },
         { "--tg", "N,...", OPTION_STRING, &tg, 0, 0, "tokens to decode; default: 64" },
         { "--depth", "N,...", OPTION_STRING, &depth, 0, 0, "tokens in the context before either; default: 0" },
+        { "--batch", "N,...", OPTION_STRING, &batch, 0, 0, "sessions that decode together; tok/s of all; default: 1" },
         { "--repeat", "N", OPTION_U32, &repeats, 1, BENCH_REPEATS_MAX, "how often; the median counts" },
         { "--profile", NULL, OPTION_FLAG, &profile, 0, 0, "time, bytes and share of the limit of each operation" },
         { "--save", "FILE", OPTION_STRING, &save_path, 0, 0, "keep the result, as JSON" },
@@ -220,9 +225,12 @@ int verb_bench(int argc, char **argv)
         return usage_error(&u, "--text comes with --tokenizer");
     sizes s;
     s.pps = parse_sizes(pp, 1, s.pp), s.tgs = parse_sizes(tg, 1, s.tg), s.depths = parse_sizes(depth, 0, s.depth);
+    s.batches = parse_sizes(batch, 1, s.batch);
     if (!s.pps || !s.tgs || !s.depths)
         return usage_error(&u, "--%s %s: numbers with commas between them, at most %d", !s.pps ? "pp" : !s.tgs ? "tg" : "depth",
                            !s.pps ? pp : !s.tgs ? tg : depth, BENCH_SIZES_MAX);
+    if (!s.batches || largest(s.batch, s.batches) > ASHLAR_SESSIONS_MAX)
+        return usage_error(&u, "--batch %s: numbers from 1 to %d with commas between them", batch, ASHLAR_SESSIONS_MAX);
     uint32_t pp_most = largest(s.pp, s.pps), tg_most = largest(s.tg, s.tgs);
     uint32_t longest = largest(s.depth, s.depths) + (pp_most > tg_most ? pp_most : tg_most);
     if (e.context == 0)

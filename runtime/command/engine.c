@@ -8,16 +8,23 @@
 
 void engine_defaults(engine *e)
 {
-    *e = (engine){ .activations = "auto", .level = "best", .sampling = ashlar_sampler_defaults() };
+    *e = (engine){ .activations = "auto", .level = "best", .cache = "f16", .sampling = ashlar_sampler_defaults() };
 }
 
 static bool session_options(const engine *e, const usage *u, ashlar_session_options *out, int *code)
 {
-    static const char *const kinds[] = { "auto", "float", "int8" };
-    *out = (ashlar_session_options){ .context = e->context, .threads = e->threads, .activations = -1 };
+    static const char *const kinds[] = { "auto", "float", "int8" }, *const caches[] = { "f16", "fp8", "q8_0" };
+    *out = (ashlar_session_options){ .context = e->context, .threads = e->threads, .activations = -1, .cache = -1 };
     for (int i = 0; i < 3; i++)
         if (strcmp(e->activations, kinds[i]) == 0)
             out->activations = i; /* ASHLAR_ACT_AUTO, _FLOAT, _INT8 */
+    for (int i = 0; i < 3; i++)
+        if (strcmp(e->cache, caches[i]) == 0)
+            out->cache = i; /* ASHLAR_CACHE_F16, _FP8, _Q8_0 */
+    if (out->cache < 0) {
+        *code = usage_error(u, "--kv %s is not f16, fp8 or q8_0", e->cache);
+        return false;
+    }
     if (out->activations < 0) {
         *code = usage_error(u, "--act %s is not auto, float or int8", e->activations);
         return false;
@@ -59,6 +66,7 @@ bool engine_open(engine *e, const usage *u, const char *path, int *code)
     ashlar_session_options options;
     if (!session_options(e, u, &options, code))
         return false;
+    e->options = options;
     e->cpu_level = options.cpu_level;
     ashlar_error err;
     if (!open_model(path, &e->model, code))

@@ -9,9 +9,11 @@ typedef struct engine {
     uint32_t context, threads;
     const char *activations; /* "auto", "float", "int8" */
     const char *level;       /* "best" or a kernel level's name */
+    const char *cache;       /* "f16", "fp8", "q8_0" */
     ashlar_sampler_options sampling;
     /* opened */
-    int cpu_level; /* of ashlar_session_options */
+    ashlar_session_options options; /* of the session */
+    int cpu_level;
     ashlar_model *model;
     ashlar_model_info info;
     ashlar_session *session;
@@ -26,7 +28,8 @@ void engine_defaults(engine *e);
     { "--ctx", "N", OPTION_U32, &(e).context, 1, 1 << 30, "context in tokens; default: the trained one, at most 8192" }, \
     { "--threads", "N", OPTION_U32, &(e).threads, 1, 1024, "threads; default: all processors" },                        \
     { "--act", "KIND", OPTION_STRING, &(e).activations, 0, 0, "activations of quantized layers: auto, float, int8" },   \
-    { "--cpu", "LEVEL", OPTION_STRING, &(e).level, 0, 0, "kernels: best, scalar, avx2, avx512, vnni" }
+    { "--cpu", "LEVEL", OPTION_STRING, &(e).level, 0, 0, "kernels: best, scalar, avx2, avx512, vnni" },                   \
+    { "--kv", "TYPE", OPTION_STRING, &(e).cache, 0, 0, "keys and values: f16, or half as large fp8, q8_0" }
 #define SAMPLING_OPTIONS(e)                                                                                             \
     { "--temp", "T", OPTION_FLOAT, &(e).sampling.temperature, 0, 100, "temperature; 0 takes the most likely token" },   \
     { "--top-k", "K", OPTION_U32, &(e).sampling.top_k, 0, 1 << 30, "only the K most likely tokens; 0: all" },           \

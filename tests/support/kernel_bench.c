@@ -31,7 +31,7 @@ typedef struct job {
     float *a, *b, *out;
     void *scratch;
     int64_t panels, tokens;
-    uint16_t *kv;
+    uint8_t *kv;
 } job;
 
 static void call(const job *j)
@@ -56,8 +56,10 @@ static void call(const job *j)
     case ASH_OP_ADD: ((ash_add_fn *)fn)(j->out, j->a, n); break;
     case ASH_OP_TO_F16: ((ash_to_f16_fn *)fn)(j->a, n, (uint16_t *)j->out); break;
     case ASH_OP_ATTENTION: {
-        ash_attention a = { .q = j->a, .q_stride = GROUP * HEAD_DIM, .k = j->kv, .v = j->kv + CONTEXT * HEAD_DIM,
-                            .kv_stride = HEAD_DIM, .kv_rows = CONTEXT, .head_dim = HEAD_DIM, .group = GROUP,
+        uint64_t row_bytes = 0;
+        ash_row_bytes(j->kernel->dtype, HEAD_DIM, &row_bytes);
+        ash_attention a = { .q = j->a, .q_stride = GROUP * HEAD_DIM, .k = j->kv, .v = j->kv + CONTEXT * row_bytes,
+                            .kv_stride = (int64_t)row_bytes, .kv_rows = CONTEXT, .head_dim = HEAD_DIM, .group = GROUP,
                             .scale = 0.125f, .pos = CONTEXT - j->tokens, .tokens = j->tokens, .out = j->out,
                             .out_stride = GROUP * HEAD_DIM };
         ((ash_attention_fn *)fn)(&a, j->scratch);
@@ -134,7 +136,7 @@ int kernel_bench(const char *filter)
     for (int64_t i = 0; i < VECTOR; i++)
         ((float *)b.p)[i] = test_rng_float(&rng);
     for (int64_t i = 0; i < 2 * CONTEXT * HEAD_DIM; i++)
-        ((uint16_t *)kv.p)[i] = (uint16_t)(0x3000 + test_rng_below(&rng, 0x800)); /* 0.125 to 0.5 */
+        ((uint16_t *)kv.p)[i] = (uint16_t)(0x3000 + test_rng_below(&rng, 0x800)); /* 0.125 to 0.5; no bytes are NaN */
     ash_quantize_q8_scalar(f32.p, (int64_t)TOKENS * COLS, q8.p, scale.p, sum.p);
 
     printf("level %s, one thread; matrices %d x %d; attention: context %d, head %d, %d query heads; 1 token, then %d\n",

@@ -1,5 +1,5 @@
-/* Every kernel without a weight type (elementwise operations and attention) against the scalar one of its operation, on
- * adversarial inputs between unmapped pages; the scalar ones against plain formulas. A crash is one failed test. */
+/* Every kernel without a weight type against the scalar one of its operation, on adversarial inputs between unmapped pages;
+ * the scalar ones against plain formulas. A crash is one failed test. Attention: test_attention.c. */
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
@@ -417,156 +417,6 @@ static void test_to_f16(void **state)
     }
 }
 
-/* ---- attention ---- */
-
-typedef struct attention_call {
-    ash_attention_fn *fn;
-    ash_attention a;
-    void *scratch;
-} attention_call;
-
-static void run_attention(void *context)
-{
-    attention_call *c = context;
-    c->fn(&c->a, c->scratch);
-}
-
-typedef struct attention_shape {
-    int64_t head_dim, group, pos, tokens, window, kv_rows, extra;
-} attention_shape;
-
-/* Largest |v| a query sees, and the largest scale * sum |q k|. */
-static void attention_sizes(const ash_attention *a, int64_t token, int64_t head, double *v_max, double *score_max)
-{
-    int64_t last = a->pos + token, first = a->window > 0 && last >= a->window ? last - a->window + 1 : 0;
-    *v_max = *score_max = 0;
-    for (int64_t p = first; p <= last; p++) {
-        double score = 0;
-        for (int64_t d = 0; d < a->head_dim; d++) {
-            int64_t at = p % a->kv_rows * a->kv_stride + d;
-            *v_max = fmax(*v_max, fabs((double)ash_f16_to_f32(a->v[at])));
-            float q = a->q[token * a->q_stride + head * a->head_dim + d];
-            score += fabs((double)q * (double)ash_f16_to_f32(a->k[at]));
-        }
-        *score_max = fmax(*score_max, score * (double)a->scale);
-    }
-}
-
-/* kind 0: random; 1: zeros; 2: large scores, of which one wins; 3: denormal and largest halves as values. */
-static void fill_attention(attention_call *c, float *q, uint16_t *k, uint16_t *v, const attention_shape *s, int kind,
-                           test_rng *rng)
-{
-    int64_t stride = s->head_dim + s->extra, q_stride = s->group * s->head_dim + s->extra;
-    int64_t newest = s->pos + s->tokens - 1, oldest = newest - s->kv_rows + 1 < 0 ? 0 : newest - s->kv_rows + 1;
-    for (int64_t i = 0; i < s->tokens * q_stride; i++)
-        q[i] = kind == 1 ? 0 : (kind == 2 ? 30 : 2) * test_rng_float(rng);
-    for (int64_t p = oldest; p <= newest; p++) { /* rows that hold no position stay NaN */
-        for (int64_t d = 0; d < s->head_dim; d++) {
-            int64_t at = p % s->kv_rows * stride + d;
-            k[at] = ash_f32_to_f16(2 * test_rng_float(rng));
-            v[at] = kind == 3 ? (uint16_t)(test_rng_below(rng, 2) ? 0x7bff : test_rng_below(rng, 0x400))
-                              : ash_f32_to_f16(3 * test_rng_float(rng));
-        }
-    }
-    c->a = (ash_attention){ .q = q, .q_stride = q_stride, .k = k, .v = v, .kv_stride = stride, .kv_rows = s->kv_rows,
-                            .head_dim = s->head_dim, .group = s->group, .scale = 1 / sqrtf((float)s->head_dim),
-                            .pos = s->pos, .tokens = s->tokens, .window = s->window, .out_stride = q_stride };
-}
-
-static void one_attention(const ash_kernel *k, const attention_shape *s, int kind, test_rng *rng)
-{
-    int64_t stride = s->head_dim + s->extra, q_stride = s->group * s->head_dim + s->extra;
-    int64_t floats = (s->tokens - 1) * q_stride + s->group * s->head_dim;
-    guard_buffer q = guard_alloc((size_t)(s->tokens * q_stride) * 4, 4), out = guard_alloc((size_t)floats * 4, 4),
-                 keys = guard_alloc((size_t)(s->kv_rows * stride) * 2, 2),
-                 values = guard_alloc((size_t)(s->kv_rows * stride) * 2, 2),
-                 scratch = guard_alloc(ASH_SCRATCH_BYTES, 64);
-    attention_call c = { .scratch = scratch.p };
-    fill_attention(&c, q.p, keys.p, values.p, s, kind, rng);
-    float *want = malloc((size_t)floats * 4);
-    c.a.out = want;
-    ash_attention_scalar(&c.a, scratch.p);
-    c.fn = (ash_attention_fn *)k->fn;
-    c.a.out = out.p;
-    int raised = guard_run(run_attention, &c);
-    if (raised)
-        fail_msg("%s: signal %d, head %lld, group %lld, position %lld, tokens %lld", k->name, raised,
-                 (long long)s->head_dim, (long long)s->group, (long long)s->pos, (long long)s->tokens);
-    check_slack(k, &out);
-    check_slack(k, &scratch);
-    for (int64_t t = 0; t < s->tokens; t++) {
-        for (int64_t g = 0; g < s->group; g++) {
-            double v_max, score_max, allowed;
-            attention_sizes(&c.a, t, g, &v_max, &score_max);
-            /* the bound of kernels.h */
-            int64_t seen = s->pos + t + 1;
-            allowed = v_max * (0x1p-20 + 4 * (double)(s->head_dim + 8) * 0x1p-24 * score_max + (double)seen * 0x1p-23);
-            for (int64_t d = 0; d < s->head_dim; d++) {
-                int64_t at = t * q_stride + g * s->head_dim + d;
-                double got = (double)((float *)out.p)[at];
-                if (!(fabs(got - (double)want[at]) <= allowed))
-                    fail_msg("%s: head %lld, group %lld, position %lld + %lld, window %lld, rows %lld, kind %d: "
-                             "query %lld, element %lld: %.9g, scalar %.9g, allowed %.3g", k->name,
-                             (long long)s->head_dim, (long long)s->group, (long long)s->pos, (long long)t,
-                             (long long)s->window, (long long)s->kv_rows, kind, (long long)g,
-                             (long long)d, got, (double)want[at], allowed);
-            }
-        }
-        for (int64_t i = s->group * s->head_dim; i < q_stride && t + 1 < s->tokens; i++)
-            if (ash_f32_bits(((float *)out.p)[t * q_stride + i]) != 0xffffffff)
-                fail_msg("%s wrote between its outputs", k->name);
-    }
-    free(want);
-    guard_free(&q);
-    guard_free(&out);
-    guard_free(&keys);
-    guard_free(&values);
-    guard_free(&scratch);
-}
-
-static void test_attention(void **state)
-{
-    const ash_kernel *k = kernel_here(state);
-    test_rng rng = test_rng_start(k->name);
-    /* head_dim, group, pos, tokens, window, kv_rows, extra floats between rows */
-    static const attention_shape shapes[] = {
-        { 64, 3, 0, 1, 0, 1, 0 }, { 64, 3, 0, 5, 0, 8, 0 }, { 64, 3, 62, 4, 0, 80, 0 },
-        { 128, 4, 200, 1, 0, 256, 16 }, { 16, 1, 63, 1, 0, 64, 0 }, { 48, 2, 64, 3, 0, 67, 0 },
-        { 80, 5, 130, 7, 0, 140, 0 }, { 96, 1, 10, 33, 0, 43, 0 }, { 256, 2, 70, 9, 0, 79, 0 },
-        { 64, 8, 0, 130, 0, 130, 0 }, { 64, 7, 100, 40, 0, 192, 8 }, { 18, 2, 20, 3, 0, 32, 0 },
-        { 64, 2, 300, 1, 64, 64, 0 }, { 64, 2, 300, 6, 50, 64, 0 }, { 32, 1, 500, 100, 17, 128, 0 },
-        { 128, 1, 7, 2, 1, 16, 0 }, { 64, 3, 1000, 2, 200, 256, 0 }, { 64, 1, 127, 1, 0, 128, 0 },
-        { 112, 6, 65, 11, 30, 76, 0 },
-    };
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
-        for (int kind = 0; kind < 4; kind++)
-            one_attention(k, &shapes[i], kind, &rng);
-}
-
-/* By the formula, for shapes small enough to write down: the scalar form has nothing else to be compared with. */
-static void test_attention_formula(void **state)
-{
-    (void)state;
-    uint16_t k[3 * 2], v[3 * 2];
-    for (int i = 0; i < 6; i++) {
-        k[i] = ash_f32_to_f16((float)(i - 2) * 0.5f);
-        v[i] = ash_f32_to_f16((float)(i * i));
-    }
-    float q[4] = { 1, -2, 0.5f, 3 }, out[4];
-    ash_attention a = { .q = q, .q_stride = 2, .k = k, .v = v, .kv_stride = 2, .kv_rows = 3, .head_dim = 2, .group = 1,
-                        .scale = 0.7f, .pos = 1, .tokens = 2, .window = 2, .out = out, .out_stride = 2 };
-    ash_attention_scalar(&a, NULL);
-    for (int t = 0; t < 2; t++) { /* positions t and t + 1 */
-        double s0 = 0.7f * (q[2 * t] * (2 * t - 2) * 0.5 + q[2 * t + 1] * (2 * t - 1) * 0.5);
-        double s1 = 0.7f * (q[2 * t] * (2 * t) * 0.5 + q[2 * t + 1] * (2 * t + 1) * 0.5);
-        double w0 = 1 / (1 + exp(s1 - s0)), w1 = 1 - w0;
-        for (int d = 0; d < 2; d++) {
-            double want = w0 * (2 * t + d) * (2 * t + d) + w1 * (2 * t + 2 + d) * (2 * t + 2 + d);
-            assert_true(fabs((double)out[2 * t + d] - want) <= 0x1p-22 * fabs(want));
-        }
-    }
-}
-
 int main(void)
 {
     static const CMUnitTestFunction by_op[ASH_OP_COUNT] = {
@@ -579,12 +429,10 @@ int main(void)
         [ASH_OP_SWIGLU] = test_swiglu,
         [ASH_OP_ADD] = test_add,
         [ASH_OP_TO_F16] = test_to_f16,
-        [ASH_OP_ATTENTION] = test_attention,
     };
     size_t count, n = 0;
     const ash_kernel *list = ash_kernel_list(&count);
     struct CMUnitTest *tests = calloc(count + 1, sizeof *tests);
-    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_attention_formula);
     for (size_t i = 0; i < count; i++)
         if (by_op[list[i].op])
             tests[n++] = (struct CMUnitTest){ list[i].name, by_op[list[i].op], NULL, NULL,

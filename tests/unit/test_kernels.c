@@ -467,9 +467,11 @@ static void test_levels(void **state)
         for (int dtype = 0; dtype < ASH_USABLE_DTYPES; dtype++) {
             assert_true(table.matmul_f32[dtype] && table.row[dtype]);
             assert_true((table.matmul_q8[dtype] != NULL) == (dtype >= ASH_Q4_0));
+            assert_true((table.attention[dtype] != NULL) ==
+                        (dtype == ASH_F16 || dtype == ASH_F8_E4M3 || dtype == ASH_Q8_0));
         }
         assert_true(table.quantize_q8 && table.round_e4m3 && table.max_abs && table.rms_norm && table.rope &&
-                    table.swiglu && table.add && table.to_f16 && table.attention && table.encode_e4m3 &&
+                    table.swiglu && table.add && table.to_f16 && table.attention_join && table.encode_e4m3 &&
                     table.error_e4m3);
         /* Each slot holds the last line of the list that the level allows. */
         for (size_t i = 0; i < count; i++) {
@@ -492,7 +494,8 @@ static void test_levels(void **state)
             case ASH_OP_SWIGLU: slot = (ash_any_fn *)table.swiglu; break;
             case ASH_OP_ADD: slot = (ash_any_fn *)table.add; break;
             case ASH_OP_TO_F16: slot = (ash_any_fn *)table.to_f16; break;
-            case ASH_OP_ATTENTION: slot = (ash_any_fn *)table.attention; break;
+            case ASH_OP_ATTENTION: slot = (ash_any_fn *)table.attention[k->dtype]; break;
+            case ASH_OP_ATTENTION_JOIN: slot = (ash_any_fn *)table.attention_join; break;
             default: fail_msg("%s has no operation", k->name);
             }
             if (k->level != ASH_LEVEL_SCALAR)
@@ -517,7 +520,7 @@ static void test_registry_order(void **state)
         if (strlen(name) < strlen(level) || strcmp(name + strlen(name) - strlen(level), level) != 0)
             fail_msg("%s is registered as %s", name, level);
         assert_true((list[i].dtype < ASH_USABLE_DTYPES) == (list[i].op <= ASH_OP_ROW || list[i].op == ASH_OP_ENCODE ||
-                                                             list[i].op == ASH_OP_DECODE));
+                                                             list[i].op == ASH_OP_DECODE || list[i].op == ASH_OP_ATTENTION));
         for (size_t j = i + 1; j < count; j++)
             if (list[j].op == list[i].op && list[j].dtype == list[i].dtype && list[j].level <= list[i].level)
                 fail_msg("%s comes before %s", name, list[j].name);

@@ -92,12 +92,12 @@ static void test_order_and_threads(void **state)
         assert_int_equal(ashlar_session_feed(session, ids, TOKENS, 0, &err), 0);
         assert_memory_equal(ashlar_session_logits(session, 0), ashlar_session_logits(plain, 0),
                             model->meta.h.vocab * sizeof(float));
-        /* two batches of all layers and, for each, the one token that the output is computed for */
-        assert_int_equal(s[i].count, 2 * (4 * layers + 1));
+        /* two batches of all layers, and the one token that the output is computed for */
+        assert_int_equal(s[i].count, 2 * 4 * layers + 1);
         for (size_t k = 0; k < s[i].count; k++) {
-            size_t at = k % (4 * layers + 1);
-            assert_int_equal(s[i].role[k], at == 4 * layers ? ASH_ROLE_OUTPUT : roles[at % 4]);
-            assert_int_equal(s[i].layer[k], at == 4 * layers ? ASH_NO_LAYER : at / 4);
+            bool output = k == 2 * 4 * layers;
+            assert_int_equal(s[i].role[k], output ? ASH_ROLE_OUTPUT : roles[k % 4]);
+            assert_int_equal(s[i].layer[k], output ? ASH_NO_LAYER : k % (4 * layers) / 4);
         }
         assert_int_equal(s[i].used, s[0].used);
         assert_memory_equal(s[i].values, s[0].values, s[0].used * sizeof(float));

@@ -1,0 +1,297 @@
+/* Long contexts in every type of cache, and several sessions that are fed together, on small random models. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "convert/convert.h"
+#include "runtime/model.h"
+#include "tests/support/make_gguf.h"
+
+#define LONG 1100 /* tokens: decoding splits such a context into three parts */
+#define CACHES 3
+
+static const char *const cache_names[CACHES] = { "f16", "fp8", "q8_0" };
+
+static ashlar_model *small_model(ash_dtype dtype, ash_dtype alternate, const char *architecture)
+{
+    make_spec spec = make_defaults();
+    spec.dtype = dtype;
+    spec.alternate = alternate;
+    spec.architecture = architecture;
+    spec.context = 2048;
+    char *source = make_gguf("small", &spec), *path = test_path("small.ashlar");
+    ash_error err;
+    assert_ok(ash_convert(source, path, &(ash_convert_options){ .type = ASH_TYPE_KEEP, .force = true }, NULL, &err), &err);
+    ashlar_model *model;
+    ashlar_error public_err;
+    if (ashlar_model_load(path, &model, &public_err) != 0)
+        fail_msg("%s", public_err.text);
+    free(path);
+    free(source);
+    return model;
+}
+
+static ashlar_session *open_session(const ashlar_model *model, ashlar_session_options o)
+{
+    ashlar_session *s;
+    ashlar_error err;
+    if (ashlar_session_new(model, &o, &s, &err) != 0)
+        fail_msg("%s", err.text);
+    return s;
+}
+
+static void feed(ashlar_session *s, const int32_t *ids, size_t count)
+{
+    ashlar_error err;
+    if (ashlar_session_feed(s, ids, count, 0, &err) != 0)
+        fail_msg("%s", err.text);
+}
+
+static void make_ids(int32_t *ids, size_t count, const char *name)
+{
+    test_rng rng = test_rng_start(name);
+    for (size_t i = 0; i < count; i++)
+        ids[i] = (int32_t)test_rng_below(&rng, 272);
+}
+
+/* Largest difference of the last logits of two sessions, as a share of the largest logit. */
+static double difference(const ashlar_session *a, const ashlar_session *b, uint32_t vocab)
+{
+    const float *x = ashlar_session_logits(a, 0), *y = ashlar_session_logits(b, 0);
+    double worst = 0, largest = 0;
+    for (uint32_t i = 0; i < vocab; i++) {
+        if (!isfinite(x[i]) || !isfinite(y[i]))
+            return INFINITY;
+        worst = fmax(worst, fabs((double)x[i] - (double)y[i]));
+        largest = fmax(largest, fabs((double)x[i]));
+    }
+    return largest > 0 ? worst / largest : INFINITY;
+}
+
+/* A prompt, then single tokens, before and after attention is split: the same bits with any number of threads. */
+static void test_threads_change_nothing(void **state)
+{
+    (void)state;
+    static const uint32_t threads[] = { 1, 2, 3, 7 };
+    static const size_t sizes[] = { 500, 1, LONG - 503, 1, 1 };
+    int32_t ids[LONG];
+    make_ids(ids, LONG, "threads");
+    ashlar_model *model = small_model(ASH_Q8_0, ASH_DTYPE_COUNT, "llama");
+    size_t vocab = model->meta.h.vocab;
+    float *wanted = malloc(5 * vocab * sizeof(float));
+    for (int cache = 0; cache < CACHES; cache++) {
+        for (int i = 0; i < 4; i++) {
+            ashlar_session *s = open_session(model, (ashlar_session_options){ .threads = threads[i], .cache = cache });
+            for (size_t step = 0, at = 0; step < 5; at += sizes[step++]) {
+                feed(s, ids + at, sizes[step]);
+                float *kept = wanted + step * vocab;
+                if (i == 0)
+                    memcpy(kept, ashlar_session_logits(s, 0), vocab * sizeof(float));
+                else
+                    assert_memory_equal(kept, ashlar_session_logits(s, 0), vocab * sizeof(float));
+            }
+            ashlar_session_free(s);
+        }
+    }
+    free(wanted);
+    ashlar_model_free(model);
+}
+
+/* The last tokens decoded, in parts of the context, against all of them as a prompt: two orders of the same sums. In a
+ * narrow type a key that lies between two codes may get the other one, an eighth of it away at worst (e4m3); one element
+ * of the 64 of one position among hundreds: below 1%. */
+static void test_decoding_equals_prompt(void **state)
+{
+    (void)state;
+    int32_t ids[LONG];
+    make_ids(ids, LONG, "prompt");
+    ashlar_model *model = small_model(ASH_F32, ASH_DTYPE_COUNT, "qwen3");
+    for (int cache = 0; cache < CACHES; cache++) {
+        /* Scalar attention over long contexts takes minutes. */
+        for (int level = ASH_LEVEL_AVX2; level <= (int)ash_level_detect(); level++) {
+            ashlar_session_options o = { .threads = 2, .cache = cache, .cpu_level = level + 1 };
+            ashlar_session *whole = open_session(model, o), *pieces = open_session(model, o);
+            feed(whole, ids, LONG);
+            feed(pieces, ids, LONG - 3);
+            for (int i = LONG - 3; i < LONG; i++)
+                feed(pieces, ids + i, 1);
+            double d = difference(whole, pieces, model->meta.h.vocab);
+            printf("# measure decoding in parts, %s, %s: logits differ by %.2g\n", cache_names[cache],
+                   ash_level_name((ash_level)level), d);
+            assert_true(d <= (cache == ASHLAR_CACHE_F16 ? 5e-3 : 1e-2));
+            ashlar_session_free(whole);
+            ashlar_session_free(pieces);
+        }
+    }
+    ashlar_model_free(model);
+}
+
+/* Sizes, and that a narrow type does what it says: it changes the logits, and not by much. Keys and values lose 2^-4 of
+ * each element at most in e4m3, 1 / 254 of their block's largest in Q8_0; random signs average most of that away. */
+static void test_types(void **state)
+{
+    (void)state;
+    static const uint64_t row_bytes[CACHES] = { 128, 64, 68 }; /* of 64 elements */
+    static const double allowed[CACHES] = { 0, 0.25, 0.06 };
+    int32_t ids[300];
+    make_ids(ids, 300, "types");
+    ashlar_model *model = small_model(ASH_F32, ASH_DTYPE_COUNT, "llama");
+    ashlar_session *f16 = open_session(model, (ashlar_session_options){ .context = 300 });
+    feed(f16, ids, 300);
+    for (int cache = 0; cache < CACHES; cache++) {
+        ashlar_session *s = open_session(model, (ashlar_session_options){ .context = 300, .cache = cache });
+        assert_int_equal(ashlar_session_kv_bytes(s), 2 * model->meta.h.layers * model->meta.h.kv_heads * 300 * row_bytes[cache]);
+        feed(s, ids, 300);
+        double d = difference(f16, s, model->meta.h.vocab);
+        printf("# measure %s cache: logits differ by %.2g from f16's\n", cache_names[cache], d);
+        assert_true(cache == ASHLAR_CACHE_F16 ? d == 0 : d > 1e-5 && d <= allowed[cache]);
+        ashlar_session_free(s);
+    }
+    ashlar_session_free(f16);
+    for (int wrong = -1; wrong <= CACHES; wrong += CACHES + 1) {
+        ashlar_session *s;
+        ashlar_error err;
+        assert_int_equal(ashlar_session_new(model, &(ashlar_session_options){ .cache = wrong }, &s, &err),
+                         ASHLAR_ERROR_ARGUMENT);
+        assert_null(s);
+    }
+    ashlar_model_free(model);
+}
+
+/* ---- several sessions ---- */
+
+#define TOGETHER 5
+static const uint32_t lengths[TOGETHER] = { 3, 40, 511, 1030, 200 };
+static const ashlar_session_options kinds[TOGETHER] = {
+    { .threads = 2 }, { .threads = 1, .cache = ASHLAR_CACHE_FP8 }, { .threads = 1, .context = 600 },
+    { .threads = 3, .context = 1100, .cache = ASHLAR_CACHE_Q8_0 }, { .threads = 1, .context = 210 },
+};
+
+static int32_t most_likely(const ashlar_session *s, uint32_t vocab)
+{
+    const float *logits = ashlar_session_logits(s, 0);
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < vocab; i++)
+        best = logits[i] > logits[best] ? i : best;
+    return (int32_t)best;
+}
+
+/* Sessions of different lengths, contexts and caches decode together what each decodes alone. A product of several rows
+ * may sum in another order than that of one: the tolerances of test_session.c for two orders of the same sums. */
+static void test_together(void **state)
+{
+    (void)state;
+    static const ash_dtype types[][2] = { { ASH_F32, ASH_DTYPE_COUNT }, { ASH_Q4_K, ASH_Q6_K }, { ASH_BF16, ASH_DTYPE_COUNT } };
+    int32_t ids[LONG];
+    make_ids(ids, LONG, "together");
+    for (size_t type = 0; type < 3; type++) {
+        ashlar_model *model = small_model(types[type][0], types[type][1], type == 2 ? "qwen2" : "llama");
+        uint32_t vocab = model->meta.h.vocab;
+        ashlar_session *together[TOGETHER], *alone[TOGETHER];
+        for (int i = 0; i < TOGETHER; i++) {
+            together[i] = open_session(model, kinds[i]);
+            alone[i] = open_session(model, kinds[i]);
+            feed(together[i], ids, lengths[i]);
+            feed(alone[i], ids, lengths[i]);
+        }
+        double worst = 0;
+        bool same = true;
+        for (int step = 0; step < 6; step++) {
+            int count = step == 4 ? 1 : step == 5 ? 3 : TOGETHER;
+            int32_t next[TOGETHER];
+            ashlar_error err;
+            for (int i = 0; i < count; i++) {
+                next[i] = most_likely(alone[i], vocab);
+                feed(alone[i], &next[i], 1);
+            }
+            assert_int_equal(ashlar_sessions_feed(together, (size_t)count, next, &err), 0);
+            for (int i = 0; i < count; i++) {
+                assert_int_equal(ashlar_session_position(together[i]), ashlar_session_position(alone[i]));
+                assert_null(ashlar_session_logits(together[i], 1));
+                worst = fmax(worst, difference(alone[i], together[i], vocab));
+                same = same && memcmp(ashlar_session_logits(alone[i], 0), ashlar_session_logits(together[i], 0),
+                                      vocab * sizeof(float)) == 0;
+            }
+        }
+        printf("# measure %d sessions together, %s: %s, logits differ by %.2g\n", TOGETHER, ash_dtype_name(types[type][0]),
+               same ? "the same bits" : "other bits", worst);
+        assert_true(worst <= (types[type][0] == ASH_Q4_K ? 2e-2 : 5e-3));
+        for (int i = 0; i < TOGETHER; i++) { /* each goes on alone as if it had been so all the time */
+            int32_t id = 7;
+            if (ashlar_session_position(alone[i]) == ashlar_session_context(alone[i]))
+                continue;
+            feed(together[i], &id, 1);
+            feed(alone[i], &id, 1);
+            assert_true(difference(alone[i], together[i], vocab) <= 2e-2);
+        }
+        for (int i = 0; i < TOGETHER; i++) {
+            ashlar_session_free(together[i]);
+            ashlar_session_free(alone[i]);
+        }
+        ashlar_model_free(model);
+    }
+}
+
+static void refuse(ashlar_session *const *sessions, size_t count, const int32_t *ids, int status, const char *text)
+{
+    ashlar_error err = { 0 };
+    assert_int_equal(ashlar_sessions_feed(sessions, count, ids, &err), status);
+    if (!strstr(err.text, text))
+        fail_msg("\"%s\" is not in: %s", text, err.text);
+}
+
+/* What cannot be fed to one is fed to none. */
+static void test_together_limits(void **state)
+{
+    (void)state;
+    ashlar_model *model = small_model(ASH_Q8_0, ASH_DTYPE_COUNT, "llama"), *other = small_model(ASH_Q8_0, ASH_DTYPE_COUNT, "llama");
+    ashlar_session_options o = { .threads = 1, .context = 4 };
+    ashlar_session *s[ASHLAR_SESSIONS_MAX + 1];
+    int32_t ids[ASHLAR_SESSIONS_MAX + 1] = { 0 };
+    for (int i = 0; i <= ASHLAR_SESSIONS_MAX; i++)
+        s[i] = open_session(model, o);
+    refuse(s, 0, ids, ASHLAR_ERROR_ARGUMENT, "give 1 to 64");
+    refuse(s, ASHLAR_SESSIONS_MAX + 1, ids, ASHLAR_ERROR_ARGUMENT, "give 1 to 64");
+    refuse((ashlar_session *[]){ s[0], s[1], s[0] }, 3, ids, ASHLAR_ERROR_ARGUMENT, "session 2 is also session 0");
+    ashlar_session *strange = open_session(other, o), *plain = open_session(model, (ashlar_session_options){ .cpu_level = 1 }),
+                   *floats = open_session(model, (ashlar_session_options){ .activations = ASHLAR_ACT_FLOAT });
+    refuse((ashlar_session *[]){ s[0], strange }, 2, ids, ASHLAR_ERROR_ARGUMENT, "another model");
+    refuse((ashlar_session *[]){ s[0], floats }, 2, ids, ASHLAR_ERROR_ARGUMENT, "other activations");
+    if (ash_level_detect() > ASH_LEVEL_SCALAR)
+        refuse((ashlar_session *[]){ s[0], plain }, 2, ids, ASHLAR_ERROR_ARGUMENT, "another CPU level");
+    ids[1] = -1;
+    refuse(s, 2, ids, ASHLAR_ERROR_ARGUMENT, "token id -1 is outside");
+    ids[1] = 0;
+    ashlar_session_stop(s[1]);
+    refuse(s, 2, ids, ASHLAR_ERROR_CANCELLED, "session 1");
+    feed(s[1], ids, 4);
+    refuse(s, 2, ids, ASHLAR_ERROR_LIMIT, "the context is full: 4 of 4");
+    assert_int_equal(ashlar_session_position(s[0]), 0);
+    assert_null(ashlar_session_logits(s[0], 0));
+    ashlar_error err;
+    assert_int_equal(ashlar_session_rewind(s[1], 3, &err), 0);
+    assert_int_equal(ashlar_sessions_feed(s, ASHLAR_SESSIONS_MAX, ids, &err), 0); /* more than the context of any */
+    assert_int_equal(ashlar_session_position(s[1]), 4);
+    assert_int_equal(ashlar_session_position(s[ASHLAR_SESSIONS_MAX - 1]), 1);
+    assert_true(difference(s[0], s[ASHLAR_SESSIONS_MAX - 1], model->meta.h.vocab) == 0);
+    for (int i = 0; i <= ASHLAR_SESSIONS_MAX; i++)
+        ashlar_session_free(s[i]);
+    ashlar_session_free(strange);
+    ashlar_session_free(plain);
+    ashlar_session_free(floats);
+    ashlar_model_free(model);
+    ashlar_model_free(other);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_threads_change_nothing),
+        cmocka_unit_test(test_decoding_equals_prompt),
+        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_together),
+        cmocka_unit_test(test_together_limits),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
