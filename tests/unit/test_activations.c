@@ -1,7 +1,7 @@
 /* 8-bit activations change a model's perplexity by less than 0.3%, for every type that takes them, on llama-30m.
  *
- * Each of 2,048 ids is predicted in both ways; what counts is the mean of the differences of their logarithms. Its own error
- * is their deviation over the root of their number: twice that must be less than the bound, so that passing is no
+ * Each of 2,048 ids is predicted in both ways; what counts is the mean of the differences of their logarithms. Its own
+ * error is their deviation over the root of their number: twice that must be less than the bound, so that passing is no
  * accident of the text. tests/bench/activations.sh measures the same over as many ids as one likes.
  */
 #include <assert.h>
@@ -45,7 +45,8 @@ static void score(const ashlar_model *model, int activations, const int32_t *ids
     ashlar_session *s;
     ashlar_error err;
     ashlar_model_describe(model, &info);
-    if (ashlar_session_new(model, &(ashlar_session_options){ .context = WINDOW, .activations = activations }, &s, &err) != 0)
+    const ashlar_session_options options = { .context = WINDOW, .activations = activations };
+    if (ashlar_session_new(model, &options, &s, &err) != 0)
         fail_msg("%s", err.text);
     for (int at = 0; at + 1 < WINDOW; at += PIECE) {
         if (ashlar_session_feed(s, ids + at, PIECE, ASHLAR_FEED_ALL_LOGITS, &err) != 0)
