@@ -17,7 +17,14 @@
 #include "format/dtype.h"
 
 /* Which multiply-adds an operation does: they have limits of their own. */
-typedef enum ash_unit { ASH_UNIT_F32, ASH_UNIT_INT8, ASH_UNIT_F16, ASH_UNIT_FP8, ASH_UNIT_COUNT } ash_unit;
+typedef enum ash_unit {
+    ASH_UNIT_F32,
+    ASH_UNIT_INT8,
+    ASH_UNIT_F16,
+    ASH_UNIT_BF16,
+    ASH_UNIT_FP8,
+    ASH_UNIT_COUNT
+} ash_unit;
 
 typedef struct ash_profile_record {
     const char *name; /* lives as long as the program: "matrix", "attention"; on a card the kernel's */

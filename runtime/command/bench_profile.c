@@ -119,7 +119,7 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
 
 cJSON *bench_profile_json(const bench_result *result, const bench_row *row)
 {
-    static const char *const units[ASH_UNIT_COUNT] = { "f32", "int8", "f16", "fp8" };
+    static const char *const units[ASH_UNIT_COUNT] = { "f32", "int8", "f16", "bf16", "fp8" };
     cJSON *root = cJSON_CreateObject();
     cJSON_AddNumberToObject(root, "seconds", row->profile->seconds);
     cJSON *list = cJSON_AddArrayToObject(root, "operations");
