@@ -63,7 +63,7 @@ static void check(const char *source, const char *text, size_t bytes, ash_dtype 
     ashlar_model *model;
     ashlar_error err;
     int32_t *ids;
-    size_t count;
+    size_t count = 0;
     if (ashlar_model_load(path, &model, &err) != 0 || ashlar_tokenize(model, text, bytes, 0, &ids, &count, &err) != 0)
         fail_msg("%s", err.text);
     assert_true(count >= WINDOW * WINDOWS);
