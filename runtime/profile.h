@@ -46,14 +46,14 @@ typedef struct ash_profile {
 
 /* ---- the CPU's clock ---- */
 
-/* What a thread may do in a phase. */
+/* What a thread may do in a phase, in the order of the records. */
 typedef enum ash_slot {
-    ASH_SLOT_PART, /* and the two that follow: ash_linear.part[i] */
-    ASH_SLOT_INPUTS = 3,
-    ASH_SLOT_FOLD, /* SwiGLU, or bias and addition to x */
-    ASH_SLOT_ROTATE,
-    ASH_SLOT_ATTENTION,
     ASH_SLOT_EMBED,
+    ASH_SLOT_INPUTS,
+    ASH_SLOT_PART, /* and the two that follow: ash_linear.part[i] */
+    ASH_SLOT_ROTATE = ASH_SLOT_PART + 3,
+    ASH_SLOT_ATTENTION,
+    ASH_SLOT_FOLD, /* SwiGLU, or bias and addition to x */
     ASH_SLOT_COUNT
 } ash_slot;
 
