@@ -53,8 +53,8 @@ static void describe_part(const ashlar_session *s, const ash_profile_place *at, 
     r->macs = (uint64_t)(part->w.rows * part->w.cols * at->tokens) * (ash_runs_fine(s, at->op, part) ? 2 : 1);
 }
 
-/* Read in floats; written as floats where a norm or a rounding comes before, and with 8 bits a column, a float for 32 and
- * a half word for 16 of them. */
+/* Read in floats; written as floats where a norm or a rounding comes before, and with 8 bits a column, a float for 32
+ * and a half word for 16 of them. */
 static void describe_inputs(const ashlar_session *s, const ash_profile_place *at, ash_profile_record *r)
 {
     bool copy = at->role == ASH_ROLE_QKV || at->role == ASH_ROLE_GATE_UP || at->role == ASH_ROLE_OUTPUT ||
@@ -64,7 +64,7 @@ static void describe_inputs(const ashlar_session *s, const ash_profile_place *at
     r->bytes = values * (copy ? 8 : 4) + (ash_runs_in_q8(s, &at->op->part[0]) ? values * 5 / 4 : 0);
 }
 
-/* Keys and values that the tokens see are read once at least; each query head multiplies with every one that it sees. */
+/* Keys and values that any token sees are read once at least; each query head multiplies with all that it sees. */
 static void describe_attention(const ashlar_session *s, const ash_profile_place *at, ash_profile_record *r)
 {
     const ash_hparams *h = &s->model->meta.h;

@@ -1,9 +1,10 @@
 /* Where a pass spends its time: one record for each operation of each layer, to whoever asks.
  *
- * A backend hands its records to the session's `profile` in the order of execution, after the operation has ended and
- * while no thread works on the next one. Their seconds add up to the time of the pass, from its first operation on:
- *   on the CPU, an operation has the time that the threads spent in it on average (operations of one phase go on side by
- *   side), and "waits" what is left of the phase: barriers, handing out, threads that ran out of work;
+ * A backend hands its records to the session's `profile` from one thread, in the order of execution, each after its
+ * operation has ended (other threads may be in the next one). Their seconds add up to the time of the pass, from its
+ * first operation on:
+ *   on the CPU, an operation has the time that the threads spent in it on average (operations of one phase go on side
+ *   by side), and "waits" what is left of the phase: barriers, handing out, threads that ran out of work;
  *   on a card, a launch has the time between the events around it.
  * Off (fn NULL), a phase costs one comparison more.
  */
@@ -16,7 +17,14 @@
 #include "format/dtype.h"
 
 /* Which multiply-adds an operation does: they have limits of their own. */
-typedef enum ash_unit { ASH_UNIT_F32, ASH_UNIT_INT8, ASH_UNIT_F16, ASH_UNIT_FP8, ASH_UNIT_COUNT } ash_unit;
+typedef enum ash_unit {
+    ASH_UNIT_F32,
+    ASH_UNIT_INT8,
+    ASH_UNIT_F16,
+    ASH_UNIT_BF16,
+    ASH_UNIT_FP8,
+    ASH_UNIT_COUNT
+} ash_unit;
 
 typedef struct ash_profile_record {
     const char *name; /* lives as long as the program: "matrix", "attention"; on a card the kernel's */
@@ -38,19 +46,19 @@ typedef struct ash_profile {
 
 /* ---- the CPU's clock ---- */
 
-/* What a thread may do in a phase. */
+/* What a thread may do in a phase, in the order of the records. */
 typedef enum ash_slot {
-    ASH_SLOT_PART, /* and the two that follow: ash_linear.part[i] */
-    ASH_SLOT_INPUTS = 3,
-    ASH_SLOT_FOLD, /* SwiGLU, or bias and addition to x */
-    ASH_SLOT_ROTATE,
-    ASH_SLOT_ATTENTION,
     ASH_SLOT_EMBED,
+    ASH_SLOT_INPUTS,
+    ASH_SLOT_PART, /* and the two that follow: ash_linear.part[i] */
+    ASH_SLOT_ROTATE = ASH_SLOT_PART + 3,
+    ASH_SLOT_ATTENTION,
+    ASH_SLOT_FOLD, /* SwiGLU, or bias and addition to x */
     ASH_SLOT_COUNT
 } ash_slot;
 
-/* A thread's own. What it spends in a phase is written before the phase's barrier and read by thread 0 after it; by then
- * the others may be in the next phase, and no further: hence two places. */
+/* A thread's own. What it spends in a phase is written before the phase's barrier and read by thread 0 after it; by
+ * then the others may be in the next phase, and no further: hence two places. */
 typedef struct ash_profile_clock {
     _Alignas(64) int64_t since; /* ns */
     int64_t spent[2][ASH_SLOT_COUNT];

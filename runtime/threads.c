@@ -16,6 +16,10 @@
  * loop keeps its workers awake; short enough that an idle program shows no load. */
 #define SPIN_NS 100000
 
+/* From here on a waiting thread offers its processor to others with every look at the clock: who is waited for may need
+ * it, where other programs share the machine. With none there it comes back at once. */
+#define YIELD_NS 5000
+
 /* A word that threads wait on: its value changes, sleepers are woken. On a cache line of its own. */
 typedef struct gate {
     _Alignas(64) _Atomic uint32_t value;
@@ -56,17 +60,19 @@ static int64_t now_ns(void)
 static void gate_wait(gate *g, uint32_t old, bool spin)
 {
     if (spin) {
-        int64_t end = 0;
+        int64_t start = 0;
         for (uint32_t i = 1;; i++) {
             if (atomic_load_explicit(&g->value, memory_order_acquire) != old)
                 return;
             pause_cpu();
             if (i % 64 == 0) { /* the clock costs as much as a pause or two */
                 int64_t t = now_ns();
-                if (end == 0)
-                    end = t + SPIN_NS;
-                else if (t > end)
+                if (start == 0)
+                    start = t;
+                else if (t - start > SPIN_NS)
                     break;
+                else if (t - start > YIELD_NS)
+                    sched_yield();
             }
         }
     }

@@ -34,7 +34,9 @@ double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes)
 {
     double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s, rate = bench_median(row);
     double macs = macs_limit > 0 ? rate * (double)r->macs / macs_limit : 0;
-    double bytes = row->decode && r->limits.bytes_s > 0 ? rate / row->batch * (double)r->weight_bytes / r->limits.bytes_s : 0;
+    double bytes = 0;
+    if (row->decode && r->limits.bytes_s > 0)
+        bytes = rate / row->batch * (double)r->weight_bytes / r->limits.bytes_s;
     *of_bytes = bytes > macs;
     return *of_bytes ? bytes : macs;
 }

@@ -68,7 +68,7 @@ static double macs_limit_of(const bench_limits *limits, ash_unit unit)
     return unit == ASH_UNIT_INT8 ? limits->int8_s : unit == ASH_UNIT_F32 ? limits->f32_s : 0;
 }
 
-/* Weights, keys and values, and logits come from memory; rows of activations mostly from caches, which have no limit here. */
+/* Weights, keys and values come from memory; rows of activations mostly from caches, which have no limit here. */
 static bool from_memory(const ash_profile_record *r)
 {
     return r->dtype != ASH_DTYPE_COUNT || r->macs != 0;
@@ -98,7 +98,8 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
     double parts = row->decode ? row->tokens : 1; /* what a line's time and bytes are given for */
     printf("\n%s %u at %u: %.3f ms a %s\n", row->decode ? "decode" : "prefill", row->tokens, row->depth,
            1e3 * p->seconds / parts, row->decode ? "token, sampling included" : "prompt");
-    printf("%-24s %-8s %-8s %10s %6s %10s %14s %20s\n", "", "", "type", "ms", "time", "MB", "GB/s", "T multiply-adds/s");
+    printf("%-24s %-8s %-8s %10s %6s %10s %14s %20s\n", "", "", "type", "ms", "time", "MB", "GB/s",
+           "T multiply-adds/s");
     for (size_t i = 0; i < p->count; i++) {
         const ash_profile_record *r = &p->line[i];
         double bytes = (double)r->bytes / r->seconds, macs = (double)r->macs / r->seconds;
@@ -118,7 +119,7 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
 
 cJSON *bench_profile_json(const bench_result *result, const bench_row *row)
 {
-    static const char *const units[ASH_UNIT_COUNT] = { "f32", "int8", "f16", "fp8" };
+    static const char *const units[ASH_UNIT_COUNT] = { "f32", "int8", "f16", "bf16", "fp8" };
     cJSON *root = cJSON_CreateObject();
     cJSON_AddNumberToObject(root, "seconds", row->profile->seconds);
     cJSON *list = cJSON_AddArrayToObject(root, "operations");

@@ -157,7 +157,7 @@ static void only_barriers(void *context, uint32_t thread)
         ash_pool_barrier(context);
 }
 
-/* Of busy threads, where the pool fits the processors: the best of many runs, since other programs take processors too. */
+/* Of busy threads, where the pool fits the processors: the best of many runs, since other programs take them too. */
 static void test_barrier_time(void **state)
 {
     (void)state;
