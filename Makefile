@@ -5,7 +5,7 @@
 #   make check      install what the tests need and run all of them
 #   make asan | ubsan | tsan    build and run the tests under a sanitizer
 #   make fuzz       run each fuzzer for FUZZ_SECONDS
-#   make bench      measure, beside llama.cpp where it is installed
+#   make bench      measure, beside llama.cpp where it is installed; make bench-readme puts the tables into the README
 #   make roofline   project what the gfx12 kernels reach, MODEL=llama-8b TYPE=q4_k_m for one alone
 #   make install    DESTDIR and PREFIX are honoured
 #
@@ -256,11 +256,16 @@ fuzz: fuzz-programs
 	    || { tail -40 build/fuzz/$$name.log; exit 1; }; tail -1 build/fuzz/$$name.log; done
 
 # ---- benchmarks ----
-.PHONY: bench bench-quant bench-kernels roofline
+.PHONY: bench bench-quant bench-readme bench-kernels roofline
+BENCH := ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/bench
 bench: all
-	@ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/bench/bench.sh
+	@$(BENCH)/bench.sh
 bench-quant: all
-	@ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) bash tests/bench/bench_quant.sh
+	@$(BENCH)/bench_quant.sh
+# Both, into the README.
+bench-readme: all
+	@$(BENCH)/bench.sh > $(B)/bench.md && bash tests/bench/paste.sh bench README.md < $(B)/bench.md
+	@$(BENCH)/bench_quant.sh > $(B)/bench-quant.md && bash tests/bench/paste.sh bench-quant README.md < $(B)/bench-quant.md
 # What gfx12 kernels would reach, from what the interpreter counts.
 ROOFLINE := $(if $(GFX12_SRC),$(B)/tests/roofline)
 $(B)/tests/roofline: $(B)/obj/tests/gfx12/roofline/main.o $(GFX12) $(TOOLS) $(LIB)

@@ -71,6 +71,8 @@ int bench_profile_row(engine *e, const int32_t *ids, bench_row *row, ashlar_erro
 void bench_profile_print(const bench_result *r, const bench_row *row);
 cJSON *bench_profile_json(const bench_result *r, const bench_row *row);
 
+/* The larger of a row's shares: of the bandwidth, which a prompt's weights are no measure of, and of the multiply-adds. */
+double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes);
 /* A line of JSON, malloc'd; NULL when out of memory. */
 char *bench_json(const bench_result *r);
 /* Tables of two results that --save wrote: rows in both, their ratio, and whether it is more than the noise. Exit code.

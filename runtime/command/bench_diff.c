@@ -38,6 +38,15 @@ const char *bench_kind(const bench_row *row, char text[32])
     return text;
 }
 
+double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes)
+{
+    double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s, rate = bench_median(row);
+    double macs = macs_limit > 0 ? rate * (double)r->macs / macs_limit : 0;
+    double bytes = row->decode && r->limits.bytes_s > 0 ? rate / row->batch * (double)r->weight_bytes / r->limits.bytes_s : 0;
+    *of_bytes = bytes > macs;
+    return *of_bytes ? bytes : macs;
+}
+
 static cJSON *row_json(const bench_result *r, const bench_row *row)
 {
     cJSON *o = cJSON_CreateObject(), *rates = cJSON_AddArrayToObject(o, "tok_s_all");
@@ -51,6 +60,9 @@ static cJSON *row_json(const bench_result *r, const bench_row *row)
     if (row->decode)
         cJSON_AddNumberToObject(o, "gb_s", 1e-9 * median / row->batch * (double)r->weight_bytes);
     cJSON_AddNumberToObject(o, "tmac_s", 1e-12 * median * (double)r->macs);
+    bool of_bytes;
+    cJSON_AddNumberToObject(o, "share_of_limit", bench_share(r, row, &of_bytes));
+    cJSON_AddStringToObject(o, "limit", of_bytes ? "bytes" : r->int8 ? "int8" : "f32");
     for (size_t i = 0; i < row->count; i++)
         cJSON_AddItemToArray(rates, cJSON_CreateNumber(row->rate[i]));
     if (row->profile)
@@ -67,6 +79,9 @@ static void add_first(cJSON *root, const bench_result *r, bool decode)
             continue;
         cJSON_AddNumberToObject(root, decode ? "tg" : "pp", row->tokens);
         cJSON_AddNumberToObject(root, decode ? "tg_tok_s" : "pp_tok_s", bench_median(row));
+        bool of_bytes;
+        cJSON_AddNumberToObject(root, decode ? "tg_share" : "pp_share", bench_share(r, row, &of_bytes));
+        cJSON_AddStringToObject(root, decode ? "tg_limit" : "pp_limit", of_bytes ? "bytes" : r->int8 ? "int8" : "f32");
         if (decode) {
             cJSON_AddNumberToObject(root, "depth", row->depth);
             cJSON_AddNumberToObject(root, "tg_gb_s", 1e-9 * bench_median(row) * (double)r->weight_bytes);

@@ -2,47 +2,97 @@
 # The benchmarks of the README, ashlar and llama.cpp side by side in one run.
 #
 # Environment: ASHLAR, MODELS, SHARED, SMOLLM2_GGUF; PEER_PYTHON: a Python that has llama-cpp-python (see
-# SHARED/bench/peer_llama.py); without it only ashlar's figures are printed. LLAMA_1B: a GGUF of llama-1b's shape
-# (SHARED/models/make_random_model.py gguf llama-1b ...); rows that need it are left out where it is not given.
-# ROUNDS: how often each pair is measured in turn (default 3); the median counts. THREADS: default 2.
+# SHARED/bench/peer_llama.py); without it only ashlar's figures are printed. PEER_PYTHON_AVX2: one whose llama.cpp was
+# built without AVX-512, for the rows in which ashlar does without it too; left out where it is not given.
+# LLAMA_1B: a BF16 GGUF of llama-1b's shape (SHARED/models/make_random_model.py gguf llama-1b ...); rows that need it are
+# left out where it is not given. Both tools quantize it themselves, once.
+# ROWS: which models, of smollm2 llama-30m 1b-q4_k 1b-q6_k 1b-q8_0 1b-float (default: all; 1b-float needs 8 GB of disk).
+# ROUNDS: how often each pair is measured in turn (default 5); the median counts. LONG_ROUNDS: the same for rows of 4,096
+# tokens (default 1, of which the peer takes the best of 3 and ashlar the median of 3; 0 leaves them out). THREADS:
+# default 2.
+#
+# The last column: where a ratio is below its target, how much of this machine's limit ashlar uses (bytes read, or
+# multiply-adds in registers, both measured in the same call).
 set -eu
-: "${ASHLAR:=build/ashlar}" "${MODELS:=build/models}" "${SHARED:=../shared}" "${ROUNDS:=3}" "${THREADS:=2}" "${PEER_PYTHON:=}" "${LLAMA_1B:=}"
-peer="$SHARED/bench/peer_llama.py"
+: "${ASHLAR:=build/ashlar}" "${MODELS:=build/models}" "${SHARED:=../shared}" "${ROUNDS:=5}" "${LONG_ROUNDS:=1}" "${THREADS:=2}"
+: "${PEER_PYTHON:=}" "${PEER_PYTHON_AVX2:=}" "${LLAMA_1B:=}" "${ROWS:=smollm2 llama-30m 1b-q4_k 1b-q6_k 1b-q8_0 1b-float}"
+peer="$SHARED/bench/peer_llama.py" peer_long="$(dirname "$0")/peer_long.py"
 mkdir -p "$MODELS"
 
 median() { sort -g | awk '{v[NR]=$1} END {print NR % 2 ? v[(NR+1)/2] : (v[NR/2]+v[NR/2+1])/2}'; }
-field() { sed -n "s/.*\"$1\": *\([0-9.e+-]*\).*/\1/p"; }
+field() { sed -n "s/^{[^[]*\"$1\": *\"\{0,1\}\([0-9a-z.e+-]*\).*/\1/p"; } # of a line's outermost object
 converted() { # source name [options...]: the .ashlar of a source, made once
     local source=$1 out="$MODELS/$2.ashlar"; shift 2
     [ -e "$out" ] || "$ASHLAR" convert "$source" -o "$out" "$@" >&2
     echo "$out"
 }
+peer_quantized() { # source name TYPE: the peer's own quantization, made once; nothing without a peer
+    local out="$MODELS/$2.gguf"
+    [ -n "$PEER_PYTHON" ] || return 0
+    [ -e "$out" ] || "$PEER_PYTHON" "$peer" quantize "$1" "$out" "$3" --pure >&2
+    echo "$out"
+}
+wanted() { case " $ROWS " in *" $1 "*) ;; *) false ;; esac }
 
-# name, .ashlar, GGUF for the peer, pp, tg
-compare() {
-    local name=$1 ours=$2 theirs=$3 pp=$4 tg=$5 line
-    local tmp; tmp=$(mktemp -d)
-    for _ in $(seq "$ROUNDS"); do
-        line=$("$ASHLAR" bench "$ours" --threads "$THREADS" --pp "$pp" --tg "$tg" --json)
-        for key in load_to_first_logits_s pp_tok_s tg_tok_s tg_gb_s peak_rss_mib; do echo "$line" | field $key >>"$tmp/a.$key"; done
-        if [ -n "$PEER_PYTHON" ] && [ -n "$theirs" ]; then
-            line=$("$PEER_PYTHON" "$peer" speed "$theirs" --threads "$THREADS" --pp "$pp" --tg "$tg")
-            for key in load_to_first_logits_s pp_tok_s tg_tok_s peak_rss_mib; do echo "$line" | field $key >>"$tmp/b.$key"; done
+line() { # model label ours theirs better(higher|lower) [target share limit]
+    awk -v n="$1" -v l="$2" -v a="$3" -v b="$4" -v d="$5" -v target="${6:-0}" -v share="${7:-}" -v limit="${8:-}" 'BEGIN {
+        ratio = b == "" ? 0 : d == "higher" ? a / b : b / a
+        text = b == "" ? "" : sprintf("%.2f", ratio)
+        short = share != "" && ratio < target ? sprintf("%.0f%% of %s", 100 * share, limit) : ""
+        printf "| %-22s | %-28s | %10.4g | %10s | %5s | %-12s |\n", n, l, a, b == "" ? "" : sprintf("%.4g", b), text, short }'
+}
+
+# Measures `rounds` times both in turn into $work: a.KEY and b.KEY have a line a round.
+measure() { # rounds python script .ashlar GGUF pp tg depth [ashlar's options]
+    local rounds=$1 python=$2 script=$3 ours=$4 theirs=$5 pp=$6 tg=$7 depth=$8 out key; shift 8
+    for _ in $(seq "$rounds"); do
+        out=$("$ASHLAR" bench "$ours" --threads "$THREADS" --pp "$pp" --tg "$tg" --json "$@")
+        for key in load_to_first_logits_s pp_tok_s tg_tok_s peak_rss_mib pp_share tg_share; do echo "$out" | field $key >>"$work/a.$key"; done
+        for key in pp_limit tg_limit; do echo "$out" | field $key >"$work/$key"; done
+        if [ "$depth" != 0 ]; then
+            out=$("$ASHLAR" bench "$ours" --threads "$THREADS" --pp 1 --tg "$tg" --depth "$depth" --json "$@")
+            echo "$out" | field tg_tok_s >>"$work/a.deep"
+        fi
+        if [ -n "$python" ] && [ -n "$theirs" ]; then
+            out=$("$python" $script speed "$theirs" --threads "$THREADS" --pp "$pp" --tg "$tg" --depth "$depth")
+            for key in load_to_first_logits_s pp_tok_s tg_tok_s peak_rss_mib; do echo "$out" | field $key >>"$work/b.$key"; done
         fi
     done
-    row() { # label key better(higher|lower)
-        local a b=
-        a=$(median <"$tmp/a.$2")
-        [ -e "$tmp/b.$2" ] && b=$(median <"$tmp/b.$2")
-        awk -v n="$name" -v l="$1" -v a="$a" -v b="$b" -v d="$3" 'BEGIN {
-            r = (b == "") ? "" : sprintf("%.2f", d == "higher" ? a / b : b / a)
-            printf "| %-22s | %-28s | %10.4g | %10s | %5s |\n", n, l, a, b == "" ? "" : sprintf("%.4g", b), r }'
-    }
-    row "prefill $pp, tok/s" pp_tok_s higher
-    row "decode $tg, tok/s" tg_tok_s higher
-    row "load to first logits, s" load_to_first_logits_s lower
-    row "resident at most, MiB" peak_rss_mib lower
-    rm -rf "$tmp"
+}
+of() { [ ! -e "$work/$1" ] || median <"$work/$1"; }
+
+# name .ashlar GGUF pp tg prefill's target decode's target
+compare() {
+    work=$(mktemp -d)
+    measure "$ROUNDS" "$PEER_PYTHON" "$peer" "$2" "$3" "$4" "$5" 0
+    line "$1" "prefill $4, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher "$6" "$(of a.pp_share)" "$(cat "$work/pp_limit")"
+    line "$1" "decode $5, tok/s" "$(of a.tg_tok_s)" "$(of b.tg_tok_s)" higher "$7" "$(of a.tg_share)" "$(cat "$work/tg_limit")"
+    line "$1" "load to first logits, s" "$(of a.load_to_first_logits_s)" "$(of b.load_to_first_logits_s)" lower
+    line "$1" "resident at most, MiB" "$(of a.peak_rss_mib)" "$(of b.peak_rss_mib)" lower
+    local shallow_a shallow_b; shallow_a=$(of a.tg_tok_s) shallow_b=$(of b.tg_tok_s)
+    rm -rf "$work"
+    [ "$LONG_ROUNDS" = 0 ] || long "$1" "$2" "$3" "$5" "$shallow_a" "$shallow_b"
+}
+
+# 4,096 tokens: their prompt, and decoding after them, with what a token costs there above one at the start.
+long() { # name .ashlar GGUF tg, decode at the start: ours theirs
+    work=$(mktemp -d)
+    measure "$LONG_ROUNDS" "$PEER_PYTHON" "$peer_long $peer" "$2" "$3" 4096 "$4" 4096
+    local a b; a=$(of a.deep) b=$(of b.tg_tok_s)
+    line "$1" "prefill 4096, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher 2 "$(of a.pp_share)" "$(cat "$work/pp_limit")"
+    line "$1" "decode $4 at 4096, tok/s" "$a" "$b" higher
+    line "$1" "a token at 4096, ms more" "$(awk -v d="$a" -v s="$5" 'BEGIN { print 1000 / d - 1000 / s }')" \
+         "$([ -z "$b" ] || awk -v d="$b" -v s="$6" 'BEGIN { print 1000 / d - 1000 / s }')" lower
+    rm -rf "$work"
+}
+
+without_avx512() { # name .ashlar GGUF pp tg
+    [ -n "$PEER_PYTHON_AVX2" ] || return 0
+    work=$(mktemp -d)
+    measure "$ROUNDS" "$PEER_PYTHON_AVX2" "$peer" "$2" "$3" "$4" "$5" 0 --cpu avx2
+    line "$1, AVX2" "prefill $4, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher 1.2 "$(of a.pp_share)" "$(cat "$work/pp_limit")"
+    line "$1, AVX2" "decode $5, tok/s" "$(of a.tg_tok_s)" "$(of b.tg_tok_s)" higher 1.2 "$(of a.tg_share)" "$(cat "$work/tg_limit")"
+    rm -rf "$work"
 }
 
 # The whole process of `ashlar run FILE -p hello -n 1`: start, tokenizer, two prompt tokens computed, one token, exit.
@@ -51,8 +101,19 @@ first_token() { # name .ashlar
     for _ in $(seq 5); do
         { TIMEFORMAT=%R; time "$ASHLAR" run "$2" -p hello -n 1 --temp 0 --threads "$THREADS" >/dev/null 2>&1; } 2>>"$tmp"
     done
-    printf '| %-22s | %-28s | %10.4g | %10s | %5s |\n' "$1" "process to first token, s" "$(median <"$tmp")" "" ""
+    line "$1" "process to first token, s" "$(median <"$tmp")" "" lower
     rm -f "$tmp"
+}
+
+# From a file that has left memory: load to first logits, and beside it what dd takes to read the file.
+cold() { # name .ashlar
+    local ours theirs
+    sync
+    dd if="$2" iflag=nocache count=0 status=none
+    ours=$("$ASHLAR" bench "$2" --threads "$THREADS" --pp 1 --tg 1 --repeat 1 --json | field load_to_first_logits_s)
+    dd if="$2" iflag=nocache count=0 status=none
+    theirs=$({ TIMEFORMAT=%R; time dd if="$2" of=/dev/null bs=4M status=none; } 2>&1)
+    printf '| %-22s | %-28s | %10.4g | %10s | %5s | %-12s |\n' "$1" "cold to first logits, s" "$ours" "" "" "dd: $theirs s"
 }
 
 # The same model in both: an .ashlar and the GGUF that it exports to. Token ids of a long text and greedy ids of a few
@@ -60,7 +121,7 @@ first_token() { # name .ashlar
 ids() { sed -n 's/.*"ids": *\[\([0-9, ]*\)\].*/\1/p' | tr -d ' ' | tr ',' '\n'; }
 same() { # label ours theirs
     paste "$2" "$3" | awk -v l="$1" -F'\t' '{ n++; e += $1 == $2 } END {
-        printf "| %-22s | %-28s | %10s | %10d | %5s |\n", "llama-30m, exported", l, e, n, n == e ? "same" : "" }'
+        printf "| %-22s | %-28s | %10s | %10d | %5s | %-12s |\n", "llama-30m, exported", l, e, n, n == e ? "same" : "", "" }'
 }
 agree() { # .ashlar GGUF
     local tmp prompt; tmp=$(mktemp -d)
@@ -75,23 +136,37 @@ agree() { # .ashlar GGUF
     rm -rf "$tmp"
 }
 
-echo "$(nproc) processors, $THREADS threads, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1); median of $ROUNDS rounds"
-echo "| model                  | measure                      |     ashlar |  llama.cpp | ratio |"
-echo "|------------------------|------------------------------|-----------:|-----------:|------:|"
-compare "SmolLM2-135M Q4_1" "$(converted "$SMOLLM2_GGUF" smollm2-q4_1)" "$SMOLLM2_GGUF" 512 64
-if [ -d "$SHARED/models/llama-30m" ]; then
+echo "$(nproc) processors, $THREADS threads, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1); median of $ROUNDS rounds; a ratio above 1 is in favour of ashlar."
+echo
+echo "| model                  | measure                      |     ashlar |  llama.cpp | ratio | of the limit |"
+echo "|------------------------|------------------------------|-----------:|-----------:|------:|--------------|"
+if wanted smollm2; then
+    model=$(converted "$SMOLLM2_GGUF" smollm2-q4_1)
+    compare "SmolLM2-135M Q4_1" "$model" "$SMOLLM2_GGUF" 512 64 3 1.2
+    without_avx512 "SmolLM2-135M Q4_1" "$model" "$SMOLLM2_GGUF" 512 64
+fi
+if wanted llama-30m && [ -d "$SHARED/models/llama-30m" ]; then
     model=$(converted "$SHARED/models/llama-30m" llama-30m-bf16) gguf="$MODELS/llama-30m.bf16.gguf"
     "$ASHLAR" export "$model" --to gguf -o "$gguf" --force 2>/dev/null
-    compare "llama-30m BF16" "$model" "$gguf" 512 64
+    LONG_ROUNDS=0 compare "llama-30m BF16" "$model" "$gguf" 512 64 1 1.2
+    LONG_ROUNDS=0 compare "llama-30m FP8, peer F16" "$(converted "$SHARED/models/llama-30m" llama-30m-fp8 --type fp8)" \
+        "$(peer_quantized "$gguf" llama-30m.f16 F16)" 512 64 1 1.2
     [ -z "$PEER_PYTHON" ] || agree "$model" "$gguf"
 fi
-if [ -n "$LLAMA_1B" ]; then
-    model=$(converted "$LLAMA_1B" llama-1b-q8_0 --type q8_0)
-    peer_gguf=""
-    if [ -n "$PEER_PYTHON" ]; then
-        peer_gguf="$MODELS/llama-1b.q8_0.gguf"
-        [ -e "$peer_gguf" ] || "$PEER_PYTHON" "$peer" quantize "$LLAMA_1B" "$peer_gguf" Q8_0 --pure >&2
-    fi
-    compare "llama-1b Q8_0" "$model" "$peer_gguf" 128 16
-    first_token "llama-1b Q8_0" "$model"
+[ -n "$LLAMA_1B" ] || exit 0
+for type in q4_k q6_k q8_0; do
+    wanted "1b-$type" || continue
+    upper=$(echo $type | tr a-z A-Z) peer_type=$upper
+    [ $type != q4_k ] || peer_type=Q4_K_S # --pure makes it Q4_K throughout
+    model=$(converted "$LLAMA_1B" "llama-1b-$type" --type $type)
+    gguf=$(peer_quantized "$LLAMA_1B" "llama-1b.$type" $peer_type)
+    compare "llama-1b $upper" "$model" "$gguf" 512 16 2.5 1.2
+    [ $type != q4_k ] || without_avx512 "llama-1b $upper" "$model" "$gguf" 512 16
+    [ $type != q4_k ] || cold "llama-1b $upper" "$model"
+    first_token "llama-1b $upper" "$model"
+done
+if wanted 1b-float; then
+    LONG_ROUNDS=0 compare "llama-1b BF16" "$(converted "$LLAMA_1B" llama-1b-bf16)" "$LLAMA_1B" 512 16 1 1.2
+    LONG_ROUNDS=0 compare "llama-1b FP8, peer F16" "$(converted "$LLAMA_1B" llama-1b-fp8 --type fp8)" \
+        "$(peer_quantized "$LLAMA_1B" llama-1b.f16 F16)" 512 16 1 1.2
 fi
