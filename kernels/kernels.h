@@ -76,6 +76,10 @@ typedef void ash_row_fn(const ash_matrix *w, int64_t row, float *out);
 #define ASH_Q8_HUGE 0x1.fffffep127f
 typedef void ash_quantize_q8_fn(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum);
 
+/* left[k] = x[k] - q8[k] * scale[k / 32], what an 8-bit form leaves over, k < cols, a multiple of 64. Product and
+ * difference round on their own; bit-identical at every level. */
+typedef void ash_rest_q8_fn(const float *x, const int8_t *q8, const float *scale, int64_t cols, float *left);
+
 /* A row of `cols` finite floats to the blocks of a K type, ash_row_bytes(dtype, cols) bytes at out, chosen so that
  * sum weight[k] * (x[k] - decoded[k])^2 is small (kernels/encode_k.h says how); weight NULL: all 1. Weights are finite and
  * not negative. Bits of a last block beyond cols are zero. |x| at most ASH_ENCODE_K_MAX, so that scales stay in half's
@@ -173,6 +177,7 @@ typedef enum ash_op {
     ASH_OP_MATMUL_Q8, /* Q types alone */
     ASH_OP_ROW,
     ASH_OP_QUANTIZE_Q8,
+    ASH_OP_REST_Q8,
     ASH_OP_ENCODE, /* K types and Q8_0 */
     ASH_OP_DECODE, /* F16 and BF16 */
     ASH_OP_ENCODE_E4M3,
@@ -208,6 +213,7 @@ typedef struct ash_kernels {
     ash_matmul_fn *matmul_q8[ASH_USABLE_DTYPES]; /* NULL for F32, F16, BF16, F8_E4M3 */
     ash_row_fn *row[ASH_USABLE_DTYPES];
     ash_quantize_q8_fn *quantize_q8;
+    ash_rest_q8_fn *rest_q8;
     ash_encode_fn *encode[ASH_USABLE_DTYPES]; /* NULL but for Q4_K, Q5_K, Q6_K, Q8_0 */
     ash_decode_fn *decode[ASH_USABLE_DTYPES]; /* NULL but for F16, BF16 */
     ash_encode_e4m3_fn *encode_e4m3;

@@ -55,12 +55,8 @@ static void prepare_row(const ashlar_session *s, const ash_acts *to, int64_t t, 
 /* What the 8-bit form of token t in `coarse` leaves over, quantized in turn. */
 static void prepare_rest(const ash_kernels *k, const ash_acts *coarse, const ash_acts *rest, int64_t t)
 {
-    const float *x = coarse->f32 + t * coarse->stride, *scale = coarse->q8_scale + t * coarse->stride / 32;
-    const int8_t *q8 = coarse->q8 + t * coarse->stride;
-    float *left = (float *)rest->f32 + t * rest->stride;
-    for (int64_t block = 0; block < coarse->stride; block += 32)
-        for (int64_t i = block; i < block + 32; i++)
-            left[i] = x[i] - (float)q8[i] * scale[block / 32];
+    int64_t at = t * coarse->stride;
+    k->rest_q8(coarse->f32 + at, coarse->q8 + at, coarse->q8_scale + at / 32, coarse->stride, (float *)rest->f32 + at);
     quantize_row(k, rest, t);
 }
 

@@ -40,6 +40,12 @@ void ash_quantize_q8_scalar(const float *x, int64_t cols, int8_t *q8, float *sca
     }
 }
 
+void ash_rest_q8_scalar(const float *x, const int8_t *q8, const float *scale, int64_t cols, float *left)
+{
+    for (int64_t k = 0; k < cols; k++)
+        left[k] = x[k] - (float)q8[k] * scale[k / 32];
+}
+
 void ash_round_e4m3_scalar(float *x, int64_t n, float scale)
 {
     for (int64_t i = 0; i < n; i++)

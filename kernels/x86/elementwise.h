@@ -50,6 +50,15 @@ void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int8_t *q8, float *sc
     }
 }
 
+void VEC_FN(ash_rest_q8)(const float *x, const int8_t *q8, const float *scale, int64_t cols, float *left)
+{
+    for (int64_t k = 0; k < cols; k += 32) {
+        vec by = v_set(scale[k / 32]);
+        for (int i = 0; i < 32; i += VEC_LANES)
+            v_store(left + k + i, v_sub(v_load(x + k + i), v_mul(v_load_int8(q8 + k + i), by)));
+    }
+}
+
 void VEC_FN(ash_round_e4m3)(float *x, int64_t n, float scale)
 {
     vec by = v_set(scale);

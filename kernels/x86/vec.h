@@ -16,6 +16,10 @@ typedef __m512i veci;
 static inline vec v_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void v_store(float *p, vec x) { _mm512_storeu_ps(p, x); }
 static inline vec v_set(float x) { return _mm512_set1_ps(x); }
+static inline vec v_load_int8(const int8_t *p)
+{
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p)));
+}
 static inline veci vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 static inline veci vi_set(uint32_t x) { return _mm512_set1_epi32((int)x); }
 static inline vec v_add(vec a, vec b) { return _mm512_add_ps(a, b); }
@@ -95,6 +99,10 @@ typedef __m256i veci;
 static inline vec v_load(const float *p) { return _mm256_loadu_ps(p); }
 static inline void v_store(float *p, vec x) { _mm256_storeu_ps(p, x); }
 static inline vec v_set(float x) { return _mm256_set1_ps(x); }
+static inline vec v_load_int8(const int8_t *p)
+{
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)p)));
+}
 static inline veci vi_load(const int32_t *p) { return _mm256_loadu_si256((const void *)p); }
 static inline veci vi_set(uint32_t x) { return _mm256_set1_epi32((int)x); }
 static inline vec v_add(vec a, vec b) { return _mm256_add_ps(a, b); }

@@ -30,14 +30,6 @@ static double quantile(const bench_row *row, double q) { return bench_quantile(r
 double bench_median(const bench_row *row) { return row->count ? quantile(row, 0.5) : 0; }
 double bench_spread(const bench_row *row) { return row->count ? 0.5 * (quantile(row, 0.75) - quantile(row, 0.25)) : 0; }
 
-const char *bench_kind(const bench_row *row, char text[32])
-{
-    if (row->batch == 1)
-        return row->decode ? "decode" : "prefill";
-    snprintf(text, 32, "decode x%u", row->batch);
-    return text;
-}
-
 double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes)
 {
     double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s, rate = bench_median(row);
@@ -45,6 +37,14 @@ double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes)
     double bytes = row->decode && r->limits.bytes_s > 0 ? rate / row->batch * (double)r->weight_bytes / r->limits.bytes_s : 0;
     *of_bytes = bytes > macs;
     return *of_bytes ? bytes : macs;
+}
+
+const char *bench_kind(const bench_row *row, char text[32])
+{
+    if (row->batch == 1)
+        return row->decode ? "decode" : "prefill";
+    snprintf(text, 32, "decode x%u", row->batch);
+    return text;
 }
 
 static cJSON *row_json(const bench_result *r, const bench_row *row)

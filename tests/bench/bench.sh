@@ -95,6 +95,21 @@ without_avx512() { # name .ashlar GGUF pp tg
     rm -rf "$work"
 }
 
+# Sessions that decode together, and how many times one session's tokens that is.
+together() { # name .ashlar tg
+    work=$(mktemp -d)
+    local out n
+    for _ in $(seq "$ROUNDS"); do
+        out=$("$ASHLAR" bench "$2" --threads "$THREADS" --pp 1 --tg "$3" --batch 1,4,8 --json | tr '{' '\n')
+        for n in 1 4 8; do echo "$out" | sed -n "s/.*\"decode\".*\"batch\":$n,\"tok_s\":\([0-9.e+-]*\).*/\1/p" >>"$work/$n"; done
+    done
+    for n in 4 8; do
+        printf '| %-22s | %-28s | %10.4g | %10s | %5s | %-12s |\n' "$1" "decode $3 in $n sessions, tok/s" "$(of $n)" "" "" \
+            "$(awk -v a="$(of $n)" -v b="$(of 1)" 'BEGIN { printf "%.2f x one", a / b }')"
+    done
+    rm -rf "$work"
+}
+
 # The whole process of `ashlar run FILE -p hello -n 1`: start, tokenizer, two prompt tokens computed, one token, exit.
 first_token() { # name .ashlar
     local tmp; tmp=$(mktemp)
@@ -143,6 +158,7 @@ echo "|------------------------|------------------------------|-----------:|----
 if wanted smollm2; then
     model=$(converted "$SMOLLM2_GGUF" smollm2-q4_1)
     compare "SmolLM2-135M Q4_1" "$model" "$SMOLLM2_GGUF" 512 64 3 1.2
+    together "SmolLM2-135M Q4_1" "$model" 64
     without_avx512 "SmolLM2-135M Q4_1" "$model" "$SMOLLM2_GGUF" 512 64
 fi
 if wanted llama-30m && [ -d "$SHARED/models/llama-30m" ]; then
@@ -161,6 +177,7 @@ for type in q4_k q6_k q8_0; do
     model=$(converted "$LLAMA_1B" "llama-1b-$type" --type $type)
     gguf=$(peer_quantized "$LLAMA_1B" "llama-1b.$type" $peer_type)
     compare "llama-1b $upper" "$model" "$gguf" 512 16 2.5 1.2
+    [ $type != q4_k ] || together "llama-1b $upper" "$model" 16
     [ $type != q4_k ] || without_avx512 "llama-1b $upper" "$model" "$gguf" 512 16
     [ $type != q4_k ] || cold "llama-1b $upper" "$model"
     first_token "llama-1b $upper" "$model"

@@ -4,6 +4,8 @@
  * is their deviation over the root of their number: twice that must be less than the bound, so that passing is no
  * accident of the text. tests/bench/activations.sh measures the same over as many ids as one likes.
  */
+#include <assert.h>
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -50,6 +50,7 @@ static guard_buffer inputs(int64_t n, input_kind kind, test_rng *rng)
 typedef struct op_call {
     const ash_kernel *kernel;
     const float *in, *in2;
+    const int8_t *codes;
     void *out, *out2, *out3;
     int64_t n, n2, n3;
     float parameter;
@@ -61,6 +62,7 @@ static void run_op(void *context)
     ash_any_fn *fn = c->kernel->fn;
     switch (c->kernel->op) {
     case ASH_OP_QUANTIZE_Q8: ((ash_quantize_q8_fn *)fn)(c->in, c->n, c->out, c->out2, c->out3); break;
+    case ASH_OP_REST_Q8: ((ash_rest_q8_fn *)fn)(c->in, c->codes, c->in2, c->n, c->out); break;
     case ASH_OP_ROUND_E4M3: ((ash_round_e4m3_fn *)fn)(c->out, c->n, c->parameter); break;
     case ASH_OP_MAX_ABS: *(float *)c->out = ((ash_max_abs_fn *)fn)(c->in, c->n); break;
     case ASH_OP_RMS_NORM: ((ash_rms_norm_fn *)fn)(c->in, c->in2, c->n, c->parameter, c->out); break;
@@ -141,6 +143,41 @@ static void test_quantize_q8(void **state)
             guard_free(&scale[i]);
             guard_free(&sum[i]);
         }
+    }
+}
+
+/* Codes of the 8-bit form, and any others: with every scale, the difference in float. */
+static void test_rest_q8(void **state)
+{
+    const ash_kernel *k = kernel_here(state), *scalar = test_scalar_of(k);
+    test_rng rng = test_rng_start(k->name);
+    for (int round = 0; round < 40; round++) {
+        input_kind kind = (input_kind)(round % INPUT_KINDS);
+        int64_t n = 64 * (1 + round % 9);
+        guard_buffer x = inputs(n, kind, &rng), scale = inputs(n / 32, kind, &rng), codes = guard_alloc((size_t)n, 1);
+        guard_buffer sum = guard_alloc((size_t)n / 8, 2), left[2];
+        if (round % 2)
+            ash_quantize_q8_scalar(x.p, n, (int8_t *)codes.p, (float *)scale.p, (int16_t *)sum.p);
+        else
+            test_rng_bytes(&rng, codes.p, (size_t)n);
+        for (int i = 0; i < 2; i++) {
+            left[i] = guard_alloc((size_t)n * 4, 4);
+            op_call c = { .in = x.p, .in2 = scale.p, .codes = (const int8_t *)codes.p, .n = n, .out = left[i].p };
+            guarded(&c, i ? k : scalar);
+            check_slack(k, &left[i]);
+        }
+        check_bits(k, input_names[kind], left[1].p, left[0].p, n);
+        for (int64_t i = 0; i < n; i++) {
+            float by = ((float *)scale.p)[i / 32], product = by * (float)((int8_t *)codes.p)[i];
+            float want = ((float *)x.p)[i] - product, got = ((float *)left[1].p)[i];
+            assert_true(got == want || (isnan(got) && isnan(want)));
+        }
+        guard_free(&x);
+        guard_free(&scale);
+        guard_free(&codes);
+        guard_free(&sum);
+        for (int i = 0; i < 2; i++)
+            guard_free(&left[i]);
     }
 }
 
@@ -384,6 +421,7 @@ int main(void)
 {
     static const CMUnitTestFunction by_op[ASH_OP_COUNT] = {
         [ASH_OP_QUANTIZE_Q8] = test_quantize_q8,
+        [ASH_OP_REST_Q8] = test_rest_q8,
         [ASH_OP_ROUND_E4M3] = test_round_e4m3,
         [ASH_OP_MAX_ABS] = test_max_abs,
         [ASH_OP_RMS_NORM] = test_rms_norm,
