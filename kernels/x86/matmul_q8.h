@@ -197,8 +197,8 @@ INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int
     }
 }
 
-/* T tokens from `first` on, of which `count` are wanted; x: their groups. The row vectors come one after the other: the second finds the panel in the
- * cache. */
+/* T tokens from `first` on, of which `count` are wanted; x: their groups. The row vectors come one after the other: the
+ * second finds the panel in the cache. */
 INLINE void few_panel(const ash_dtype type, const int T, const call *a, const slab *s, int64_t i, const x_group *x,
                       int64_t x_stride, int first, int count)
 {
@@ -227,7 +227,8 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
     const ash_acts *x = a->x;
     x_group *groups = a->scratch;
     int64_t stride = ash_pad_cols(s->cols) / 64;
-    int count = (int)x->tokens, prepared = count % FEW_SHARE == 3 ? count + 1 : count; /* 3 run as 4, the last one twice */
+    int count = (int)x->tokens;
+    int prepared = count % FEW_SHARE == 3 ? count + 1 : count; /* 3 run as 4, the last one twice */
     for (int t = 0; t < prepared; t++) {
         int64_t from = t < count ? t : count - 1;
         const int8_t *q = x->q8 + from * x->stride + s->k;
