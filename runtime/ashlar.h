@@ -175,13 +175,14 @@ enum {
 #define ASHLAR_ALL_LOGITS_MAX 256
 ASHLAR_API int ashlar_session_feed(ashlar_session *session, const int32_t *ids, size_t count, unsigned flags,
                                    ashlar_error *err);
-/* Runs one token through each of `count` sessions of one model, together: they share each read of the weights. ids[i] goes
- * to sessions[i], which then stands as after ashlar_session_feed(sessions[i], &ids[i], 1, 0, err). No session is there twice,
- * all were made with the same activations and cpu_level; caches and contexts may differ. The threads of the first one do the
- * work. When one of the sessions is full or stopped, or one of the ids is outside the vocabulary, nothing is fed to any, and
- * the result is that session's. */
+/* Runs one token through each of `count` sessions of one model, together: they share each read of the weights. ids[i]
+ * goes to sessions[i], which then stands as after ashlar_session_feed(sessions[i], &ids[i], 1, 0, err). No session is
+ * there twice; all were made with the same activations and cpu_level; caches and contexts may differ. The threads of the
+ * first one do the work. When one of the sessions is full or stopped, or one of the ids is outside the vocabulary,
+ * nothing is fed to any, and the result is that session's. */
 #define ASHLAR_SESSIONS_MAX 64
-ASHLAR_API int ashlar_sessions_feed(ashlar_session *const *sessions, size_t count, const int32_t *ids, ashlar_error *err);
+ASHLAR_API int ashlar_sessions_feed(ashlar_session *const *sessions, size_t count, const int32_t *ids,
+                                    ashlar_error *err);
 /* Makes `ids` all that the session has been fed: keeps its beginning as far as that stands for the same text, rewinds to
  * there and feeds the rest, one token at least, so that logits are there. Between two special tokens the text counts and
  * not the ids: an answer keeps the tokens that the model chose, however the tokenizer would cut it; *kept (if not NULL)

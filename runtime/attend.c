@@ -1,8 +1,8 @@
 /* Attention of a pass. Nothing depends on the number of threads: what one call covers follows from the model and the
  * position alone.
  *
- * A prompt goes in blocks of tokens by KV heads. A token that is decoded has its context cut into parts; whoever finishes
- * the last part of a KV head joins them, in their order. Tokens of several sessions are decoded side by side, each in
+ * A prompt goes in blocks of tokens by KV heads. A token that is decoded has its context cut into parts; whoever
+ * finishes the last part of a KV head joins them, in their order. Tokens of several sessions are decoded side by side, each in
  * its own cache and in the parts that it would have alone.
  */
 #include <math.h>

@@ -33,7 +33,8 @@ static inline void begin(const ash_pass *p, uint32_t thread)
 }
 
 /* What comes next, up to the next call: for the records of a profile. */
-static inline void enter(const ash_pass *p, uint32_t thread, uint32_t layer, ash_role role, const ash_linear *op, int64_t tokens)
+static inline void enter(const ash_pass *p, uint32_t thread, uint32_t layer, ash_role role, const ash_linear *op,
+                         int64_t tokens)
 {
     ashlar_session *s = p->s;
     if (s->profile.fn && thread == 0)

@@ -74,6 +74,22 @@ head -c 3000 README.md >"$TEST_TMP/readme"
 ash perplexity "$model" --text "$TEST_TMP/readme" --tokens 300 --window 128 --json
 check "perplexity --json" python3 -c '
 import json,sys,math; d=json.loads(sys.argv[1]); assert set(d)=={"tokens","nll","ppl"} and 1<d["ppl"]<500 and abs(math.exp(d["nll"])/d["ppl"]-1)<1e-6' "$out"
+# Keys and values in fewer bits: other sums, about the same model.
+check "perplexity in a cache of every type" python3 -c '
+import json, subprocess, sys
+ppl = [json.loads(subprocess.run(sys.argv[1:] + ["--kv", kv], capture_output=True, check=True).stdout)["ppl"] for kv in ("f16", "q8_0", "fp8")]
+assert all(1e-7 < abs(p / ppl[0] - 1) < 0.1 for p in ppl[1:]), ppl' \
+    "$ASHLAR" perplexity "$model" --text "$TEST_TMP/readme" --tokens 300 --window 128 --json
+ash perplexity "$model" --text "$TEST_TMP/readme" --kv f32
+check "an unknown cache: usage" failed_with 2 "--kv f32 is not f16, fp8 or q8_0"
+ash bench "$model" --pp 4 --tg 4 --batch 1,3 --repeat 1 --json
+check "bench --batch: a row for each number of sessions" python3 -c '
+import json, sys
+rows = json.loads(sys.argv[1])["rows"]
+assert [(r["kind"], r["batch"]) for r in rows] == [("prefill", 1), ("decode", 1), ("decode", 3)], rows
+assert all(r["tok_s"] > 0 for r in rows)' "$out"
+ash bench "$model" --batch 65
+check "bench --batch: more sessions than there can be" failed_with 2 "--batch 65"
 ash bench "$model" --pp 32 --tg 4 --repeat 1 --json
 check "bench --json" python3 -c '
 import json,sys; d=json.loads(sys.argv[1])

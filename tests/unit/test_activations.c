@@ -5,6 +5,7 @@
  * accident of the text. tests/bench/activations.sh measures the same over as many ids as one likes.
  */
 #include <assert.h>
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -17,7 +17,8 @@
 #define PARTS_MAX 6
 
 typedef struct shape {
-    int64_t head_dim, group, pos, tokens, window, kv_rows, extra; /* extra: floats, and rounded up elements, between rows */
+    int64_t head_dim, group, pos, tokens, window, kv_rows;
+    int64_t extra; /* floats, or elements rounded up to blocks, between rows */
 } shape;
 
 typedef struct inputs {
@@ -65,7 +66,8 @@ static void store_extremes(ash_dtype type, int64_t n, uint8_t *row, test_rng *rn
 /* kind 0: random; 1: zeros; 2: large scores, of which one wins; 3: the smallest and the largest values. */
 static inputs make(ash_dtype type, const shape *s, int kind, test_rng *rng)
 {
-    int64_t q_stride = s->group * s->head_dim + s->extra, stride = row_bytes(type, s->head_dim + (s->extra + 31) / 32 * 32);
+    int64_t q_stride = s->group * s->head_dim + s->extra;
+    int64_t stride = row_bytes(type, s->head_dim + (s->extra + 31) / 32 * 32);
     int64_t floats = (s->tokens - 1) * q_stride + s->group * s->head_dim;
     inputs in = { .type = type,
                   .q = guard_alloc((size_t)(s->tokens * q_stride) * 4, 4),
@@ -166,7 +168,7 @@ static ash_attention_join_fn *join_of(ash_level level)
 }
 
 /* The keys in up to PARTS_MAX parts, of which each query sees a key: cut between the last token's first one and the first
- * token's last one. In the end as in the beginning: what a part holds is only for the kernel's own join. */
+ * token's last one. The same level's join puts them together. */
 static void run_parts(const ash_kernel *k, const inputs *in, test_rng *rng)
 {
     int64_t low = first_seen(&in->a, in->a.tokens - 1) + 1, high = in->a.pos, cuts[PARTS_MAX], parts = 1;
@@ -270,14 +272,15 @@ static void test_join(void **state)
             p[c * stride + 1] = 1 + (float)test_rng_below(&rng, 500);
             for (int64_t d = 0; d < dim; d++) {
                 p[c * stride + ASH_ATTENTION_PART_HEAD + d] = p[c * stride + 1] * test_rng_float(&rng);
-                largest = fmax(largest, fabs((double)p[c * stride + ASH_ATTENTION_PART_HEAD + d] / (double)p[c * stride + 1]));
+                double v = (double)p[c * stride + ASH_ATTENTION_PART_HEAD + d] / (double)p[c * stride + 1];
+                largest = fmax(largest, fabs(v));
             }
         }
         ash_attention_join_scalar(p, count, stride, dim, want);
         ((ash_attention_join_fn *)k->fn)(p, count, stride, dim, out.p);
         assert_true(guard_slack_intact(&out));
-        /* Each weight is within 2^-23 and half an ulp of its argument (up to 2^13 below the largest, where it still counts
-         * only up to 104: 2^-18 of it), once above and once below the line; sums of n terms round by n 2^-24 each. */
+        /* A weight e^x errs by 2^-23 and by x's own rounding, 2^-24 |x|; beyond 104 it is 0. So it does once above and once
+         * below the line, where sums of n terms round by n 2^-24 each. */
         double most = largest * (2 * (0x1p-23 + 104 * 0x1p-24 * 2) + (double)(count + 2) * 0x1p-23);
         for (int64_t d = 0; d < dim; d++)
             if (!(fabs((double)((float *)out.p)[d] - (double)want[d]) <= most))
@@ -378,7 +381,8 @@ static void test_storing(void **state)
                 fail_msg("%s, element %d: %.9g, without storing %.9g, allowed %.3g", ash_dtype_name(types[n]), d,
                          (double)out[d], want, most);
         }
-        printf("# measure storing in %s: attention is off by up to %.2g of what is allowed\n", ash_dtype_name(types[n]), worst);
+        printf("# measure storing in %s: attention is off by up to %.2g of what is allowed\n", ash_dtype_name(types[n]),
+               worst);
         assert_true(worst > 0.001); /* something is lost: else nothing was stored */
     }
     free(k);

@@ -1,5 +1,5 @@
-/* Attention on the card (kernels/gfx12/attend_decode.hip, attend_prefill.hip, kv_store.hip), executed by the
- * interpreter, against ash_attention_scalar. */
+/* Attention on the card (kernels/gfx12/attend_decode.hip, attend_prefill.hip, kv_store.hip), executed by the interpreter,
+ * against ash_attention_f16_scalar. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -195,14 +195,14 @@ static void check_cache(problem *p)
 static void magnitudes(const ash_attention *at, double *score, double *v)
 {
     int64_t first = at->window && at->pos >= at->window ? at->pos - at->window + 1 : 0;
+    const uint16_t *keys = (const void *)at->k, *values = (const void *)at->v;
+    int64_t stride = at->kv_stride / 2;
     *score = *v = 0;
     for (int64_t position = first; position <= at->pos; position++) {
-        const uint16_t *key = (const uint16_t *)(const void *)(at->k + position * at->kv_stride);
-        const uint16_t *value = (const uint16_t *)(const void *)(at->v + position * at->kv_stride);
         double sum = 0;
         for (int64_t d = 0; d < at->head_dim; d++) {
-            sum += fabs((double)at->q[d] * (double)ash_f16_to_f32(key[d]));
-            *v = fmax(*v, fabs((double)ash_f16_to_f32(value[d])));
+            sum += fabs((double)at->q[d] * (double)ash_f16_to_f32(keys[position * stride + d]));
+            *v = fmax(*v, fabs((double)ash_f16_to_f32(values[position * stride + d])));
         }
         *score = fmax(*score, sum * (double)at->scale);
     }
@@ -218,10 +218,10 @@ static void check_out(const problem *p, const float *q, double weights)
         for (uint32_t g = 0; g < a->heads; g++) {
             float out[ASH_HEAD_DIM_MAX];
             size_t kv = (size_t)(g / p->group) * p->last * hd;
-            ash_attention at = { .q = q + ((size_t)t * a->heads + g) * hd, .k = (const uint8_t *)(p->ref_k + kv),
-                                 .v = (const uint8_t *)(p->ref_v + kv), .kv_stride = 2 * (int64_t)hd, .kv_rows = p->last, .head_dim = hd, .group = 1,
-                                 .scale = a->scale * a->cache.k_scale, .pos = p->s.pos + t, .tokens = 1,
-                                 .window = a->window, .out = out, .out_stride = hd };
+            ash_attention at = { .q = q + ((size_t)t * a->heads + g) * hd, .k = (const void *)(p->ref_k + kv),
+                                 .v = (const void *)(p->ref_v + kv), .kv_stride = 2 * hd,
+                                 .kv_rows = p->last, .head_dim = hd, .group = 1, .scale = a->scale * a->cache.k_scale,
+                                 .pos = p->s.pos + t, .tokens = 1, .window = a->window, .out = out, .out_stride = hd };
             ash_attention_f16_scalar(&at, NULL);
             double score, v;
             magnitudes(&at, &score, &v);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "convert/convert.h"
-#include "runtime/model.h"
+#include "runtime/session.h"
 #include "tests/support/make_gguf.h"
 
 #define LONG 1100 /* tokens: decoding splits such a context into three parts */
@@ -90,6 +90,8 @@ static void test_threads_change_nothing(void **state)
                     memcpy(kept, ashlar_session_logits(s, 0), vocab * sizeof(float));
                 else
                     assert_memory_equal(kept, ashlar_session_logits(s, 0), vocab * sizeof(float));
+                for (uint32_t g = 0; g < model->meta.h.kv_heads; g++) /* else a part could be joined before the others */
+                    assert_int_equal(atomic_load(&s->parts_done[g]), 0);
             }
             ashlar_session_free(s);
         }
@@ -141,7 +143,8 @@ static void test_types(void **state)
     feed(f16, ids, 300);
     for (int cache = 0; cache < CACHES; cache++) {
         ashlar_session *s = open_session(model, (ashlar_session_options){ .context = 300, .cache = cache });
-        assert_int_equal(ashlar_session_kv_bytes(s), 2 * model->meta.h.layers * model->meta.h.kv_heads * 300 * row_bytes[cache]);
+        assert_int_equal(ashlar_session_kv_bytes(s),
+                         2 * model->meta.h.layers * model->meta.h.kv_heads * 300 * row_bytes[cache]);
         feed(s, ids, 300);
         double d = difference(f16, s, model->meta.h.vocab);
         printf("# measure %s cache: logits differ by %.2g from f16's\n", cache_names[cache], d);
@@ -182,7 +185,9 @@ static int32_t most_likely(const ashlar_session *s, uint32_t vocab)
 static void test_together(void **state)
 {
     (void)state;
-    static const ash_dtype types[][2] = { { ASH_F32, ASH_DTYPE_COUNT }, { ASH_Q4_K, ASH_Q6_K }, { ASH_BF16, ASH_DTYPE_COUNT } };
+    static const ash_dtype types[][2] = { { ASH_F32, ASH_DTYPE_COUNT },
+                                          { ASH_Q4_K, ASH_Q6_K },
+                                          { ASH_BF16, ASH_DTYPE_COUNT } };
     int32_t ids[LONG];
     make_ids(ids, LONG, "together");
     for (size_t type = 0; type < 3; type++) {
@@ -245,7 +250,8 @@ static void refuse(ashlar_session *const *sessions, size_t count, const int32_t 
 static void test_together_limits(void **state)
 {
     (void)state;
-    ashlar_model *model = small_model(ASH_Q8_0, ASH_DTYPE_COUNT, "llama"), *other = small_model(ASH_Q8_0, ASH_DTYPE_COUNT, "llama");
+    ashlar_model *model = small_model(ASH_Q8_0, ASH_DTYPE_COUNT, "llama");
+    ashlar_model *other = small_model(ASH_Q8_0, ASH_DTYPE_COUNT, "llama");
     ashlar_session_options o = { .threads = 1, .context = 4 };
     ashlar_session *s[ASHLAR_SESSIONS_MAX + 1];
     int32_t ids[ASHLAR_SESSIONS_MAX + 1] = { 0 };
@@ -254,8 +260,9 @@ static void test_together_limits(void **state)
     refuse(s, 0, ids, ASHLAR_ERROR_ARGUMENT, "give 1 to 64");
     refuse(s, ASHLAR_SESSIONS_MAX + 1, ids, ASHLAR_ERROR_ARGUMENT, "give 1 to 64");
     refuse((ashlar_session *[]){ s[0], s[1], s[0] }, 3, ids, ASHLAR_ERROR_ARGUMENT, "session 2 is also session 0");
-    ashlar_session *strange = open_session(other, o), *plain = open_session(model, (ashlar_session_options){ .cpu_level = 1 }),
-                   *floats = open_session(model, (ashlar_session_options){ .activations = ASHLAR_ACT_FLOAT });
+    ashlar_session *strange = open_session(other, o);
+    ashlar_session *plain = open_session(model, (ashlar_session_options){ .cpu_level = 1 });
+    ashlar_session *floats = open_session(model, (ashlar_session_options){ .activations = ASHLAR_ACT_FLOAT });
     refuse((ashlar_session *[]){ s[0], strange }, 2, ids, ASHLAR_ERROR_ARGUMENT, "another model");
     refuse((ashlar_session *[]){ s[0], floats }, 2, ids, ASHLAR_ERROR_ARGUMENT, "other activations");
     if (ash_level_detect() > ASH_LEVEL_SCALAR)
