@@ -420,6 +420,55 @@ static void test_descent(void **state)
     free(form);
 }
 
+/* Weights that a block can hold exactly, whose scales and minimums are the largest there are, and a start whose d and dmin
+ * are too small. The last step has found the best of both: eight steps of a half to either side lose more. */
+static void test_descent_of_halves(void **state)
+{
+    (void)state;
+    const ash_blas *blas = blas_or_skip();
+    ash_block_form *form = malloc(sizeof *form);
+    assert_non_null(form);
+    for (size_t t = 0; t < 3; t++) {
+        test_rng rng = test_rng_start("halves");
+        float *xq = make_inputs(&rng, 700, 256, 256), x[256];
+        ash_hessian h = solved(blas, NULL, xq, 700, 256, 256, 1);
+        ash_error err;
+        assert_ok(ash_block_form_init(form, blas, h.upper, 256, 256, k_types[t] == ASH_Q6_K ? 16 : 32, &err), &err);
+        uint8_t bytes[256] = { 0 };
+        ash_kblock b;
+        ash_kblock_read(k_types[t], bytes, &b);
+        b.d = 0x1p-8f;
+        b.dmin = b.mn_high ? 0x1p-7f : 0;
+        for (int j = 0; j < 256 / b.sub_elems; j++)
+            b.sc[j] = b.sc_high, b.mn[j] = b.mn_high;
+        for (int e = 0; e < 256; e++) {
+            b.code[e] = (int8_t)(b.low + (int)test_rng_below(&rng, (uint64_t)(b.high - b.low + 1)));
+            x[e] = ash_kblock_value(&b, e / b.sub_elems, b.code[e]);
+        }
+        b.d *= 0.875f;
+        b.dmin *= 0.875f;
+        double before = block_error(k_types[t], &b, x, h.upper, 256);
+        ash_descend(form, x, &b);
+        double after = block_error(k_types[t], &b, x, h.upper, 256);
+        double least = after;
+        for (int i = 0; i < 4; i++) {
+            ash_kblock other = b;
+            float factor = i % 2 ? 1 + 0x1p-7f : 1 - 0x1p-7f;
+            if (i < 2)
+                other.d *= factor;
+            else
+                other.dmin *= factor;
+            least = fmin(least, block_error(k_types[t], &other, x, h.upper, 256));
+        }
+        printf("# measure %s: halves that were too small leave %.4f of the error, others near them %.4f of that\n",
+               ash_dtype_name(k_types[t]), after / before, least / after);
+        assert_true(least == after);
+        ash_hessian_free(&h);
+        free(xq);
+    }
+    free(form);
+}
+
 /* What a matrix of two blocks of columns becomes. */
 typedef struct pair {
     ash_dtype dtype;
@@ -575,6 +624,7 @@ int main(void)
         cmocka_unit_test(test_few_tokens),
         cmocka_unit_test(test_feedback),
         cmocka_unit_test(test_descent),
+        cmocka_unit_test(test_descent_of_halves),
         cmocka_unit_test(test_second_block),
         cmocka_unit_test(test_blocks_descended),
         cmocka_unit_test(test_weights_too_large),
