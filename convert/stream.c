@@ -213,8 +213,8 @@ static void measure_row(slot *w, uint32_t member, uint32_t type, float scale, ui
 }
 
 /* Importance of the member's columns, as far as it is known. */
-static ash_status importance_of(const stream *s, const ash_plan_tensor *t, const ash_plan_member *m, ash_importance *out,
-                                ash_error *err)
+static ash_status importance_of(const stream *s, const ash_plan_tensor *t, const ash_plan_member *m,
+                                ash_importance *out, ash_error *err)
 {
     char name[128];
     const ash_arch_tensor *known = ash_arch_tensor_of((ash_role)m->record.role);

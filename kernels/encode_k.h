@@ -211,8 +211,8 @@ static inline void try_scale(const strip *t, int lane, const k_shape *k, bool we
     }
 }
 
-/* Of a sub-block's scale and minimum and their neighbours, with codes of its own for each pair, the best. One whose scale
- * is zero stays as it is. */
+/* Of a sub-block's scale and minimum and their neighbours, with codes of its own for each pair, the best. One whose
+ * scale is zero stays as it is. */
 static inline void try_neighbours(strip *t, int lane, const k_shape *k, bool weighted)
 {
     const vec one = v_set(1), most = v_set(k->affine ? 63 : 127), least = v_set(k->affine ? 0 : -128);

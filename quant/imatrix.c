@@ -276,7 +276,8 @@ static ash_status read_means(const ash_gguf *g, const ash_gguf_tensor *plain, en
     double *squares = malloc(2 * bytes);
     e->mean = malloc(bytes);
     e->pull = malloc(bytes);
-    ash_status status = squares && e->mean && e->pull ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", plain->name);
+    ash_status status = squares && e->mean && e->pull ? ASH_OK
+                                                      : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", plain->name);
     if (status == ASH_OK)
         status = ash_gguf_read(g, plain, 0, e->mean, plain->size, err);
     for (uint64_t k = 0; k < e->cols && status == ASH_OK; k++) {
@@ -284,8 +285,8 @@ static ash_status read_means(const ash_gguf *g, const ash_gguf_tensor *plain, en
         squares[k] = e->sums[k] / e->rows;
         /* The root of the mean square is at least the mean, but for the rounding of both sums to float. */
         if (!(fabs(mean) <= sqrt(squares[k]) * (1 + 0x1p-20)))
-            status = ash_fail(err, ASH_E_FORMAT, "%s: column %" PRIu64 " is %g: more than its squares allow", plain->name, k,
-                              (double)e->mean[k]);
+            status = ash_fail(err, ASH_E_FORMAT, "%s: column %" PRIu64 " is %g: more than its squares allow",
+                              plain->name, k, (double)e->mean[k]);
         e->mean[k] = (float)mean;
     }
     if (status == ASH_OK)

@@ -1,4 +1,4 @@
-/* Codes that keep the mean of the outputs: against error feedback as the textbook has it, with the Hessian written out. */
+/* Codes that keep the mean of the outputs: against error feedback as the textbook has it, the Hessian written out. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
