@@ -212,13 +212,13 @@ static void measure_row(slot *w, uint32_t member, uint32_t type, float scale, ui
     w->energy[member] += energy;
 }
 
-/* Importance of the member's columns, or NULL. */
-static ash_status weight_of(const stream *s, const ash_plan_tensor *t, const ash_plan_member *m, const float **out,
-                            ash_error *err)
+/* Importance of the member's columns, as far as it is known. */
+static ash_status importance_of(const stream *s, const ash_plan_tensor *t, const ash_plan_member *m,
+                                ash_importance *out, ash_error *err)
 {
     char name[128];
     const ash_arch_tensor *known = ash_arch_tensor_of((ash_role)m->record.role);
-    *out = NULL;
+    *out = (ash_importance){ 0 };
     if (!s->guide || !s->guide->imatrix || !known || !known->gguf ||
         !ash_arch_name(known->gguf, t->record.layer, name, sizeof name))
         return ASH_OK;
@@ -233,7 +233,7 @@ static const uint8_t *guided_row(const stream *s, const ash_plan_tensor *t, cons
 }
 
 static ash_status recode(const stream *s, slot *w, const ash_plan_tensor *t, uint32_t member, uint64_t row,
-                         const float *weight, const uint8_t *in, uint8_t *out, size_t out_bytes)
+                         const ash_importance *known, const uint8_t *in, uint8_t *out, size_t out_bytes)
 {
     const ash_plan_member *m = &s->plan->members[t->member_first + member];
     uint32_t type = t->record.dtype;
@@ -248,7 +248,9 @@ static ash_status recode(const stream *s, slot *w, const ash_plan_tensor *t, uin
     else if (m->made)
         status = ash_encode_fp8_row(&s->kernels, w->decoded, (int64_t)cols, scale, out, &w->err);
     else
-        status = ash_encode_row(&s->kernels, (ash_dtype)type, w->decoded, weight, (int64_t)cols, out, &w->err);
+        status = ash_encode_row(&s->kernels, (ash_dtype)type, w->decoded, known->weight, (int64_t)cols, out, &w->err);
+    if (status == ASH_OK && !there && known->balance.mean)
+        ash_balance_row((ash_dtype)type, &known->balance, w->decoded, (int64_t)cols, out);
     if (status == ASH_OK && sampled(row))
         measure_row(w, member, type, scale, cols, out);
     if (status == ASH_OK)
@@ -301,9 +303,9 @@ static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t,
     ASH_TRY(read_rows(s, w, m, row, row_end, *in, w->rows));
     *in += (row_end - row) * source_row_bytes(m);
     bool other = m->source->dtype != t->record.dtype;
-    const float *weight = NULL;
+    ash_importance known = { 0 };
     if (other)
-        ASH_TRY(weight_of(s, t, m, &weight, &w->err));
+        ASH_TRY(importance_of(s, t, m, &known, &w->err));
     (void)ash_row_bytes(t->record.dtype, cols, &encoded); /* the plan has checked it */
     uint8_t *panel_rows = NULL;
     if (other && !(panel_rows = malloc(ASH_PANEL_ROWS * encoded)))
@@ -316,7 +318,7 @@ static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t,
             rows[i] = w->rows[base + i];
             if (other) {
                 uint8_t *to = panel_rows + i * encoded;
-                status = recode(s, w, t, member, row + base + i, weight, rows[i], to, (size_t)encoded);
+                status = recode(s, w, t, member, row + base + i, &known, rows[i], to, (size_t)encoded);
                 rows[i] = to;
             }
         }

@@ -8,7 +8,10 @@
  *      all codes. For each grid the scale and minimum that fit best (least squares); the best of all is kept.
  *   2. The block's d and dmin make the largest of its scales and minimums 63 (Q6_K: -128).
  *   3. ROUNDS times: codes are chosen for the scales as they are; then each sub-block's 6-bit scale and minimum for the
- *      codes, in closed form; then d and dmin for both. No step makes the error larger.
+ *      codes, in closed form; then d and dmin for both. The last time scales and minimums one above and below are tried
+ *      first, with the codes that are nearest then: codes that stay hold the scale where it is, and this takes another
+ *      1.5% off the error (llama-30m, Q4_K; a second time 0.3%; all that lie within 4 of either, 2.9%). No step makes
+ *      the error larger.
  *
  * The error is sum weight * (x - decoded)^2. Sums of 32 products in float carry a relative error of at most 33 * 2^-24,
  * far below the differences between grids, which are percents of an error that is itself at least 2^-14 of the sum of
@@ -173,6 +176,56 @@ static inline vec code_of(vec x, vec spread, vec bias, const k_shape *k)
     return k->affine ? v_max(v_min(q, v_set(k->top)), v_set(0)) : v_max(v_min(q, v_set(31)), v_set(-32));
 }
 
+/* sum and the square of what an element of each sub-block loses, in codes. */
+static inline vec add_lost(vec x, vec w, vec spread, vec bias, const k_shape *k, bool weighted, vec sum)
+{
+    vec lost = v_sub(v_fma(x, spread, bias), code_of(x, spread, bias, k));
+    return v_fma(weighted ? v_mul(w, lost) : lost, lost, sum);
+}
+
+/* Sub-blocks' errors for one scale and three minimums (symmetric: none), each element with the code that is nearest
+ * there; best: the smallest error so far, its scale and its minimum. A scale of zero never is the best. */
+static inline void try_scale(const strip *t, int lane, const k_shape *k, bool weighted, vec sc, const vec mn[3],
+                             vec best[3])
+{
+    const vec zero = v_set(0);
+    vec scale = v_mul(v_load(t->d + lane), sc), dmin = v_load(t->dmin + lane), square = v_mul(scale, scale);
+    vec spread = v_select_less(zero, square, v_div(v_set(1), scale), zero), bias[3];
+    for (int i = 0; i < 3; i++)
+        bias[i] = v_mul(v_mul(dmin, mn[i]), spread);
+    vec error0 = zero, error1 = zero, error2 = zero;
+    for (int e = 0; e < k->elems; e++) {
+        vec x = v_load(t->x[e] + lane), w = weighted ? v_load(t->w[e] + lane) : zero;
+        error0 = add_lost(x, w, spread, bias[0], k, weighted, error0);
+        if (!k->affine)
+            continue;
+        error1 = add_lost(x, w, spread, bias[1], k, weighted, error1);
+        error2 = add_lost(x, w, spread, bias[2], k, weighted, error2);
+    }
+    const vec error[3] = { error0, error1, error2 };
+    for (int i = 0; i < (k->affine ? 3 : 1); i++) {
+        vec whole = v_select_less(zero, square, v_mul(square, error[i]), v_set(FLT_MAX));
+        best[1] = v_select_less(whole, best[0], sc, best[1]);
+        best[2] = v_select_less(whole, best[0], mn[i], best[2]);
+        best[0] = v_min(whole, best[0]);
+    }
+}
+
+/* Of a sub-block's scale and minimum and their neighbours, with codes of its own for each pair, the best. One whose
+ * scale is zero stays as it is. */
+static inline void try_neighbours(strip *t, int lane, const k_shape *k, bool weighted)
+{
+    const vec one = v_set(1), most = v_set(k->affine ? 63 : 127), least = v_set(k->affine ? 0 : -128);
+    vec sc = v_load(t->sc + lane), mn = v_load(t->mn + lane), scale = v_mul(v_load(t->d + lane), sc);
+    vec mns[3] = { mn, v_max(v_sub(mn, one), v_set(0)), v_min(v_add(mn, one), v_set(63)) };
+    vec best[3] = { v_select_less(v_set(0), v_mul(scale, scale), v_set(FLT_MAX), v_set(-1)), sc, mn };
+    try_scale(t, lane, k, weighted, sc, mns, best);
+    try_scale(t, lane, k, weighted, v_max(v_sub(sc, one), least), mns, best);
+    try_scale(t, lane, k, weighted, v_min(v_add(sc, one), most), mns, best);
+    v_store(t->sc + lane, best[1]);
+    v_store(t->mn + lane, best[2]);
+}
+
 static inline void refine_subs(strip *t, int lane, const k_shape *k, bool weighted)
 {
     const vec zero = v_set(0);
@@ -264,6 +317,8 @@ static inline void search(strip *t, const k_shape *k, bool weighted)
     }
     first_scales(t, k);
     for (int i = 0; i < ROUNDS; i++) {
+        for (int lane = 0; lane < STRIP && i == ROUNDS - 1; lane += VEC_LANES)
+            try_neighbours(t, lane, k, weighted);
         for (int lane = 0; lane < STRIP; lane += VEC_LANES)
             refine_subs(t, lane, k, weighted);
         refine_blocks(t, k);

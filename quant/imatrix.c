@@ -10,6 +10,7 @@
 #include "format/gguf_write.h"
 
 #define SUMS ".in_sum2"
+#define PLAIN_SUMS ".in_sum"
 #define COUNTS ".counts"
 #define ALIGNMENT 32
 #define TENSORS_MAX 65536 /* of a file: counts are looked up one by one */
@@ -18,8 +19,8 @@ typedef struct entry {
     char *tensor;
     uint64_t cols;
     double rows;  /* that were summed */
-    double *sums;
-    float *weights; /* of a file that was read */
+    double *sums, *plain; /* of squares; of the inputs themselves */
+    float *weights, *mean, *pull; /* of a file that was read */
 } entry;
 
 struct ash_imatrix {
@@ -40,7 +41,10 @@ void ash_imatrix_free(ash_imatrix *m)
     for (uint32_t i = 0; i < m->count; i++) {
         free(m->entries[i].tensor);
         free(m->entries[i].sums);
+        free(m->entries[i].plain);
         free(m->entries[i].weights);
+        free(m->entries[i].mean);
+        free(m->entries[i].pull);
     }
     free(m->entries);
     free(m);
@@ -88,10 +92,12 @@ static ash_status entry_of(ash_imatrix *m, const char *tensor, uint64_t cols, en
         m->entries = grown;
         m->room = room;
     }
-    entry e = { .tensor = strdup(tensor), .cols = cols, .sums = calloc(cols ? cols : 1, sizeof *e.sums) };
-    if (!e.tensor || !e.sums) {
+    entry e = { .tensor = strdup(tensor), .cols = cols, .sums = calloc(cols ? cols : 1, sizeof *e.sums),
+                .plain = calloc(cols ? cols : 1, sizeof *e.plain) };
+    if (!e.tensor || !e.sums || !e.plain) {
         free(e.tensor);
         free(e.sums);
+        free(e.plain);
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory for %" PRIu64 " sums", tensor, cols);
     }
     memmove(m->entries + at + 1, m->entries + at, (m->count - at) * sizeof *m->entries);
@@ -107,24 +113,27 @@ ash_status ash_imatrix_add(ash_imatrix *m, const char *tensor, const float *x, i
     entry *e;
     ASH_TRY(entry_of(m, tensor, (uint64_t)cols, &e, err));
     for (int64_t t = 0; t < tokens; t++)
-        for (int64_t k = 0; k < cols; k++)
+        for (int64_t k = 0; k < cols; k++) {
             e->sums[k] += (double)x[t * stride + k] * (double)x[t * stride + k];
+            e->plain[k] += (double)x[t * stride + k];
+        }
     e->rows += (double)tokens;
     return ASH_OK;
 }
 
-ash_status ash_imatrix_find(const ash_imatrix *m, const char *tensor, uint64_t cols, const float **out,
+ash_status ash_imatrix_find(const ash_imatrix *m, const char *tensor, uint64_t cols, ash_importance *out,
                             ash_error *err)
 {
     bool there;
     uint32_t at = place_of(m, tensor, &there);
-    *out = NULL;
+    *out = (ash_importance){ 0 };
     if (!there)
         return ASH_OK;
     if (m->entries[at].cols != cols)
         return ash_fail(err, ASH_E_ARGUMENT, "%s has %" PRIu64 " columns, its importance %" PRIu64
                         ": it was measured on another model", tensor, cols, m->entries[at].cols);
-    *out = m->entries[at].weights;
+    const entry *e = &m->entries[at];
+    *out = (ash_importance){ .weight = e->weights, .balance = { .mean = e->mean, .pull = e->pull } };
     return ASH_OK;
 }
 
@@ -149,14 +158,14 @@ static ash_status declare(ash_gguf_writer *w, const entry *e, const char *suffix
     return ash_gguf_writer_tensor(w, name, ASH_F32, 2, (uint64_t[4]){ cols, 1, 1, 1 }, err);
 }
 
-static ash_status put_sums(ash_gguf_writer *w, const entry *e, ash_error *err)
+static ash_status put_sums(ash_gguf_writer *w, const entry *e, const double *from, ash_error *err)
 {
-    float *sums = malloc((e->cols ? e->cols : 1) * sizeof *sums), rows = (float)e->rows;
+    float *sums = malloc((e->cols ? e->cols : 1) * sizeof *sums);
     if (!sums)
         return ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->tensor);
     ash_status status = ASH_OK;
     for (uint64_t k = 0; k < e->cols && status == ASH_OK; k++) {
-        sums[k] = (float)e->sums[k];
+        sums[k] = (float)from[k];
         if (!isfinite(sums[k]))
             status = ash_fail(err, ASH_E_UNSUPPORTED, "%s: the inputs of column %" PRIu64 " are not finite: the model "
                               "is broken, ashlar verify may say where", e->tensor, k);
@@ -164,9 +173,15 @@ static ash_status put_sums(ash_gguf_writer *w, const entry *e, ash_error *err)
     if (status == ASH_OK)
         status = ash_gguf_writer_put(w, sums, e->cols * sizeof *sums, err);
     free(sums);
-    if (status != ASH_OK)
-        return status;
-    return ash_gguf_writer_put(w, &rows, sizeof rows, err);
+    return status;
+}
+
+static ash_status put_entry(ash_gguf_writer *w, const entry *e, ash_error *err)
+{
+    float rows = (float)e->rows;
+    ASH_TRY(put_sums(w, e, e->sums, err));
+    ASH_TRY(ash_gguf_writer_put(w, &rows, sizeof rows, err));
+    return put_sums(w, e, e->plain, err);
 }
 
 static ash_status write_all(const ash_imatrix *m, ash_gguf_writer *w, const char *dataset, uint32_t chunks,
@@ -176,9 +191,10 @@ static ash_status write_all(const ash_imatrix *m, ash_gguf_writer *w, const char
     for (uint32_t i = 0; i < m->count; i++) {
         ASH_TRY(declare(w, &m->entries[i], SUMS, m->entries[i].cols, err));
         ASH_TRY(declare(w, &m->entries[i], COUNTS, 1, err));
+        ASH_TRY(declare(w, &m->entries[i], PLAIN_SUMS, m->entries[i].cols, err));
     }
     for (uint32_t i = 0; i < m->count; i++)
-        ASH_TRY(put_sums(w, &m->entries[i], err));
+        ASH_TRY(put_entry(w, &m->entries[i], err));
     return ASH_OK;
 }
 
@@ -208,13 +224,13 @@ static char *stem_of(const char *name, const char *suffix, bool *failed)
     return stem;
 }
 
-/* The tensor called stem + ".counts". */
-static const ash_gguf_tensor *counts_of(const ash_gguf *g, const char *stem)
+/* The tensor called stem + suffix, or NULL. */
+static const ash_gguf_tensor *named(const ash_gguf *g, const char *stem, const char *suffix)
 {
     size_t n = strlen(stem);
     for (uint32_t i = 0; i < ash_gguf_tensor_count(g); i++) {
         const ash_gguf_tensor *t = ash_gguf_tensor_at(g, i);
-        if (strncmp(t->name, stem, n) == 0 && strcmp(t->name + n, COUNTS) == 0)
+        if (strncmp(t->name, stem, n) == 0 && strcmp(t->name + n, suffix) == 0)
             return t;
     }
     return NULL;
@@ -251,10 +267,38 @@ static ash_status read_weights(const ash_gguf *g, const ash_gguf_tensor *sums, c
     return ASH_OK;
 }
 
+/* Means and pulls; e has its sums of squares and rows. */
+static ash_status read_means(const ash_gguf *g, const ash_gguf_tensor *plain, entry *e, ash_error *err)
+{
+    if (plain->dtype != ASH_F32 || plain->size != e->cols * sizeof(float))
+        return ash_fail(err, ASH_E_FORMAT, "%s: a sum is F32, one a column", plain->name);
+    size_t bytes = e->cols ? e->cols * sizeof(float) : 1;
+    double *squares = malloc(2 * bytes);
+    e->mean = malloc(bytes);
+    e->pull = malloc(bytes);
+    ash_status status = squares && e->mean && e->pull ? ASH_OK
+                                                      : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", plain->name);
+    if (status == ASH_OK)
+        status = ash_gguf_read(g, plain, 0, e->mean, plain->size, err);
+    for (uint64_t k = 0; k < e->cols && status == ASH_OK; k++) {
+        double mean = (double)e->mean[k] / e->rows;
+        squares[k] = e->sums[k] / e->rows;
+        /* The root of the mean square is at least the mean, but for the rounding of both sums to float. */
+        if (!(fabs(mean) <= sqrt(squares[k]) * (1 + 0x1p-20)))
+            status = ash_fail(err, ASH_E_FORMAT, "%s: column %" PRIu64 " is %g: more than its squares allow",
+                              plain->name, k, (double)e->mean[k]);
+        e->mean[k] = (float)mean;
+    }
+    if (status == ASH_OK)
+        ash_balance_pull(e->mean, squares, (int64_t)e->cols, e->pull);
+    free(squares);
+    return status;
+}
+
 static ash_status read_tensor(const ash_gguf *g, const ash_gguf_tensor *t, const char *stem, ash_imatrix *m,
                               ash_error *err)
 {
-    const ash_gguf_tensor *counts = counts_of(g, stem);
+    const ash_gguf_tensor *counts = named(g, stem, COUNTS);
     if (!counts)
         return ash_fail(err, ASH_E_FORMAT, "%s has sums but no " COUNTS, stem);
     uint64_t matrices = t->dims[1] * t->dims[2] * t->dims[3]; /* the reader has checked the product */
@@ -264,7 +308,9 @@ static ash_status read_tensor(const ash_gguf *g, const ash_gguf_tensor *t, const
         return ash_fail(err, ASH_E_FORMAT, "%s: sums are F32 and one F32 count goes with a matrix", stem);
     entry *e;
     ASH_TRY(entry_of(m, stem, t->dims[0], &e, err));
-    return read_weights(g, t, counts, e, err);
+    ASH_TRY(read_weights(g, t, counts, e, err));
+    const ash_gguf_tensor *plain = named(g, stem, PLAIN_SUMS);
+    return plain && e->weights ? read_means(g, plain, e, err) : ASH_OK;
 }
 
 static ash_status read_all(const ash_gguf *g, ash_imatrix *m, ash_error *err)

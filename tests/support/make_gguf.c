@@ -59,6 +59,10 @@ static void write_tokenizer(ash_gguf_writer *w, const make_spec *s)
     TRY(ash_gguf_writer_kv_u32(w, "tokenizer.ggml.eos_token_id", MAKE_EOS, &err));
     TRY(ash_gguf_writer_kv_bool(w, "tokenizer.ggml.add_bos_token", true, &err));
     kv_text(w, "tokenizer.chat_template", make_chat_template);
+    if (s->tools) {
+        TRY(ash_gguf_writer_kv_u32(w, "tokenizer.ggml.padding_token_id", MAKE_EOS, &err));
+        kv_text(w, "tokenizer.chat_template.tool_use", make_tool_template);
+    }
     free(texts);
     free(strings);
     free(types);

@@ -27,6 +27,8 @@ static const char *const merges[MAKE_MERGES] = {
 
 const char *make_merge(uint32_t rank) { return merges[rank]; }
 
+const char make_tool_template[] = "{% for t in tools %}[{{ t }}]{% endfor %}{{ messages[0].content }}";
+
 const char make_chat_template[] =
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
     "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";

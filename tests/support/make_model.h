@@ -40,6 +40,7 @@ typedef struct make_spec {
     uint32_t version;    /* 2 or 3 */
     uint64_t alignment;  /* 0: 32, without general.alignment */
     bool tokenizer;      /* with tokenizer.* keys */
+    bool tools;          /* and among them a padding id, MAKE_EOS, and make_tool_template */
     bool rope_freqs;     /* with a rope_freqs.weight of head_dim / 2 factors */
     /* HF alone */
     make_fp8 fp8;
@@ -57,6 +58,7 @@ void make_token(uint32_t id, char out[64]);
 /* The two halves of merge 0 .. MAKE_MERGES - 1, as "LEFT RIGHT". */
 const char *make_merge(uint32_t rank);
 extern const char make_chat_template[]; /* ChatML */
+extern const char make_tool_template[];
 
 /* `elements` (whole blocks) of random weights of about 0.03 in magnitude: all codes random, scales finite, both signs.
  * Types that ashlar does not compute with get random bytes. F8_E4M3: codes without NaN, magnitude up to 448. */

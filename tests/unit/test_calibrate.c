@@ -420,6 +420,175 @@ static void test_descent(void **state)
     free(form);
 }
 
+/* Weights that a block can hold exactly, whose scales and minimums are the largest there are, and a start whose d and
+ * dmin are too small. The last step has found the best of both: eight steps of a half to either side lose more. */
+static void test_descent_of_halves(void **state)
+{
+    (void)state;
+    const ash_blas *blas = blas_or_skip();
+    ash_block_form *form = malloc(sizeof *form);
+    assert_non_null(form);
+    for (size_t t = 0; t < 3; t++) {
+        test_rng rng = test_rng_start("halves");
+        float *xq = make_inputs(&rng, 700, 256, 256), x[256];
+        ash_hessian h = solved(blas, NULL, xq, 700, 256, 256, 1);
+        ash_error err;
+        assert_ok(ash_block_form_init(form, blas, h.upper, 256, 256, k_types[t] == ASH_Q6_K ? 16 : 32, &err), &err);
+        uint8_t bytes[256] = { 0 };
+        ash_kblock b;
+        ash_kblock_read(k_types[t], bytes, &b);
+        b.d = 0x1p-8f;
+        b.dmin = b.mn_high ? 0x1p-7f : 0;
+        for (int j = 0; j < 256 / b.sub_elems; j++)
+            b.sc[j] = b.sc_high, b.mn[j] = b.mn_high;
+        for (int e = 0; e < 256; e++) {
+            b.code[e] = (int8_t)(b.low + (int)test_rng_below(&rng, (uint64_t)(b.high - b.low + 1)));
+            x[e] = ash_kblock_value(&b, e / b.sub_elems, b.code[e]);
+        }
+        b.d *= 0.875f;
+        b.dmin *= 0.875f;
+        double before = block_error(k_types[t], &b, x, h.upper, 256);
+        ash_descend(form, x, &b);
+        double after = block_error(k_types[t], &b, x, h.upper, 256);
+        double least = after;
+        for (int i = 0; i < 4; i++) {
+            ash_kblock other = b;
+            float factor = i % 2 ? 1 + 0x1p-7f : 1 - 0x1p-7f;
+            if (i < 2)
+                other.d *= factor;
+            else
+                other.dmin *= factor;
+            least = fmin(least, block_error(k_types[t], &other, x, h.upper, 256));
+        }
+        printf("# measure %s: halves that were too small leave %.4f of the error, others near them %.4f of that\n",
+               ash_dtype_name(k_types[t]), after / before, least / after);
+        assert_true(least == after);
+        ash_hessian_free(&h);
+        free(xq);
+    }
+    free(form);
+}
+
+/* What a matrix of two blocks of columns becomes. */
+typedef struct pair {
+    ash_dtype dtype;
+    const ash_blas *blas;
+    const ash_kernels *kernels;
+    ash_hessian h;
+    size_t block_bytes;
+    float *w;
+    uint8_t *out;
+} pair;
+
+enum { PAIR_ROWS = 64, PAIR_COLS = 512 }; /* one piece of rows */
+
+static void pair_start(pair *p, const ash_kernels *kernels, ash_dtype dtype)
+{
+    *p = (pair){ .dtype = dtype, .blas = blas_or_skip(), .kernels = kernels,
+                 .block_bytes = ash_dtype_find(dtype)->block_bytes };
+    test_rng rng = test_rng_start("pair");
+    float *x = make_inputs(&rng, 1200, PAIR_COLS, PAIR_COLS);
+    p->h = solved(p->blas, NULL, x, 1200, PAIR_COLS, PAIR_COLS, 1);
+    p->w = malloc(PAIR_ROWS * PAIR_COLS * sizeof *p->w);
+    p->out = calloc(2 * PAIR_ROWS, p->block_bytes);
+    assert_true(p->w && p->out);
+    for (int64_t i = 0; i < PAIR_ROWS * PAIR_COLS; i++)
+        p->w[i] = test_rng_float(&rng) + test_rng_float(&rng);
+    free(x);
+}
+
+static void pair_end(pair *p)
+{
+    ash_hessian_free(&p->h);
+    free(p->w);
+    free(p->out);
+}
+
+static void pair_run(const pair *p, const ash_hessian *h, const float *w, uint8_t *out)
+{
+    ash_error err;
+    ash_calibrate_matrix job = { .dtype = p->dtype, .rows = PAIR_ROWS, .weights = give_row, .out = out,
+                                 .context = &(matrix){ h->cols, w } };
+    assert_ok(ash_calibrate(p->kernels, p->blas, h, &job, 1, &err), &err);
+}
+
+/* The second block of columns is what a matrix of it alone becomes, whose weights make up for what the first block lost
+ * in the codes that it has in the end: bit for bit, the sums are the same ones in the same order. */
+static void test_second_block(void **state)
+{
+    (void)state;
+    ash_kernels kernels;
+    ash_kernels_init(&kernels, ASH_LEVEL_COUNT - 1);
+    for (size_t t = 0; t < 3; t++) {
+        pair p;
+        pair_start(&p, &kernels, k_types[t]);
+        pair_run(&p, &p.h, p.w, p.out);
+        static float error[PAIR_ROWS * 256], rest[PAIR_ROWS * 256];
+        const float *u = p.h.upper;
+        for (int64_t r = 0; r < PAIR_ROWS; r++) {
+            float x[256], values[256];
+            memcpy(x, p.w + r * PAIR_COLS, sizeof x);
+            memcpy(rest + r * 256, p.w + r * PAIR_COLS + 256, sizeof x);
+            ash_decode_row(p.dtype, p.out + (size_t)(2 * r) * p.block_bytes, 256, values);
+            for (int64_t j = 0; j < 256; j++) {
+                float e = (x[j] - values[j]) * (1 / u[j * PAIR_COLS + j]);
+                for (int64_t k = j + 1; k < 256; k++)
+                    x[k] -= e * u[j * PAIR_COLS + k];
+                error[r * 256 + j] = e;
+            }
+        }
+        ash_blas_multiply(p.blas, PAIR_ROWS, 256, 256, -1, error, 256, u + 256, PAIR_COLS, rest, 256);
+        ash_hessian second = { .cols = 256, .solved = true, .weight = p.h.weight + 256 };
+        second.upper = malloc(256 * 256 * sizeof *second.upper);
+        uint8_t *alone = malloc(PAIR_ROWS * p.block_bytes);
+        assert_true(second.upper && alone);
+        for (int64_t j = 0; j < 256; j++)
+            memcpy(second.upper + j * 256, u + (256 + j) * PAIR_COLS + 256, 256 * sizeof *u);
+        pair_run(&p, &second, rest, alone);
+        for (size_t r = 0; r < PAIR_ROWS; r++)
+            assert_memory_equal(p.out + (2 * r + 1) * p.block_bytes, alone + r * p.block_bytes, p.block_bytes);
+        free(second.upper);
+        free(alone);
+        pair_end(&p);
+    }
+}
+
+/* Blocks have been through the descent: once more leaves them nearly as they are, while codes that feedback alone has
+ * chosen lose much. */
+static void test_blocks_descended(void **state)
+{
+    (void)state;
+    ash_kernels kernels;
+    ash_kernels_init(&kernels, ASH_LEVEL_COUNT - 1);
+    ash_block_form *form = malloc(sizeof *form);
+    assert_non_null(form);
+    for (size_t t = 0; t < 3; t++) {
+        pair p;
+        ash_error err;
+        pair_start(&p, &kernels, k_types[t]);
+        pair_run(&p, &p.h, p.w, p.out);
+        int subs = p.dtype == ASH_Q6_K ? 16 : 32;
+        assert_ok(ash_block_form_init(form, p.blas, p.h.upper, PAIR_COLS, 256, subs, &err), &err);
+        double before = 0, after = 0;
+        float *square = malloc(256 * 256 * sizeof *square);
+        assert_non_null(square);
+        for (int64_t j = 0; j < 256; j++)
+            memcpy(square + j * 256, p.h.upper + j * PAIR_COLS, 256 * sizeof *square);
+        for (size_t r = 0; r < PAIR_ROWS; r++) {
+            ash_kblock b;
+            ash_kblock_read(p.dtype, p.out + 2 * r * p.block_bytes, &b);
+            before += block_error(p.dtype, &b, p.w + r * PAIR_COLS, square, 256);
+            ash_descend(form, p.w + r * PAIR_COLS, &b);
+            after += block_error(p.dtype, &b, p.w + r * PAIR_COLS, square, 256);
+        }
+        printf("# measure %s: another descent leaves %.4f of the error\n", ash_dtype_name(p.dtype), after / before);
+        assert_true(after > 0.97 * before);
+        free(square);
+        pair_end(&p);
+    }
+    free(form);
+}
+
 /* A weight that no block can hold fails by its column, on several threads too. */
 static void test_weights_too_large(void **state)
 {
@@ -456,6 +625,9 @@ int main(void)
         cmocka_unit_test(test_few_tokens),
         cmocka_unit_test(test_feedback),
         cmocka_unit_test(test_descent),
+        cmocka_unit_test(test_descent_of_halves),
+        cmocka_unit_test(test_second_block),
+        cmocka_unit_test(test_blocks_descended),
         cmocka_unit_test(test_weights_too_large),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,12 +21,17 @@ static ash_imatrix *new_imatrix(void)
     return m;
 }
 
-static const float *find(const ash_imatrix *m, const char *tensor, uint64_t cols)
+static ash_importance find_all(const ash_imatrix *m, const char *tensor, uint64_t cols)
 {
     ash_error err;
-    const float *weights;
-    assert_ok(ash_imatrix_find(m, tensor, cols, &weights, &err), &err);
-    return weights;
+    ash_importance known;
+    assert_ok(ash_imatrix_find(m, tensor, cols, &known, &err), &err);
+    return known;
+}
+
+static const float *find(const ash_imatrix *m, const char *tensor, uint64_t cols)
+{
+    return find_all(m, tensor, cols).weight;
 }
 
 static void test_round_trip(void **state)
@@ -54,26 +59,35 @@ static void test_round_trip(void **state)
     assert_ok(ash_gguf_open(path, &g, &err), &err);
     assert_true(ash_gguf_get_u64(g, "imatrix.chunk_count", &value) && value == 2);
     assert_true(ash_gguf_get_u64(g, "imatrix.chunk_size", &value) && value == 512);
-    static const char *const names[] = { "a.in_sum2", "a.counts", "b.in_sum2", "b.counts" };
-    assert_int_equal(ash_gguf_tensor_count(g), 4);
-    for (uint32_t i = 0; i < 4; i++)
+    static const char *const names[] = { "a.in_sum2", "a.counts", "a.in_sum", "b.in_sum2", "b.counts", "b.in_sum" };
+    assert_int_equal(ash_gguf_tensor_count(g), 6);
+    for (uint32_t i = 0; i < 6; i++)
         assert_string_equal(ash_gguf_tensor_at(g, i)->name, names[i]);
     ash_gguf_close(g);
 
     assert_ok(ash_imatrix_read(path, &m, &err), &err);
     assert_int_equal(ash_imatrix_count(m), 2);
-    const float *weights = find(m, "b", COLS);
+    ash_importance known = find_all(m, "b", COLS);
+    const float *weights = known.weight;
+    float pull[COLS];
+    double squares[COLS];
     for (int k = 0; k < COLS; k++) {
-        double sum = 0;
-        for (int t = 0; t < TOKENS; t++)
+        double sum = 0, plain = 0;
+        for (int t = 0; t < TOKENS; t++) {
             sum += (double)x[t * STRIDE + k] * (double)x[t * STRIDE + k];
+            plain += (double)x[t * STRIDE + k];
+        }
+        squares[k] = (double)(float)sum / TOKENS;
+        assert_true(fabs((double)known.balance.mean[k] - plain / TOKENS) <= 0x1p-23 * fabs(plain / TOKENS));
         /* the sum rounds to float in the file, the power again */
         double weight = pow(sum / TOKENS, 0.75);
         assert_true(fabs(weights[k] - weight) <= 0x1p-23 * weight);
     }
+    ash_balance_pull(known.balance.mean, squares, COLS, pull);
+    assert_memory_equal(pull, known.balance.pull, sizeof pull);
     assert_non_null(find(m, "a", 3));
     assert_null(find(m, "c", 3));
-    assert_int_equal(ash_imatrix_find(m, "b", 71, &weights, &err), ASH_E_ARGUMENT);
+    assert_int_equal(ash_imatrix_find(m, "b", 71, &known, &err), ASH_E_ARGUMENT);
     assert_non_null(strstr(err.text, "another model"));
     ash_imatrix_free(m);
     free(path);
@@ -91,6 +105,7 @@ static void test_llama_cpp_form(void **state)
         assert_true(fabs(down[k] - pow(3.0 * k / 1536, 0.75)) <= 0x1p-23 * (double)down[k]);
         assert_true(k >= 64 || q[k] == down[k]);
     }
+    assert_null(find_all(m, "blk.0.ffn_down.weight", 96).balance.mean); /* without plain sums */
     assert_null(find(m, "blk.0.ffn_up_exps.weight", 32)); /* experts */
     assert_null(find(m, "blk.1.attn_k.weight", 64));      /* no token reached it */
     ash_imatrix_free(m);
@@ -102,22 +117,32 @@ typedef struct broken {
     ash_dtype dtype;
     float sum, count;
     const char *says;
+    ash_dtype plain_dtype; /* of t.in_sum, which is there where plain_cols is not 0 */
+    uint64_t plain_cols;
+    float plain;
 } broken;
 
 static void test_broken(void **state)
 {
     (void)state;
     static const broken cases[] = {
-        { "model", "t.counts", ASH_F32, 1, 1, "no importance matrix" },
-        { NULL, "t.counts", ASH_F32, 1, 1, "no importance matrix" },
-        { "imatrix", "u.counts", ASH_F32, 1, 1, "t has sums but no .counts" },
-        { "imatrix", "t.counts", ASH_F16, 1, 1, "t: sums are F32" },
-        { "imatrix", "t.counts", ASH_F32, -1, 1, "t.in_sum2: column 0 is -1" },
-        { "imatrix", "t.counts", ASH_F32, NAN, 1, "t.in_sum2: column 0" },
-        { "imatrix", "t.counts", ASH_F32, INFINITY, 1, "t.in_sum2: column 0" },
-        { "imatrix", "t.counts", ASH_F32, 1, -1, "t.counts is -1" },
-        { "imatrix", "t.counts", ASH_F32, 1, NAN, "t.counts is" },
-        { "imatrix", "t.counts", ASH_F32, 1, 1, NULL },
+        { "model", "t.counts", ASH_F32, 1, 1, "no importance matrix", 0, 0, 0 },
+        { NULL, "t.counts", ASH_F32, 1, 1, "no importance matrix", 0, 0, 0 },
+        { "imatrix", "u.counts", ASH_F32, 1, 1, "t has sums but no .counts", 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F16, 1, 1, "t: sums are F32", 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, -1, 1, "t.in_sum2: column 0 is -1", 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, NAN, 1, "t.in_sum2: column 0", 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, INFINITY, 1, "t.in_sum2: column 0", 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 1, -1, "t.counts is -1", 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 1, NAN, "t.counts is", 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 1, 1, NULL, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, NULL, ASH_F32, 4, -2 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: column 0 is 2.001: more than", ASH_F32, 4, 2.001f },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: column 0", ASH_F32, 4, NAN },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: column 0", ASH_F32, 4, -INFINITY },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: a sum is F32", ASH_F16, 4, 1 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: a sum is F32", ASH_F32, 5, 1 },
+        { "imatrix", "t.counts", ASH_F32, 0, 0, NULL, ASH_F32, 4, 5 }, /* nothing is known, so nothing is wrong */
     };
     char *path = test_path("broken.gguf");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -129,9 +154,14 @@ static void test_broken(void **state)
             assert_ok(ash_gguf_writer_kv_string(w, "general.type", b->type, strlen(b->type), &err), &err);
         assert_ok(ash_gguf_writer_tensor(w, "t.in_sum2", b->dtype, 2, (uint64_t[4]){ 4, 1, 1, 1 }, &err), &err);
         assert_ok(ash_gguf_writer_tensor(w, b->counts, ASH_F32, 2, (uint64_t[4]){ 1, 1, 1, 1 }, &err), &err);
-        float sums[4] = { b->sum, 2, 3, 4 };
+        if (b->plain_cols)
+            assert_ok(ash_gguf_writer_tensor(w, "t.in_sum", b->plain_dtype, 2,
+                                             (uint64_t[4]){ b->plain_cols, 1, 1, 1 }, &err), &err);
+        float sums[4] = { b->sum, 2, 3, 4 }, plain[5] = { b->plain };
         assert_ok(ash_gguf_writer_put(w, sums, b->dtype == ASH_F32 ? 16 : 8, &err), &err);
         assert_ok(ash_gguf_writer_put(w, &b->count, 4, &err), &err);
+        if (b->plain_cols)
+            assert_ok(ash_gguf_writer_put(w, plain, b->plain_cols * (b->plain_dtype == ASH_F32 ? 4 : 2), &err), &err);
         assert_ok(ash_gguf_writer_finish(w, &err), &err);
         ash_imatrix *m;
         ash_status status = ash_imatrix_read(path, &m, &err);
@@ -177,24 +207,40 @@ static double error_of(const float *exact, const float *got, const float *weight
     return sum;
 }
 
-/* Columns that matter a hundred times more come out with less error. */
+/* The sum over rows of the squared error of the output for the mean inputs. */
+static double mean_error_of(const float *exact, const float *got, const float *mean, uint64_t rows, uint64_t cols)
+{
+    double sum = 0;
+    for (uint64_t i = 0; i < rows; i++) {
+        double e = 0;
+        for (uint64_t k = 0; k < cols; k++)
+            e += (double)mean[k] * ((double)got[i * cols + k] - (double)exact[i * cols + k]);
+        sum += e * e;
+    }
+    return sum;
+}
+
+/* Columns that matter a hundred times more come out with less error, and outputs keep their mean. */
 static void test_conversion_is_weighted(void **state)
 {
     (void)state;
     make_spec spec = make_defaults();
     char *source = make_gguf("weighted", &spec), *out[2] = { test_path("plain.ashlar"), test_path("guided.ashlar") };
-    static float x[512];
+    static float x[2 * 512];
     test_rng rng = test_rng_start("weights");
     for (int k = 0; k < 512; k++)
         x[k] = test_rng_below(&rng, 2) ? 10 : 1;
+    for (int k = 0; k < 512; k++)
+        x[512 + k] = test_rng_below(&rng, 2) ? x[k] : -x[k]; /* half of the columns have a mean */
     ash_error err;
     ash_imatrix *m = new_imatrix();
-    assert_ok(ash_imatrix_add(m, "blk.1.ffn_down.weight", x, 1, spec.ffn, 512, &err), &err);
+    assert_ok(ash_imatrix_add(m, "blk.1.ffn_down.weight", x, 2, spec.ffn, 512, &err), &err);
     char *path = test_path("weighted-imatrix.gguf");
     assert_ok(ash_imatrix_write(m, path, true, "none", 1, 1, &err), &err);
     ash_imatrix_free(m);
     assert_ok(ash_imatrix_read(path, &m, &err), &err);
     const float *weight = find(m, "blk.1.ffn_down.weight", spec.ffn);
+    const float *mean = find_all(m, "blk.1.ffn_down.weight", spec.ffn).balance.mean;
     ash_convert_guide guide = { .imatrix = m };
     float *w[3];
     for (int i = 0; i < 3; i++) {
@@ -205,8 +251,12 @@ static void test_conversion_is_weighted(void **state)
     }
     double plain = error_of(w[0], w[1], weight, spec.hidden, spec.ffn);
     double guided = error_of(w[0], w[2], weight, spec.hidden, spec.ffn);
-    printf("# measure weighted error, importance against none: %.3f\n", guided / plain);
+    double plain_mean = mean_error_of(w[0], w[1], mean, spec.hidden, spec.ffn);
+    double guided_mean = mean_error_of(w[0], w[2], mean, spec.hidden, spec.ffn);
+    printf("# measure importance against none: weighted error %.3f, of the mean %.4f\n", guided / plain,
+           guided_mean / plain_mean);
     assert_true(guided < 0.9 * plain);
+    assert_true(guided_mean < 0.1 * plain_mean);
 
     /* The importance of another model is refused before anything is written. */
     ash_imatrix *other = new_imatrix();

@@ -356,7 +356,7 @@ static void same_model(const ash_file *a, const ash_file *b)
     }
 }
 
-static void check_meta(const ash_file *file, const ash_file *expected)
+static void check_meta(const ash_file *file, const ash_file *expected, bool tools)
 {
     ash_error err;
     ash_meta m[2];
@@ -371,7 +371,12 @@ static void check_meta(const ash_file *file, const ash_file *expected)
     assert_string_equal(m[0].name ? m[0].name : "", m[1].name ? m[1].name : "");
     assert_string_equal(m[0].source_kind, m[1].source_kind);
     assert_string_equal(m[0].chat_template ? m[0].chat_template : "", m[1].chat_template ? m[1].chat_template : "");
+    assert_string_equal(m[0].tool_template ? m[0].tool_template : "", m[1].tool_template ? m[1].tool_template : "");
+    assert_int_equal(m[0].tool_template != NULL, tools);
     assert_int_equal(m[0].bos, m[1].bos);
+    assert_int_equal(m[0].pad, m[1].pad);
+    if (tools)
+        assert_int_equal(m[0].pad, MAKE_EOS);
     assert_int_equal(m[0].add_bos, m[1].add_bos);
     assert_int_equal(m[0].stop_count, m[1].stop_count);
     assert_memory_equal(m[0].stop, m[1].stop, sizeof m[0].stop);
@@ -379,7 +384,7 @@ static void check_meta(const ash_file *file, const ash_file *expected)
 }
 
 /* By way of a file that keeps every weight, or straight from the source: the same model. */
-static void through_a_file(const char *source, const char *type, bool by_row)
+static void through_a_file(const char *source, const char *type, bool by_row, bool tools)
 {
     ash_recipe keep = recipe_of("keep"), r = recipe_of(type);
     r.fp8_row = by_row;
@@ -387,12 +392,12 @@ static void through_a_file(const char *source, const char *type, bool by_row)
     char *kept = test_path("kept.ashlar");
     ash_file *straight = convert(source, "straight.ashlar", &r, 2, 0), *around = convert(kept, "around.ashlar", &r, 3, 0);
     same_model(straight, around);
-    check_meta(around, straight);
+    check_meta(around, straight, tools);
     /* And once more without a change. */
     char *path = test_path("around.ashlar");
     ash_file *again = convert(path, "again.ashlar", &keep, 1, 0);
     same_model(straight, again);
-    check_meta(again, straight);
+    check_meta(again, straight, tools);
     ash_error err;
     uint8_t *json;
     size_t size;
@@ -421,13 +426,13 @@ static void from_ashlar(void **state)
         spec.architecture = cases[i].arch, spec.head_dim = cases[i].head_dim, spec.hidden = cases[i].hidden;
         spec.ffn = cases[i].ffn, spec.fp8 = cases[i].fp8, spec.extra = "vision.patch.weight", spec.tied = i % 2;
         char *folder = make_hf("around", &spec);
-        through_a_file(folder, cases[i].type, cases[i].by_row);
+        through_a_file(folder, cases[i].type, cases[i].by_row, false);
         free(folder);
         if (cases[i].fp8 != MAKE_FP8_NONE)
             continue;
-        spec.dtype = ASH_F16, spec.tokenizer = true, spec.rope_freqs = i == 0;
+        spec.dtype = ASH_F16, spec.tokenizer = true, spec.rope_freqs = i == 0, spec.tools = i < 2;
         char *gguf = make_gguf("around-gguf", &spec);
-        through_a_file(gguf, cases[i].type, cases[i].by_row);
+        through_a_file(gguf, cases[i].type, cases[i].by_row, spec.tools);
         free(gguf);
     }
 }
