@@ -4,9 +4,10 @@
  * with all panels, and requantizes, for all of them, one half of a tile of one panel: the next tile's, into the other
  * of two buffers in local memory, while its words for the tile after are on their way. Sums over a group of columns are
  * integers; then sum * token scale * row scale is added to floats. Sums begin at INTEGER's bits, so that a subtraction
- * makes floats of them: |sum| <= 256 * 127 * 127 < 2^22.
- * Vector instructions a WMMA: 2.9 for Q4_K, of which 1.6 are those floats, two of them an instruction, and 1.2 the
- * requantization: 73% of the INT8 peak where they share a port; 2.7 to 3.3 for the other types. Groups of 256: 2.3, 77%.
+ * makes floats of them: |sum| <= 256 * 127 * 127 < 2^22. Those floats are single ones, not vectors, so that each of
+ * the three operations, the sum too, goes two to an instruction.
+ * Vector instructions a WMMA: 2.3 for Q4_K, of which 0.8 are those floats and 1.5 the requantization: 77% of the INT8
+ * peak where they share a port; 2.0 to 2.8 for the other types, 74 to 80%.
  */
 #include "kernels/gfx12/prefill.h"
 #include "kernels/gfx12/requant_q.h"
@@ -18,6 +19,7 @@
 typedef struct buffers {
     uint8_t units[2][PANELS][TILE_COLS / 32][UNIT_BYTES];
     float scale[2][2][16][PANELS]; /* buffer, half, row, panel */
+    int last;
 } buffers;
 
 DEVICE void load_raw(int dtype, const uint8_t *tile, int half, int cols, offsets &o, raw_half &r)
@@ -56,7 +58,7 @@ typedef struct inputs {
 
 /* One group: integer sums, then floats. */
 DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group, const inputs &in, offsets &o, v4u x[2],
-                      int last_unit, v8f acc[2][PANELS])
+                      int last_unit, float acc[2][PANELS][8])
 {
     v8i sum[2][PANELS];
     v8f token_scale[2];
@@ -85,7 +87,10 @@ DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group
     v4f row_scale = load<v4f>(&b.scale[buffer][group_of_tile][lane & 15][0]);
     for (int p = 0; p < PANELS; p++)
         for (int i = 0; i < 2; i++)
-            acc[i][p] += (__builtin_bit_cast(v8f, sum[i][p]) - INTEGER) * token_scale[i] * row_scale[p];
+            for (int e = 0; e < 8; e++) {
+                int bits = sum[i][p][e];
+                acc[i][p][e] = __builtin_fmaf((__builtin_bit_cast(float, bits) - INTEGER) * token_scale[i][e], row_scale[p], acc[i][p][e]);
+            }
 }
 
 KERNEL(ASH_GFX_PREFILL_THREADS) __attribute__((amdgpu_waves_per_eu(6))) void ash_prefill_q(ash_gfx_prefill a)
@@ -114,7 +119,7 @@ KERNEL(ASH_GFX_PREFILL_THREADS) __attribute__((amdgpu_waves_per_eu(6))) void ash
     if (tiles > 1)
         load_raw(dtype, tile += step, half, (int)a.cols - TILE_COLS, o, raw);
     v4u x[2] = { load_at<v4u>(in.x[0], o.lane16), load_at<v4u>(in.x[1], o.lane16) };
-    v8f acc[2][PANELS] = {};
+    float acc[2][PANELS][8] = {};
     barrier();
     for (int t = 0; t < tiles; t++) {
         if (active)
@@ -127,6 +132,16 @@ KERNEL(ASH_GFX_PREFILL_THREADS) __attribute__((amdgpu_waves_per_eu(6))) void ash
         barrier();
     }
     if (active)
-        for (int i = 0; i < 2; i++)
-            finish<PANELS>(a, at, 16 * (first_tile + i), acc[i]);
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            v8f sums[PANELS], factor = (v8f)(1.0f);
+            if (a.x_squares)
+                factor = norm_factors(a, first_tile + i < token_tiles ? first_tile + i : token_tiles - 1, groups);
+#pragma unroll
+            for (int p = 0; p < PANELS; p++)
+                for (int e = 0; e < 8; e++)
+                    sums[p][e] = acc[i][p][e] * factor[e];
+            finish<PANELS>(a, at, 16 * (first_tile + i), sums);
+        }
+    make_next(a, at, b.last);
 }

@@ -9,7 +9,8 @@
  * on a card, and in the tests' interpreter with addresses of the host.
  *
  * A pass of 1 to ASH_GFX_DECODE_TOKENS tokens decodes: five launches a layer (q k v, attention, output, gate and up,
- * down). Longer ones, up to the plan's batch, go through the matrix units: inputs are rounded once for each product.
+ * down). Longer ones, up to the plan's batch, go through the matrix units: inputs are rounded once for each product, by the
+ * product before where one rounding serves all of the next one's parts: seven launches a layer.
  * Positions and ids come from the step block, so a list serves every step of its length.
  */
 #ifndef ASHLAR_RUNTIME_HIP_PLAN_H
