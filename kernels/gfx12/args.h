@@ -128,7 +128,7 @@ static inline uint64_t ash_gfx_inputs_scales(uint32_t cols, uint32_t tokens)
 
 #define ASH_GFX_PREFILL_THREADS 256
 #define ASH_GFX_PREFILL_TOKENS 256  /* of a workgroup */
-#define ASH_GFX_PREFILL_Q_PANELS 4  /* of a workgroup: Q types */
+#define ASH_GFX_PREFILL_Q_PANELS 4  /* of a workgroup: Q types; half of them where `narrow` */
 #define ASH_GFX_PREFILL_F_PANELS 8  /* F8_E4M3, F16, BF16 */
 
 /* Prefill: `tokens` rows in the forms that ash_gfx_inputs makes, times the same parts. Parts of F8_E4M3 have the same
@@ -149,6 +149,8 @@ typedef struct ash_gfx_prefill {
     float x_eps;
     ash_gfx_inputs next;
     uint32_t *done;
+    uint32_t narrow;      /* Q types: 1 for the kernel with half as many panels a workgroup */
+    uint32_t reserved;
 } ash_gfx_prefill;
 
 static inline uint64_t ash_gfx_prefill_done(uint32_t cols, uint32_t tokens) /* cols: next's */
@@ -157,16 +159,32 @@ static inline uint64_t ash_gfx_prefill_done(uint32_t cols, uint32_t tokens) /* c
            (ASH_GFX_PADDED_COLS(cols) / ASH_GFX_GROUP);
 }
 
+static inline bool ash_gfx_is_q(uint32_t dtype) { return dtype >= ASH_Q4_0 && dtype <= ASH_Q6_K; }
+
 /* Workgroups of a prefill launch: x over tokens, so that those which share weights run side by side; y over the panels of
  * all parts. The parts' types decide how many panels a workgroup has. */
 static inline ash_gfx_grid ash_gfx_prefill_grid(const ash_gfx_prefill *a)
 {
-    bool q = a->part[0].dtype >= ASH_Q4_0 && a->part[0].dtype <= ASH_Q6_K, swiglu = a->kind == ASH_GFX_SWIGLU;
-    uint32_t panels = q ? ASH_GFX_PREFILL_Q_PANELS : ASH_GFX_PREFILL_F_PANELS;
+    bool swiglu = a->kind == ASH_GFX_SWIGLU;
+    uint32_t panels = !ash_gfx_is_q(a->part[0].dtype) ? ASH_GFX_PREFILL_F_PANELS
+                      : a->narrow ? ASH_GFX_PREFILL_Q_PANELS / 2 : ASH_GFX_PREFILL_Q_PANELS;
     uint32_t blocks = swiglu ? (2 * a->part[0].panels + panels - 1) / panels : 0;
     for (uint32_t p = 0; p < a->part_count && !swiglu; p++)
         blocks += (a->part[p].panels + panels - 1) / panels;
     return (ash_gfx_grid){ (a->tokens + ASH_GFX_PREFILL_TOKENS - 1) / ASH_GFX_PREFILL_TOKENS, blocks, 1 };
+}
+
+/* Whether half as many panels a workgroup end sooner on ASH_GFX_PROCESSORS: two are dearer than a wide one by 1 to 2%, as
+ * counted (1 in 20 here: they ask the caches for the tokens twice), but the last round may be fuller. */
+#define ASH_GFX_PROCESSORS 32
+static inline bool ash_gfx_prefill_narrow(ash_gfx_prefill a)
+{
+    uint32_t rounds[2];
+    for (a.narrow = 0; a.narrow < 2; a.narrow++) {
+        ash_gfx_grid g = ash_gfx_prefill_grid(&a);
+        rounds[a.narrow] = (uint32_t)(((uint64_t)g.x * g.y + ASH_GFX_PROCESSORS - 1) / ASH_GFX_PROCESSORS);
+    }
+    return ash_gfx_is_q(a.part[0].dtype) && 21 * (uint64_t)rounds[1] < 20 * 2 * (uint64_t)rounds[0];
 }
 
 /* KV cache of one layer, a KV head head_stride elements after the other. K: rows of head_dim elements, `stride` apart. V: blocks of

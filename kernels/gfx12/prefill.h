@@ -146,7 +146,7 @@ template <int panels> DEVICE void finish(const ash_gfx_prefill &a, const place &
     } else {
 #pragma unroll
         for (int p = 0; p < panels; p += AT_ONCE)
-            put_panels<AT_ONCE>(a, part, at.first + p, token, acc + p);
+            put_panels<panels < AT_ONCE ? panels : AT_ONCE>(a, part, at.first + p, token, acc + p);
     }
 }
 

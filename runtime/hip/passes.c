@@ -151,6 +151,8 @@ static ash_status prefill_linear(pass *s, const plan_linear *op, ash_gfx_kind ki
             args.next = s->left = inputs_of(s, next.op, next.op->part, (rows){ y.at, next.norm, y.stride, y.tokens });
             s->side = !s->side;
         }
+        args.narrow = ash_gfx_prefill_narrow(args);
+        k = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, part->dtype, args.narrow);
         ASH_TRY(push(s, k, ash_gfx_prefill_grid(&args), role, &args));
     }
     return ASH_OK;

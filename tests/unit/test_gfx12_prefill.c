@@ -177,7 +177,7 @@ typedef struct job {
     bool norm;        /* of which the product does the rest */
     int next;         /* 1 + the form of the inputs that it leaves; 0: it leaves none */
     float next_scale;
-    bool next_norm, backwards; /* backwards: the last workgroup first */
+    bool narrow, next_norm, backwards; /* backwards: the last workgroup first */
 } job;
 
 static bool is_q(ash_dtype dtype) { return dtype >= ASH_Q4_0 && dtype <= ASH_Q6_K; }
@@ -326,7 +326,8 @@ static launched launch(card *c, const job *j, test_rng *rng)
         ask_for_next(c, j, &l, rng);
     l.before = malloc((size_t)l.floats * 4);
     memcpy(l.before, l.a.y, (size_t)l.floats * 4);
-    const ash_gfx_kernel *k = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, j->part[0].dtype, 0);
+    l.a.narrow = j->narrow;
+    const ash_gfx_kernel *k = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, j->part[0].dtype, j->narrow);
     assert_non_null(k);
     ash_gfx_grid grid = ash_gfx_prefill_grid(&l.a);
     uint32_t (*order)[3] = calloc((size_t)grid.x * grid.y, sizeof *order);
@@ -449,7 +450,7 @@ static void test_shapes(void **state)
         for (size_t n = 0; k[i].op == ASH_GFX_OP_PREFILL && n < sizeof shapes / sizeof *shapes; n++)
             for (int scale = 0; scale <= (k[i].dtype == ASH_F8_E4M3 ? ASH_SCALE_BLOCK128 : 0); scale++) {
                 job j = { .parts = 1, .part = { { k[i].dtype, shapes[n].rows, (ash_scale_kind)scale } },
-                          .cols = shapes[n].cols, .tokens = shapes[n].tokens, .norm = n & 1 && k[i].dtype != ASH_F16 &&
+                          .cols = shapes[n].cols, .tokens = shapes[n].tokens, .narrow = k[i].variant, .norm = n & 1 && k[i].dtype != ASH_F16 &&
                           k[i].dtype != ASH_BF16 };
                 run(&c, &j, &rng);
                 j.input_scale = 0.02f, j.norm = false;
@@ -521,6 +522,9 @@ static void test_next(void **state)
                           .next = 1 + (int)forms[f].form, .next_scale = forms[f].scale, .next_norm = forms[f].norm,
                           .backwards = kind == ASH_GFX_ADD };
                 run(&c, &j, &rng);
+                j.narrow = true;
+                if (is_q(types[d]))
+                    run(&c, &j, &rng);
             }
     card_free(&c);
 }
@@ -600,13 +604,13 @@ static void test_counts(void **state)
             gfx_stats s[2];
             for (int n = 0; n < 2; n++) {
                 ash_scale_kind scale = f8 ? blocks ? ASH_SCALE_BLOCK128 : ASH_SCALE_ROW : ASH_SCALE_NONE;
-                job j = { .parts = 1, .part = { { k[i].dtype, is_q(k[i].dtype) ? 64 : 128, scale } },
-                          .cols = n ? 1280 : 768, .tokens = 256 };
+                job j = { .parts = 1, .part = { { k[i].dtype, (is_q(k[i].dtype) ? 64 : 128) >> k[i].variant, scale } },
+                          .cols = n ? 1280 : 768, .tokens = 256, .narrow = k[i].variant };
                 launched l = launch(&c, &j, &rng);
                 s[n] = c.stats;
                 launched_free(&c, &l);
             }
-            double share = measure(&c, &k[i], blocks ? " in blocks" : "", &s[0], &s[1]);
+            double share = measure(&c, &k[i], blocks ? " in blocks" : k[i].variant ? " narrow" : "", &s[0], &s[1]);
             /* Blocks of weights and groups of tokens' columns: 16 products and sums for 8 WMMAs, of which a half go two to an
              * instruction. */
             assert_true(share >= (is_q(k[i].dtype) ? 0.70 : blocks ? 0.80 : 0.85));

@@ -263,8 +263,10 @@ static void prefill_launch(const builder *b, shape_of s, const member *m, uint32
     if (in_groups(in) && in.norm)
         buffer(&l, "x squares", scales, offsetof(ash_gfx_prefill, x_squares), ROOF_FLOATS);
     roof_buffer *y = buffer(&l, "y", (uint64_t)b->tokens * a.y_stride * 4, offsetof(ash_gfx_prefill, y), ROOF_FLOATS);
+    a.narrow = ash_gfx_prefill_narrow(a);
+    l.kernel = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, l.dtype, a.narrow);
     if (next.cols) {
-        uint32_t panels = in.form == ASH_GFX_INT8 ? ASH_GFX_PREFILL_Q_PANELS : ASH_GFX_PREFILL_F_PANELS;
+        uint32_t panels = in.form == ASH_GFX_INT8 ? ASH_GFX_PREFILL_Q_PANELS >> a.narrow : ASH_GFX_PREFILL_F_PANELS;
         y->also = offsetof(ash_gfx_prefill, next.x);
         a.next = inputs_args(b, &l, next, offsetof(ash_gfx_prefill, next));
         buffer(&l, "done", 4 * ash_gfx_prefill_done(next.cols, b->tokens), offsetof(ash_gfx_prefill, done), ROOF_ZERO);
