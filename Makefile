@@ -315,4 +315,4 @@ install: all
 clean:
 	rm -rf $(B)/obj $(B)/tests $(B)/replay $(B)/samples $(ASHLAR) $(LIB) $(SO) $(TOOLS) $(SUPPORT) $(GFX12) $(STANDIN) build/asan build/ubsan build/tsan build/fuzz
 
--include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(COMMAND_SRC) $(SUPPORT_SRC) $(UNIT_SRC) $(GFX12_SRC) $(STANDIN_SRC) $(SAMPLE_SRC) $(FUZZ_SRC) tests/fuzz/replay/replay.c))
+-include $(patsubst %.o,%.d,$(call obj,$(LIB_SRC) $(TOOL_SRC) $(COMMAND_SRC) $(SUPPORT_SRC) $(UNIT_SRC) $(GFX12_SRC) $(STANDIN_SRC) $(SAMPLE_SRC) $(FUZZ_SRC) tests/fuzz/replay/replay.c tests/gfx12/roofline/main.c))

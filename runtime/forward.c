@@ -22,12 +22,6 @@ static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- inputs ---- */
 
-/* BF16 activations, where the processor multiplies them. */
-static bool runs_in_bf16(const ashlar_session *s, const ash_part *part)
-{
-    return s->q8 && s->kernels.level >= ASH_LEVEL_AVX512BF16 && s->kernels.matmul_bf16[part->w.dtype];
-}
-
 static void quantize_row(const ash_kernels *k, const ash_acts *to, int64_t t)
 {
     k->quantize_q8(to->f32 + t * to->stride, to->stride, (int8_t *)to->q8 + t * to->stride,
@@ -86,7 +80,7 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
         bool bf16 = false;
         for (uint32_t j = 0; j < op->part_count; j++) {
             q8 = q8 || (op->part[j].input == i && ash_runs_in_q8(s, &op->part[j]));
-            bf16 = bf16 || (op->part[j].input == i && runs_in_bf16(s, &op->part[j]));
+            bf16 = bf16 || (op->part[j].input == i && ash_runs_in_bf16(s, &op->part[j]));
         }
         acts[i] = (ash_acts){ .tokens = tokens, .cols = op->cols, .stride = stride, .f32 = copy ? b->f32 : from };
         if (q8) {
@@ -133,7 +127,7 @@ static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, c
 {
     void *scratch = s->thread[thread].scratch;
     ash_matmul_fn *fn = (ash_runs_in_q8(s, part) ? s->kernels.matmul_q8
-                         : runs_in_bf16(s, part) ? s->kernels.matmul_bf16 : s->kernels.matmul_f32)[part->w.dtype];
+                         : ash_runs_in_bf16(s, part) ? s->kernels.matmul_bf16 : s->kernels.matmul_f32)[part->w.dtype];
     if (!ash_runs_fine(s, op, part)) {
         fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, scratch);
         return;

@@ -48,7 +48,7 @@ static void describe_part(const ashlar_session *s, const ash_profile_place *at, 
     r->name = "matrix";
     r->role = part_role(at, i);
     r->dtype = part->w.dtype;
-    r->unit = ash_runs_in_q8(s, part) ? ASH_UNIT_INT8 : ASH_UNIT_F32;
+    r->unit = ash_runs_in_q8(s, part) ? ASH_UNIT_INT8 : ash_runs_in_bf16(s, part) ? ASH_UNIT_BF16 : ASH_UNIT_F32;
     r->bytes = (uint64_t)(part->panels * part->w.panel_bytes);
     r->macs = (uint64_t)(part->w.rows * part->w.cols * at->tokens) * (ash_runs_fine(s, at->op, part) ? 2 : 1);
 }

@@ -100,6 +100,12 @@ static inline bool ash_runs_in_q8(const ashlar_session *s, const ash_part *part)
     return s->q8 && s->kernels.matmul_q8[part->w.dtype];
 }
 
+/* BF16 activations, where the processor multiplies them. */
+static inline bool ash_runs_in_bf16(const ashlar_session *s, const ash_part *part)
+{
+    return s->q8 && s->kernels.level >= ASH_LEVEL_AVX512BF16 && s->kernels.matmul_bf16[part->w.dtype];
+}
+
 /* Two 8-bit steps: input 1 then holds what input 0 left over. Q types have one input, so its place is free. */
 static inline bool ash_runs_fine(const ashlar_session *s, const ash_linear *op, const ash_part *part)
 {

@@ -17,7 +17,7 @@
 #define ASH_GFX_DECODE_THREADS 256
 #define ASH_GFX_PARTS 3           /* matrices that share an input: q, k and v */
 #ifndef ASH_GFX_GROUP
-#define ASH_GFX_GROUP 128         /* columns under one scale in the 8-bit inputs of prefill: 128 or 256 */
+#define ASH_GFX_GROUP 256         /* columns under one scale in the 8-bit inputs of prefill: 128 or 256 */
 #endif
 
 /* Workgroups of a launch. */
@@ -89,41 +89,17 @@ static inline ash_gfx_grid ash_gfx_decode_grid(const ash_gfx_decode *a)
     return (ash_gfx_grid){ groups, 1, 1 };
 }
 
-#define ASH_GFX_PREFILL_THREADS 256
-#define ASH_GFX_PREFILL_TOKENS 256  /* of a workgroup */
-#define ASH_GFX_PREFILL_Q_PANELS 4  /* of a workgroup: Q types */
-#define ASH_GFX_PREFILL_F_PANELS 8  /* F8_E4M3, F16, BF16 */
-
-/* Prefill: `tokens` rows in the forms that ash_gfx_inputs makes, times the same parts. */
-typedef struct ash_gfx_prefill {
-    ash_gfx_part part[ASH_GFX_PARTS];
-    uint32_t part_count;
-    uint32_t kind;
-    uint32_t cols, tokens;
-    const void *x;        /* tiles of 16 tokens; see ash_gfx_inputs */
-    const float *x_scale;
-    float *y;
-    uint32_t y_stride;
-    uint32_t reserved;
-} ash_gfx_prefill;
-
-/* Workgroups of a prefill launch: x over tokens, so that those which share weights run side by side; y over the panels of
- * all parts. The parts' types decide how many panels a workgroup has. */
-static inline ash_gfx_grid ash_gfx_prefill_grid(const ash_gfx_prefill *a)
-{
-    bool q = a->part[0].dtype >= ASH_Q4_0 && a->part[0].dtype <= ASH_Q6_K, swiglu = a->kind == ASH_GFX_SWIGLU;
-    uint32_t panels = q ? ASH_GFX_PREFILL_Q_PANELS : ASH_GFX_PREFILL_F_PANELS;
-    uint32_t blocks = swiglu ? (2 * a->part[0].panels + panels - 1) / panels : 0;
-    for (uint32_t p = 0; p < a->part_count && !swiglu; p++)
-        blocks += (a->part[p].panels + panels - 1) / panels;
-    return (ash_gfx_grid){ (a->tokens + ASH_GFX_PREFILL_TOKENS - 1) / ASH_GFX_PREFILL_TOKENS, blocks, 1 };
-}
-
-/* Makes prefill's inputs: the norm where there is one, then the rounding; tokens as the rows of 16-row tiles.
- *   INT8  tiles of 16 x 32 as format/tile.h's F8_E4M3, codes -127 .. 127; scale[panel][cols / ASH_GFX_GROUP,
- *         up][16 tokens]
- *   FP8   the same tiles of e4m3; scale[panel][16 tokens]; all of them input_scale where that is not 0
+/* Makes prefill's inputs: the norm where there is one, then the rounding; tokens as the rows of 16-row tiles. A panel is
+ * 16 tokens, a group ASH_GFX_GROUP columns.
+ *   INT8  tiles of 16 x 32 as format/tile.h's F8_E4M3, codes -127 .. 127; scale[panel][group][16 tokens]
+ *   FP8   the same tiles of e4m3, and the same scales; where input_scale is not 0, it is the scale of all, and none are
+ *         written
  *   F16, BF16  tiles of 16 x 16; no scales
+ * With M the largest |x| of a group and T 127 or 448, its scale is M / T and x becomes the code nearest to x (T / M): to the
+ * exact product in INT8, to the product as a float in FP8; M below 2^-100 gives zeros, one that is not finite the scale NaN.
+ * Groups meet the norm's weights alone, and squares[panel][group][16 tokens] gets the sums of x^2, of which the product
+ * makes the rest of the norm, 1 / sqrt(mean(x^2) + eps): so a group needs nothing of other columns. Forms without groups
+ * take the whole norm, and no squares. norm: cols floats, zero from there to the next multiple of 64.
  * Columns are padded with zeros to multiples of ASH_GFX_GROUP, tokens to 16. One workgroup for each padded token. */
 typedef enum ash_gfx_form { ASH_GFX_INT8, ASH_GFX_FP8, ASH_GFX_F16, ASH_GFX_BF16 } ash_gfx_form;
 static inline ash_gfx_form ash_gfx_form_of(uint32_t dtype) /* what weights of a type multiply */
@@ -131,11 +107,17 @@ static inline ash_gfx_form ash_gfx_form_of(uint32_t dtype) /* what weights of a 
     return dtype == ASH_F8_E4M3 ? ASH_GFX_FP8 : dtype == ASH_F16 ? ASH_GFX_F16 : dtype == ASH_BF16 ? ASH_GFX_BF16
                                                                                                   : ASH_GFX_INT8;
 }
+/* Scales are those of groups. */
+static inline bool ash_gfx_in_groups(ash_gfx_form form, float input_scale)
+{
+    return form == ASH_GFX_INT8 || (form == ASH_GFX_FP8 && input_scale == 0);
+}
 #define ASH_GFX_PADDED_COLS(cols) (((cols) + ASH_GFX_GROUP - 1) / ASH_GFX_GROUP * ASH_GFX_GROUP)
 typedef struct ash_gfx_inputs {
     const float *x, *norm;
     void *out;
     float *scale;
+    float *squares;       /* where there are groups and a norm; else NULL */
     uint32_t form;        /* ash_gfx_form */
     uint32_t cols, tokens, x_stride;
     float eps, input_scale;
@@ -144,15 +126,75 @@ static inline ash_gfx_grid ash_gfx_inputs_grid(const ash_gfx_inputs *a)
 {
     return (ash_gfx_grid){ (a->tokens + 15) / 16 * 16, 1, 1 };
 }
-/* Bytes of `out`, and floats of `scale`. */
+/* Bytes of `out`, and floats of `scale` and of `squares`. */
 static inline uint64_t ash_gfx_inputs_bytes(ash_gfx_form form, uint32_t cols, uint32_t tokens)
 {
     return (uint64_t)16 * ((tokens + 15) / 16) * ASH_GFX_PADDED_COLS(cols) * (form <= ASH_GFX_FP8 ? 1 : 2);
 }
-static inline uint64_t ash_gfx_inputs_scales(ash_gfx_form form, uint32_t cols, uint32_t tokens)
+static inline uint64_t ash_gfx_inputs_scales(uint32_t cols, uint32_t tokens)
 {
-    uint64_t groups = form == ASH_GFX_INT8 ? ASH_GFX_PADDED_COLS(cols) / ASH_GFX_GROUP : form == ASH_GFX_FP8;
-    return 16 * ((tokens + 15) / 16) * groups;
+    return (uint64_t)16 * ((tokens + 15) / 16) * (ASH_GFX_PADDED_COLS(cols) / ASH_GFX_GROUP);
+}
+
+#define ASH_GFX_PREFILL_THREADS 256
+#define ASH_GFX_PREFILL_TOKENS 256  /* of a workgroup */
+#define ASH_GFX_PREFILL_Q_PANELS 4  /* of a workgroup: Q types; half of them where `narrow` */
+#define ASH_GFX_PREFILL_F_PANELS 8  /* F8_E4M3, F16, BF16 */
+
+/* Prefill: `tokens` rows in the forms that ash_gfx_inputs makes, times the same parts. Parts of F8_E4M3 have the same
+ * input_scale. x_squares: as ash_gfx_inputs left them, and x_eps, where x lacks the rest of a norm; else NULL.
+ * next.out: y is made into inputs of another product by the workgroup that finishes a group of columns of
+ * ASH_GFX_PREFILL_TOKENS tokens, the last one to do so; next.x, x_stride and tokens are y's, and next.cols of y's columns
+ * count. For SWIGLU, or one part, its panels' outputs side by side from y on; a norm only where next has groups. `done`:
+ * ash_gfx_prefill_done counters, zero between launches. next.out NULL: y alone. */
+typedef struct ash_gfx_prefill {
+    ash_gfx_part part[ASH_GFX_PARTS];
+    uint32_t part_count;
+    uint32_t kind;
+    uint32_t cols, tokens;
+    const void *x;        /* tiles of 16 tokens; see ash_gfx_inputs */
+    const float *x_scale, *x_squares;
+    float *y;
+    uint32_t y_stride;
+    float x_eps;
+    ash_gfx_inputs next;
+    uint32_t *done;
+    uint32_t narrow;      /* Q types: 1 for the kernel with half as many panels a workgroup */
+    uint32_t reserved;
+} ash_gfx_prefill;
+
+static inline uint64_t ash_gfx_prefill_done(uint32_t cols, uint32_t tokens) /* cols: next's */
+{
+    return (uint64_t)((tokens + ASH_GFX_PREFILL_TOKENS - 1) / ASH_GFX_PREFILL_TOKENS) *
+           (ASH_GFX_PADDED_COLS(cols) / ASH_GFX_GROUP);
+}
+
+static inline bool ash_gfx_is_q(uint32_t dtype) { return dtype >= ASH_Q4_0 && dtype <= ASH_Q6_K; }
+
+/* Workgroups of a prefill launch: x over tokens, so that those which share weights run side by side; y over the panels of
+ * all parts. The parts' types decide how many panels a workgroup has. */
+static inline ash_gfx_grid ash_gfx_prefill_grid(const ash_gfx_prefill *a)
+{
+    bool swiglu = a->kind == ASH_GFX_SWIGLU;
+    uint32_t panels = !ash_gfx_is_q(a->part[0].dtype) ? ASH_GFX_PREFILL_F_PANELS
+                      : a->narrow ? ASH_GFX_PREFILL_Q_PANELS / 2 : ASH_GFX_PREFILL_Q_PANELS;
+    uint32_t blocks = swiglu ? (2 * a->part[0].panels + panels - 1) / panels : 0;
+    for (uint32_t p = 0; p < a->part_count && !swiglu; p++)
+        blocks += (a->part[p].panels + panels - 1) / panels;
+    return (ash_gfx_grid){ (a->tokens + ASH_GFX_PREFILL_TOKENS - 1) / ASH_GFX_PREFILL_TOKENS, blocks, 1 };
+}
+
+/* Whether half as many panels a workgroup end sooner on ASH_GFX_PROCESSORS: two are dearer than a wide one by 1 to 2%, as
+ * counted (1 in 20 here: they ask the caches for the tokens twice), but the last round may be fuller. */
+#define ASH_GFX_PROCESSORS 32
+static inline bool ash_gfx_prefill_narrow(ash_gfx_prefill a)
+{
+    uint32_t rounds[2];
+    for (a.narrow = 0; a.narrow < 2; a.narrow++) {
+        ash_gfx_grid g = ash_gfx_prefill_grid(&a);
+        rounds[a.narrow] = (uint32_t)(((uint64_t)g.x * g.y + ASH_GFX_PROCESSORS - 1) / ASH_GFX_PROCESSORS);
+    }
+    return ash_gfx_is_q(a.part[0].dtype) && 21 * (uint64_t)rounds[1] < 20 * 2 * (uint64_t)rounds[0];
 }
 
 /* KV cache of one layer, a KV head head_stride elements after the other. K: rows of head_dim elements, `stride` apart.

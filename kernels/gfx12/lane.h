@@ -44,6 +44,11 @@ DEVICE int lane_id(void) { return thread_id() & (LANES - 1); }
 /* The same in all lanes, and known to be so: what depends on it stays scalar. */
 DEVICE int uniform(int x) { return __builtin_amdgcn_readfirstlane(x); }
 DEVICE float uniform_float(float x) { return __builtin_bit_cast(float, uniform(__builtin_bit_cast(int, x))); }
+template <class T> DEVICE T *uniform_pointer(T *p)
+{
+    uint64_t at = (uint64_t)p;
+    return (T *)((uint64_t)(uint32_t)uniform((int)(at >> 32)) << 32 | (uint32_t)uniform((int)at));
+}
 DEVICE int wave_id(void) { return uniform(thread_id() / LANES); }
 DEVICE int group_x(void) { return (int)__builtin_amdgcn_workgroup_id_x(); }
 DEVICE int group_y(void) { return (int)__builtin_amdgcn_workgroup_id_y(); }
@@ -206,6 +211,7 @@ template <class T> DEVICE T load_at(const void *base, unsigned &offset)
 {
     return *(const GLOBAL T *)opaque(base, offset);
 }
+template <class T> DEVICE void store_at(void *base, unsigned &offset, T x) { *(GLOBAL T *)opaque(base, offset) = x; }
 DEVICE v4u load_once_at(const void *base, unsigned &offset)
 {
     return __builtin_nontemporal_load((const GLOBAL v4u *)opaque(base, offset));
@@ -305,11 +311,16 @@ DEVICE float nearest(float x) { return __builtin_rintf(x); } /* even */
 #define E4M3_MAX 448.0f
 /* NaN stays NaN, of which v_med3 would make a limit. */
 DEVICE float saturated(float x) { return magnitude(x) > E4M3_MAX ? __builtin_copysignf(E4M3_MAX, x) : x; }
+/* Two floats within e4m3's range to two bytes, nearest even, into the low or the high half of `old`. */
+template <bool high> DEVICE unsigned e4m3_pair(float a, float b, unsigned old)
+{
+    return (unsigned)__builtin_amdgcn_cvt_pk_fp8_f32(a, b, (int)old, high);
+}
 /* Two floats to two bytes of e4m3, nearest even, saturating (the instruction gives NaN for what is out of range), into
  * the low or the high half of `old`. */
 template <bool high> DEVICE unsigned to_e4m3(float a, float b, unsigned old)
 {
-    return (unsigned)__builtin_amdgcn_cvt_pk_fp8_f32(saturated(a), saturated(b), (int)old, high);
+    return e4m3_pair<high>(saturated(a), saturated(b), old);
 }
 /* Two bytes of e4m3, the low or the high half of x. */
 template <bool high> DEVICE v2f pair_from_e4m3(unsigned x) { return __builtin_amdgcn_cvt_pk_f32_fp8((int)x, high); }

@@ -1,4 +1,5 @@
-/* What the prefill kernels share: which panels a workgroup has, and where sums go.
+/* What the prefill kernels share: which panels a workgroup has, where sums go, and how the last workgroup of a group of
+ * columns makes the next product's inputs of them.
  *
  * Workgroup x has 16 tiles of 16 tokens from tile 16 x, workgroup y a number of panels of one part; of SWIGLU's half of
  * them of each part, gates first. Panels beyond a part's last one stand for that one and are not written.
@@ -8,6 +9,7 @@
 
 #include "format/container.h"
 #include "kernels/gfx12/args.h"
+#include "kernels/gfx12/inputs.h"
 #include "kernels/gfx12/lane.h"
 
 typedef struct place {
@@ -73,36 +75,117 @@ DEVICE v8f load_eight(const float *base, offsets &o)
     return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
 }
 
-/* Sums of tokens token .. token + 15 to their place: lane l has row l & 15 of each panel and tokens 8 (l >> 4) .. + 7. */
-DEVICE void put_panel(const ash_gfx_prefill &a, const ash_gfx_part &part, int panel, int token, v8f sum)
+/* The rest of the norm of a tile's tokens (ash_gfx_inputs), of 16 those of the lane's half. A lane sums up every other
+ * group of one token. Whole wave. */
+DEVICE v8f norm_factors(const ash_gfx_prefill &a, int64_t tile, int groups)
 {
-    int row = lane_id() & 15, first = token + lane_id() / 16 * 8;
-    if (panel >= (int)part.panels)
-        return;
-    float bias = part.bias ? part.bias[16 * panel + row] : 0;
-    float *y = a.y + part.y_first + (int64_t)panel * part.y_panel_stride + row + (int64_t)first * a.y_stride;
+    const float *squares = a.x_squares + tile * groups * 16;
+    int lane = lane_id();
+    unsigned lane4 = 4 * (unsigned)lane;
+    float sum = 0;
+    for (int g = 0; g + 1 < groups; g += 2)
+        sum += load_at<float>(squares + g * 16, lane4);
+    if (groups & 1 && lane < 16)
+        sum += load_at<float>(squares + (groups - 1) * 16, lane4);
+    sum += from_other_half(sum);
+    float factor = reciprocal_root(sum / (float)(int)a.cols + a.x_eps);
+    v8f out;
     for (int e = 0; e < 8; e++)
-        if (first + e < (int)a.tokens) {
-            float *to = y + (int64_t)e * a.y_stride;
-            *to = (a.kind == ASH_GFX_ADD ? *to : 0) + sum[e] + bias;
-        }
+        out[e] = from_lane(factor, lane / 16 * 8 + e);
+    return out;
 }
 
+/* Sums of 16 tokens to their places: lane l has row l & 15 of each panel and tokens 8 (l >> 4) .. + 7, of which `tokens`
+ * exist (`full`: all 16). What is there already is all loaded first. Addresses are a scalar and the lane's offset. */
+template <int count, bool full>
+DEVICE void put_rows(const ash_gfx_prefill &a, const ash_gfx_part &part, int panel, int token, const v8f *sum)
+{
+    int64_t stride = a.y_stride, step = uniform((int)part.y_panel_stride);
+    float *y = uniform_pointer(a.y + part.y_first + panel * step + token * stride);
+    unsigned row = lane_id() & 15, half = lane_id() / 16, offset = 4 * (row + half * 8 * a.y_stride), row4 = 4 * row;
+    int tokens = (int)a.tokens - token - 8 * (int)half, panels = (int)part.panels - panel;
+    v8f old[count] = {};
+    if (a.kind == ASH_GFX_ADD)
+#pragma unroll
+        for (int p = 0; p < count; p++)
+#pragma unroll
+            for (int e = 0; e < 8; e++)
+                if (p < panels && (full || e < tokens))
+                    old[p][e] = load_at<float>(y + p * step + e * stride, offset);
+#pragma unroll
+    for (int p = 0; p < count; p++) {
+        float bias = part.bias && p < panels ? load_at<float>(uniform_pointer(part.bias + 16 * (panel + p)), row4) : 0;
+#pragma unroll
+        for (int e = 0; e < 8; e++)
+            if (p < panels && (full || e < tokens))
+                store_at<float>(y + p * step + e * stride, offset, old[p][e] + sum[p][e] + bias);
+    }
+}
+template <int count> DEVICE void put_panels(const ash_gfx_prefill &a, const ash_gfx_part &part, int panel, int token, const v8f *sum)
+{
+    if (token + 16 <= (int)a.tokens)
+        put_rows<count, true>(a, part, panel, token, sum);
+    else
+        put_rows<count, false>(a, part, panel, token, sum);
+}
+
+#define AT_ONCE 4
 template <int panels> DEVICE void finish(const ash_gfx_prefill &a, const place &at, int token, const v8f *acc)
 {
     const ash_gfx_part &part = a.part[at.part];
-    if (a.kind == ASH_GFX_SWIGLU)
+    if (a.kind == ASH_GFX_SWIGLU) {
+        v8f h[panels / 2];
 #pragma unroll
-        for (int p = 0; p < panels / 2; p++) {
-            v8f h;
+        for (int p = 0; p < panels / 2; p++)
             for (int e = 0; e < 8; e++)
-                h[e] = silu(acc[p][e]) * acc[p + panels / 2][e];
-            put_panel(a, part, at.first + p, token, h);
-        }
-    else
+                h[p][e] = silu(acc[p][e]) * acc[p + panels / 2][e];
+        put_panels<panels / 2>(a, part, at.first, token, h);
+    } else {
 #pragma unroll
-        for (int p = 0; p < panels; p++)
-            put_panel(a, part, at.first + p, token, acc[p]);
+        for (int p = 0; p < panels; p += AT_ONCE)
+            put_panels<panels < AT_ONCE ? panels : AT_ONCE>(a, part, at.first + p, token, acc + p);
+    }
+}
+
+/* ---- the next product's inputs ---- */
+
+template <int form> DEVICE void round_block(const ash_gfx_inputs &next, int group, int padded)
+{
+    constexpr int at_once = ASH_GFX_PREFILL_THREADS / GROUP_LANES;
+    int first = group * ASH_GFX_GROUP + first_column(thread_id() % GROUP_LANES);
+    int token = group_x() * ASH_GFX_PREFILL_TOKENS + thread_id() / GROUP_LANES, tokens = ((int)next.tokens + 15) / 16 * 16;
+#pragma unroll 1
+    for (int t = 0; t < ASH_GFX_PREFILL_TOKENS; t += at_once)
+        if (token - thread_id() / GROUP_LANES + t < tokens)
+            round_run<form>(next, token + t, first, padded, 1);
+}
+
+/* Whole workgroup, after what it has put. `last`: local memory. */
+DEVICE void make_next(const ash_gfx_prefill &a, const place &at, int &last)
+{
+    if (!a.next.out)
+        return;
+    int padded = (int)ASH_GFX_PADDED_COLS(a.next.cols), width = a.kind == ASH_GFX_SWIGLU ? at.panels / 2 : at.panels;
+    int group = at.first * 16 / ASH_GFX_GROUP, from = group * (ASH_GFX_GROUP / 16), panels = (int)a.part[0].panels - from;
+    if (panels > ASH_GFX_GROUP / 16)
+        panels = ASH_GFX_GROUP / 16;
+    unsigned *done = a.done + group_x() * (padded / ASH_GFX_GROUP) + group;
+    release_device();
+    barrier();
+    if (thread_id() == 0)
+        last = add_device(done, 1) == (unsigned)((panels + width - 1) / width) - 1;
+    barrier();
+    if (!uniform(last))
+        return;
+    acquire_device();
+    switch (a.next.form) {
+    case ASH_GFX_INT8: round_block<ASH_GFX_INT8>(a.next, group, padded); break;
+    case ASH_GFX_FP8: round_block<ASH_GFX_FP8>(a.next, group, padded); break;
+    case ASH_GFX_F16: round_block<ASH_GFX_F16>(a.next, group, padded); break;
+    default: round_block<ASH_GFX_BF16>(a.next, group, padded); break;
+    }
+    if (thread_id() == 0)
+        *done = 0;
 }
 
 #endif

@@ -3,9 +3,10 @@
  * A workgroup has 256 tokens and 8 panels (128 rows). Each of its 8 waves multiplies 2 tiles of 16 tokens of its own
  * with all panels, and brings the units of one panel, 512 bytes each, for all of them into one of two buffers in local
  * memory, the next ones on their way meanwhile. So each byte of the tokens is read once a workgroup, and each byte of
- * the weights too. Scales of tensors and rows are applied to sums; those of 128 columns every 128 columns, to sums of 2
- * panels at a time. Vector instructions a WMMA: 0.04 to 0.08, with blocks 1.1: at most 99% and 88% of the peak where
- * they share a port. Local memory leaves 6 waves a SIMD, for which 240 registers are free.
+ * the weights too. Scales of tensors and rows are applied to sums; those of groups of the tokens' columns and of blocks of
+ * weights every 128 columns, to the sums of those. Vector instructions a WMMA: 0.04 to 0.08; with groups 0.54, two sums
+ * to an instruction; with blocks too 1.6: at most 99%, 94% and 83% of the peak where they share a port. Local memory leaves
+ * 6 waves a SIMD, for which 240 registers are free.
  * A unit is 32 columns of F8_E4M3 (two WMMAs) or 16 of the others (one, twice as long).
  */
 #include "kernels/gfx12/prefill.h"
@@ -17,6 +18,7 @@
 typedef struct buffers {
     uint8_t units[2][TURN][PANELS][UNIT_BYTES];
     float scale[2][16][PANELS]; /* of blocks: buffer, row, panel */
+    int last;
 } buffers;
 
 DEVICE v8f multiply_e4m3(v4u x, v4u w, v8f sum, int step)
@@ -70,6 +72,7 @@ DEVICE float scale_of(const scales &s, int block)
 /* What a wave multiplies, and the panel that it brings. */
 typedef struct work {
     const uint8_t *x[2], *w;
+    const float *x_scale[2]; /* of groups, 16 tokens each; NULL: none */
     scales s;
     int units, turns; /* of the weights; the inputs have whole turns, zero beyond the last column */
     bool active;
@@ -118,40 +121,55 @@ template <int dtype> DEVICE void add_turn(const buffers &b, int turn, const work
     }
 }
 
-/* The same of F8_E4M3, the sums of each 128 columns scaled on their own. Two panels at a time: more would not leave
- * registers for the inputs of all 128 columns. */
-#define PAIR 2
-DEVICE void add_scaled_turn(const buffers &b, int turn, const work &k, offsets &o, v8f acc[2][PANELS])
+/* The same of F8_E4M3, the sums of each 128 columns scaled on their own: by the scales of blocks of weights, of groups of
+ * tokens' columns, or both. Two panels at a time, or one beside the scales of tokens: more would not leave registers for the
+ * inputs of all 128 columns. */
+template <bool blocks, bool groups>
+DEVICE void add_scaled_turn(const buffers &b, int turn, const work &k, offsets &o, float acc[2][PANELS][8])
 {
+    constexpr int count = groups ? 1 : 2;
     v4u x[TURN][2];
+    v8f token[2];
     for (int u = 0; u < TURN; u++)
         for (int i = 0; i < 2; i++)
             x[u][i] = load_x(k, o, i, turn * TURN + u);
+    if constexpr (groups)
+        for (int i = 0; i < 2; i++)
+            token[i] = load_eight(k.x_scale[i] + turn * (TURN * 32) / ASH_GFX_GROUP * 16, o);
 #pragma unroll
-    for (int p = 0; p < PANELS; p += PAIR) {
-        v8f sum[2][PAIR] = {};
+    for (int p = 0; p < PANELS; p += count) {
+        v8f sum[2][count] = {};
 #pragma unroll
         for (int u = 0; u < TURN; u++)
-            add_unit<ASH_F8_E4M3, PAIR>(x[u], b.units[turn & 1][u][p], sum);
-        v2f scale = load<v2f>(&b.scale[turn & 1][lane_id() & 15][p]);
-        for (int q = 0; q < PAIR; q++)
+            add_unit<ASH_F8_E4M3, count>(x[u], b.units[turn & 1][u][p], sum);
+        if constexpr (blocks && groups) {
+            keep_order(); /* else products and sums alternate, and no two go into one instruction */
             for (int i = 0; i < 2; i++)
-                acc[i][p + q] += sum[i][q] * scale[q];
+                sum[i][0] *= token[i];
+            keep_order();
+        }
+        for (int q = 0; q < count; q++)
+            for (int i = 0; i < 2; i++) {
+                float scale = blocks ? b.scale[turn & 1][lane_id() & 15][p + q] : 1;
+                for (int e = 0; e < 8; e++)
+                    acc[i][p + q][e] = __builtin_fmaf(sum[i][q][e], blocks ? scale : token[i][e], acc[i][p + q][e]);
+            }
     }
 }
 
-template <int dtype, bool blocks> DEVICE void multiply(buffers &b, const work &k, offsets &o, v8f acc[2][PANELS])
+template <int dtype, bool blocks, bool groups> DEVICE void multiply(buffers &b, const work &k, offsets &o, v8f acc[2][PANELS])
 {
     v4u x[2] = { load_x(k, o, 0, 0), load_x(k, o, 1, 0) };
     brought next;
     bring<blocks>(k, o, 0, next);
     put<blocks>(b, 0, next);
     bring<blocks>(k, o, 1, next);
+    float scaled[2][PANELS][8] = {};
     barrier();
     for (int turn = 0; turn < k.turns; turn++) {
         if (k.active) {
-            if constexpr (blocks)
-                add_scaled_turn(b, turn, k, o, acc);
+            if constexpr (blocks || groups)
+                add_scaled_turn<blocks, groups>(b, turn, k, o, scaled);
             else
                 add_turn<dtype>(b, turn, k, o, x, acc);
         }
@@ -159,16 +177,23 @@ template <int dtype, bool blocks> DEVICE void multiply(buffers &b, const work &k
         bring<blocks>(k, o, turn + 2, next);
         barrier();
     }
+    if constexpr (blocks || groups)
+        for (int i = 0; i < 2; i++)
+            for (int p = 0; p < PANELS; p++)
+                for (int e = 0; e < 8; e++)
+                    acc[i][p][e] = scaled[i][p][e];
 }
 
-/* Sums times the scales of tokens, and those of tensors or rows where none are of blocks. */
-DEVICE void scale_sums(const ash_gfx_prefill &a, const place &at, offsets &o, int tile, bool blocks, v8f acc[PANELS])
+/* Sums times what is still to come: the static scale of inputs, scales of tensors or rows, the rest of a norm. */
+DEVICE void scale_sums(const ash_gfx_prefill &a, const place &at, int tile, bool blocks, v8f acc[PANELS])
 {
-    v8f token = load_eight(a.x_scale + tile * 16, o);
+    float input_scale = a.part[at.part].input_scale;
+    v8f token = (v8f)(input_scale != 0 ? input_scale : 1.0f);
+    if (a.x_squares)
+        token *= norm_factors(a, tile, (int)(ASH_GFX_PADDED_COLS(a.cols) / ASH_GFX_GROUP));
 #pragma unroll
-    for (int p = 0; p < PANELS; p++) {
+    for (int p = 0; p < PANELS; p++)
         acc[p] *= blocks ? token : token * scale_of(find_scales(a, find_panel(a, at, p)), 0);
-    }
 }
 
 template <int dtype> DEVICE void prefill(const ash_gfx_prefill &a, buffers &b)
@@ -187,27 +212,33 @@ template <int dtype> DEVICE void prefill(const ash_gfx_prefill &a, buffers &b)
     for (int i = 0; i < 2; i++) {
         int64_t tile = first_tile + i < token_tiles ? first_tile + i : token_tiles - 1;
         k.x[i] = (const uint8_t *)a.x + tile * units * UNIT_BYTES;
+        k.x_scale[i] = a.x_scale + tile * (int)(ASH_GFX_PADDED_COLS(a.cols) / ASH_GFX_GROUP) * 16;
     }
     bool blocks = a.part[at.part].scale_kind == ASH_SCALE_BLOCK128 ||
                   (a.kind == ASH_GFX_SWIGLU && a.part[1].scale_kind == ASH_SCALE_BLOCK128);
     v8f acc[2][PANELS] = {};
     if constexpr (dtype == ASH_F8_E4M3) {
+        bool groups = a.part[at.part].input_scale == 0;
         k.s = find_scales(a, panel);
-        if (blocks)
-            multiply<dtype, true>(b, k, o, acc);
+        if (blocks && groups)
+            multiply<dtype, true, true>(b, k, o, acc);
+        else if (blocks)
+            multiply<dtype, true, false>(b, k, o, acc);
+        else if (groups)
+            multiply<dtype, false, true>(b, k, o, acc);
         else
-            multiply<dtype, false>(b, k, o, acc);
+            multiply<dtype, false, false>(b, k, o, acc);
     } else {
-        multiply<dtype, false>(b, k, o, acc);
+        multiply<dtype, false, false>(b, k, o, acc);
     }
-    if (!k.active)
-        return;
+    if (k.active)
 #pragma unroll
-    for (int i = 0; i < 2; i++) {
-        if constexpr (dtype == ASH_F8_E4M3)
-            scale_sums(a, at, o, first_tile + i < token_tiles ? first_tile + i : token_tiles - 1, blocks, acc[i]);
-        finish<PANELS>(a, at, 16 * (first_tile + i), acc[i]);
-    }
+        for (int i = 0; i < 2; i++) {
+            if constexpr (dtype == ASH_F8_E4M3)
+                scale_sums(a, at, first_tile + i < token_tiles ? first_tile + i : token_tiles - 1, blocks, acc[i]);
+            finish<PANELS>(a, at, 16 * (first_tile + i), acc[i]);
+        }
+    make_next(a, at, b.last);
 }
 
 #define PREFILL(name, dtype)                                                                            \

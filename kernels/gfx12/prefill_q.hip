@@ -1,24 +1,25 @@
 /* Prefill of the Q types: int8 activations times weights that are requantized on the way (requant_q.h), INT8 WMMA.
  *
- * A workgroup has 256 tokens and 4 panels (64 rows). Each of its 8 waves multiplies 2 tiles of 16 tokens of its own
+ * A workgroup has 256 tokens and 4 panels (64 rows), or 2 and half of the waves requantize. Each of its 8 waves multiplies 2 tiles of 16 tokens of its own
  * with all panels, and requantizes, for all of them, one half of a tile of one panel: the next tile's, into the other
  * of two buffers in local memory, while its words for the tile after are on their way. Sums over a group of columns are
  * integers; then sum * token scale * row scale is added to floats. Sums begin at INTEGER's bits, so that a subtraction
- * makes floats of them: |sum| <= 256 * 127 * 127 < 2^22.
- * Vector instructions a WMMA: 2.9 for Q4_K, of which 1.6 are those floats, two of them an instruction, and 1.2 the
- * requantization: 73% of the INT8 peak where they share a port; 2.7 to 3.3 for the other types. Groups of 256: 2.3, 77%.
+ * makes floats of them: |sum| <= 256 * 127 * 127 < 2^22. Those floats are single ones, not vectors, so that each of
+ * the three operations, the sum too, goes two to an instruction.
+ * Vector instructions a WMMA: 2.3 for Q4_K, of which 0.8 are those floats and 1.5 the requantization: 77% of the INT8
+ * peak where they share a port; 2.0 to 2.8 for the other types, 74 to 80%.
  */
 #include "kernels/gfx12/prefill.h"
 #include "kernels/gfx12/requant_q.h"
 
-#define PANELS ASH_GFX_PREFILL_Q_PANELS
 #define GROUPS (TILE_COLS / ASH_GFX_GROUP) /* of a tile */
 #define UNITS (ASH_GFX_GROUP / 32)         /* of a group */
 
-typedef struct buffers {
-    uint8_t units[2][PANELS][TILE_COLS / 32][UNIT_BYTES];
-    float scale[2][2][16][PANELS]; /* buffer, half, row, panel */
-} buffers;
+template <int panels> struct buffers {
+    uint8_t units[2][panels][TILE_COLS / 32][UNIT_BYTES];
+    float scale[2][2][16][4]; /* buffer, half, row, panel */
+    int last;
+};
 
 DEVICE void load_raw(int dtype, const uint8_t *tile, int half, int cols, offsets &o, raw_half &r)
 {
@@ -55,18 +56,19 @@ typedef struct inputs {
 } inputs;
 
 /* One group: integer sums, then floats. */
-DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group, const inputs &in, offsets &o, v4u x[2],
-                      int last_unit, v8f acc[2][PANELS])
+template <int panels>
+DEVICE void add_group(const buffers<panels> &b, int buffer, int group_of_tile, int group, const inputs &in, offsets &o, v4u x[2],
+                      int last_unit, float acc[2][panels][8])
 {
-    v8i sum[2][PANELS];
+    v8i sum[2][panels];
     v8f token_scale[2];
     int lane = lane_id();
     for (int i = 0; i < 2; i++)
-        for (int p = 0; p < PANELS; p++)
+        for (int p = 0; p < panels; p++)
             sum[i][p] = (v8i)(0x4b400000); /* INTEGER */
     for (int u = 0; u < UNITS; u++) {
-        v4u w[PANELS], now[2] = { x[0], x[1] };
-        for (int p = 0; p < PANELS; p++)
+        v4u w[panels], now[2] = { x[0], x[1] };
+        for (int p = 0; p < panels; p++)
             w[p] = load<v4u>(&b.units[buffer][p][group_of_tile * UNITS + u][16 * lane]);
         int next = group * UNITS + u + 1;
         next = next < last_unit ? next : last_unit;
@@ -75,23 +77,27 @@ DEVICE void add_group(const buffers &b, int buffer, int group_of_tile, int group
         if (u == UNITS - 1)
             for (int i = 0; i < 2; i++)
                 token_scale[i] = load_eight(in.scale[i] + group * 16, o);
-        for (int p = 0; p < PANELS; p++)
+        for (int p = 0; p < panels; p++)
             for (int i = 0; i < 2; i++)
                 sum[i][p] = mma_i8((v2i){ (int)now[i].x, (int)now[i].y }, (v2i){ (int)w[p].x, (int)w[p].y }, sum[i][p]);
-        for (int p = 0; p < PANELS; p++)
+        for (int p = 0; p < panels; p++)
             for (int i = 0; i < 2; i++)
                 sum[i][p] = mma_i8((v2i){ (int)now[i].z, (int)now[i].w }, (v2i){ (int)w[p].z, (int)w[p].w }, sum[i][p]);
     }
-    v4f row_scale = load<v4f>(&b.scale[buffer][group_of_tile][lane & 15][0]);
-    for (int p = 0; p < PANELS; p++)
+    const float *scales = &b.scale[buffer][group_of_tile][lane & 15][0];
+    v2f first = load<v2f>(scales), second = panels > 2 ? load<v2f>(scales + 2) : first;
+    v4f row_scale = { first.x, first.y, second.x, second.y };
+    for (int p = 0; p < panels; p++)
         for (int i = 0; i < 2; i++)
-            acc[i][p] += (__builtin_bit_cast(v8f, sum[i][p]) - INTEGER) * token_scale[i] * row_scale[p];
+            for (int e = 0; e < 8; e++) {
+                int bits = sum[i][p][e];
+                acc[i][p][e] = __builtin_fmaf((__builtin_bit_cast(float, bits) - INTEGER) * token_scale[i][e], row_scale[p], acc[i][p][e]);
+            }
 }
 
-KERNEL(ASH_GFX_PREFILL_THREADS) __attribute__((amdgpu_waves_per_eu(6))) void ash_prefill_q(ash_gfx_prefill a)
+template <int panels> DEVICE void prefill(const ash_gfx_prefill &a, buffers<panels> &b)
 {
-    SHARED static buffers b;
-    place at = find_place(a, PANELS);
+    place at = find_place(a, panels);
     offsets o = make_offsets();
     int wave = wave_id(), tiles = ((int)a.cols + TILE_COLS - 1) / TILE_COLS;
     int groups = ((int)a.cols + ASH_GFX_GROUP - 1) / ASH_GFX_GROUP;
@@ -103,30 +109,52 @@ KERNEL(ASH_GFX_PREFILL_THREADS) __attribute__((amdgpu_waves_per_eu(6))) void ash
         in.x[i] = (const uint8_t *)a.x + tile * groups * (16 * ASH_GFX_GROUP);
         in.scale[i] = a.x_scale + tile * groups * 16;
     }
-    /* What this wave requantizes. */
-    int half = wave & 1, from = wave / 2;
+    /* What this wave requantizes: half of a tile, if there is one left for it. */
+    int half = wave & 1, from = wave / 2 < panels ? wave / 2 : 0;
+    bool requantizes = panels == 4 || wave / 2 < panels;
     panel_at source = find_panel(a, at, from);
     int dtype = (int)source.part->dtype, step = tile_bytes(dtype);
     const uint8_t *tile = source.data;
     raw_half raw;
-    load_raw(dtype, tile, half, (int)a.cols, o, raw);
-    requantize(dtype, raw, half, b.units[0][from][4 * half], &b.scale[0][half][0][from]);
-    if (tiles > 1)
+    if (requantizes) {
+        load_raw(dtype, tile, half, (int)a.cols, o, raw);
+        requantize(dtype, raw, half, b.units[0][from][4 * half], &b.scale[0][half][0][from]);
+    }
+    if (requantizes && tiles > 1)
         load_raw(dtype, tile += step, half, (int)a.cols - TILE_COLS, o, raw);
     v4u x[2] = { load_at<v4u>(in.x[0], o.lane16), load_at<v4u>(in.x[1], o.lane16) };
-    v8f acc[2][PANELS] = {};
+    float acc[2][panels][8] = {};
     barrier();
     for (int t = 0; t < tiles; t++) {
         if (active)
             for (int g = 0; g < GROUPS && t * GROUPS + g < groups; g++)
                 add_group(b, t & 1, g, t * GROUPS + g, in, o, x, groups * UNITS - 1, acc);
-        if (t + 1 < tiles)
+        if (requantizes && t + 1 < tiles)
             requantize(dtype, raw, half, b.units[(t + 1) & 1][from][4 * half], &b.scale[(t + 1) & 1][half][0][from]);
-        if (t + 2 < tiles)
+        if (requantizes && t + 2 < tiles)
             load_raw(dtype, tile += step, half, (int)a.cols - (t + 2) * TILE_COLS, o, raw);
         barrier();
     }
     if (active)
-        for (int i = 0; i < 2; i++)
-            finish<PANELS>(a, at, 16 * (first_tile + i), acc[i]);
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            v8f sums[panels], factor = (v8f)(1.0f);
+            if (a.x_squares)
+                factor = norm_factors(a, first_tile + i < token_tiles ? first_tile + i : token_tiles - 1, groups);
+#pragma unroll
+            for (int p = 0; p < panels; p++)
+                for (int e = 0; e < 8; e++)
+                    sums[p][e] = acc[i][p][e] * factor[e];
+            finish<panels>(a, at, 16 * (first_tile + i), sums);
+        }
+    make_next(a, at, b.last);
 }
+
+#define PREFILL(name, panels)                                                                           \
+    KERNEL(ASH_GFX_PREFILL_THREADS) __attribute__((amdgpu_waves_per_eu(6))) void name(ash_gfx_prefill a) \
+    {                                                                                                   \
+        SHARED static buffers<panels> b;                                                                \
+        prefill<panels>(a, b);                                                                          \
+    }
+PREFILL(ash_prefill_q, ASH_GFX_PREFILL_Q_PANELS)
+PREFILL(ash_prefill_q_narrow, ASH_GFX_PREFILL_Q_PANELS / 2)

@@ -12,6 +12,8 @@ typedef struct pass {
     ash_launches *out;
     ash_error *err;
     uint32_t layer;
+    ash_gfx_inputs left; /* prefill: inputs that a product has left to the next one; out NULL: none */
+    uint32_t side;       /* the plan's tiles that the last inputs are in */
 } pass;
 
 /* Rows of floats, and the norm that they go through (0: none). */
@@ -103,53 +105,93 @@ static bool prefills(const plan_linear *op)
     return true;
 }
 
+/* Rounds rows for a part, into the tiles that are not in use. */
+static ash_gfx_inputs inputs_of(const pass *s, const plan_linear *op, const ash_gfx_part *part, rows x)
+{
+    const plan_tiles *to = &s->p->tiles[!s->side];
+    ash_gfx_form form = ash_gfx_form_of(part->dtype);
+    bool groups = ash_gfx_in_groups(form, part->input_scale);
+    return (ash_gfx_inputs){ .x = pointer(x.at),
+                             .norm = pointer(x.norm),
+                             .out = writable(to->out),
+                             .scale = groups ? writable(to->scale) : NULL,
+                             .squares = groups && x.norm ? writable(to->squares) : NULL,
+                             .form = form,
+                             .cols = op->cols,
+                             .tokens = x.tokens,
+                             .x_stride = x.stride,
+                             .eps = s->p->model->meta.h.norm_eps,
+                             .input_scale = part->input_scale };
+}
+
+/* What comes after a product: another one of what it writes. */
+typedef struct following {
+    const plan_linear *op; /* NULL: none that takes all of it */
+    uint64_t norm;
+} following;
+
+/* Whether one rounding serves all parts of a product, so that the one before it can do it. */
+static bool leaves(const following *next)
+{
+    const plan_linear *op = next->op;
+    if (!op || !prefills(op))
+        return false;
+    ash_gfx_form form = ash_gfx_form_of(op->part->dtype);
+    for (uint32_t i = 1; i < op->part_count; i++)
+        if (ash_gfx_form_of(op->part[i].dtype) != form || op->part[i].input_scale != op->part->input_scale)
+            return false;
+    return next->norm == 0 || ash_gfx_in_groups(form, op->part->input_scale);
+}
+
 /* Parts that take the same inputs: rounded alike. Where the kernel differs they are launches of their own. */
-static ash_status prefill_linear(pass *s, const plan_linear *op, ash_gfx_kind kind, rows x, rows y, ash_role role)
+static ash_status prefill_linear(pass *s, const plan_linear *op, ash_gfx_kind kind, rows x, rows y, ash_role role,
+                                 following next)
 {
     bool done[ASH_GFX_PARTS] = { false };
-    const ash_gfx_part *last = NULL; /* whose inputs lie in the tiles */
+    ash_gfx_inputs in = s->left; /* what lies in the tiles */
+    s->left = (ash_gfx_inputs){ 0 };
     for (uint32_t i = 0; i < op->part_count; i++) {
         const ash_gfx_part *part = &op->part[i];
         if (done[i])
             continue;
-        ash_gfx_form form = ash_gfx_form_of(part->dtype);
-        if (!last || ash_gfx_form_of(last->dtype) != form || last->input_scale != part->input_scale) {
-            ash_gfx_inputs in = { .x = pointer(x.at),
-                                  .norm = pointer(x.norm),
-                                  .out = writable(s->p->tiles),
-                                  .scale = writable(s->p->tile_scales),
-                                  .form = form,
-                                  .cols = op->cols,
-                                  .tokens = x.tokens,
-                                  .x_stride = x.stride,
-                                  .eps = s->p->model->meta.h.norm_eps,
-                                  .input_scale = part->input_scale };
-            ASH_TRY(push_plain(s, ASH_GFX_OP_INPUTS, form, ash_gfx_inputs_grid(&in), role, &in));
-            last = part;
+        if (!in.out || in.form != (uint32_t)ash_gfx_form_of(part->dtype) || in.input_scale != part->input_scale) {
+            in = inputs_of(s, op, part, x);
+            s->side = !s->side;
+            ASH_TRY(push_plain(s, ASH_GFX_OP_INPUTS, in.form, ash_gfx_inputs_grid(&in), role, &in));
         }
         const ash_gfx_kernel *k = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, part->dtype, 0);
         ash_gfx_prefill args = { .kind = kind,
                                  .cols = op->cols,
                                  .tokens = x.tokens,
-                                 .x = pointer(s->p->tiles),
-                                 .x_scale = pointer(s->p->tile_scales),
+                                 .x = in.out,
+                                 .x_scale = in.scale,
+                                 .x_squares = in.squares,
+                                 .x_eps = in.eps,
                                  .y = writable(y.at),
-                                 .y_stride = y.stride };
+                                 .y_stride = y.stride,
+                                 .done = writable(s->p->tiles_done) };
         for (uint32_t j = i; j < op->part_count; j++)
             if (strcmp(ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, op->part[j].dtype, 0)->symbol, k->symbol) == 0 &&
                 op->part[j].input_scale == part->input_scale) {
                 args.part[args.part_count++] = op->part[j];
                 done[j] = true;
             }
+        if (args.part_count == op->part_count && leaves(&next)) {
+            args.next = s->left = inputs_of(s, next.op, next.op->part, (rows){ y.at, next.norm, y.stride, y.tokens });
+            s->side = !s->side;
+        }
+        args.narrow = ash_gfx_prefill_narrow(args);
+        k = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, part->dtype, args.narrow);
         ASH_TRY(push(s, k, ash_gfx_prefill_grid(&args), role, &args));
     }
     return ASH_OK;
 }
 
-static ash_status product(pass *s, const plan_linear *op, ash_gfx_kind kind, rows x, rows y, ash_role role)
+static ash_status product(pass *s, const plan_linear *op, ash_gfx_kind kind, rows x, rows y, ash_role role,
+                          following next)
 {
     bool decode = x.tokens <= ASH_GFX_DECODE_TOKENS || !prefills(op);
-    return decode ? decode_linear(s, op, kind, x, y, role) : prefill_linear(s, op, kind, x, y, role);
+    return decode ? decode_linear(s, op, kind, x, y, role) : prefill_linear(s, op, kind, x, y, role, next);
 }
 
 /* ---- a pass ---- */
@@ -192,12 +234,15 @@ static ash_status run_layer(pass *s)
     const plan_layer *layer = &p->layers[s->layer];
     rows x = { p->x, layer->attn_norm, p->x_stride, s->tokens }, qkv = { p->qkv, 0, p->qkv_stride, s->tokens };
     rows attn = { p->attn, 0, p->attn_stride, s->tokens }, h = { p->h, 0, p->h_stride, s->tokens };
-    ASH_TRY(product(s, &layer->qkv, ASH_GFX_STORE, x, qkv, ASH_ROLE_QKV));
+    bool last = s->layer + 1 == p->model->meta.h.layers; /* what follows it may take fewer rows */
+    following none = { NULL, 0 }, gate_up = { &layer->gate_up, layer->ffn_norm }, down = { &layer->down, 0 };
+    following next_layer = { last ? NULL : &layer[1].qkv, last ? 0 : layer[1].attn_norm };
+    ASH_TRY(product(s, &layer->qkv, ASH_GFX_STORE, x, qkv, ASH_ROLE_QKV, none));
     ASH_TRY(attention(s, layer));
-    ASH_TRY(product(s, &layer->o, ASH_GFX_ADD, attn, x, ASH_ROLE_O));
+    ASH_TRY(product(s, &layer->o, ASH_GFX_ADD, attn, x, ASH_ROLE_O, gate_up));
     x.norm = layer->ffn_norm;
-    ASH_TRY(product(s, &layer->gate_up, ASH_GFX_SWIGLU, x, h, ASH_ROLE_GATE_UP));
-    return product(s, &layer->down, ASH_GFX_ADD, h, x, ASH_ROLE_DOWN);
+    ASH_TRY(product(s, &layer->gate_up, ASH_GFX_SWIGLU, x, h, ASH_ROLE_GATE_UP, down));
+    return product(s, &layer->down, ASH_GFX_ADD, h, x, ASH_ROLE_DOWN, next_layer);
 }
 
 static ash_status run(pass *s, ash_hip_plan_output output)
@@ -223,7 +268,7 @@ static ash_status run(pass *s, ash_hip_plan_output output)
     uint32_t count = output == ASH_PLAN_ALL ? s->tokens : 1;
     rows x = { p->x + (uint64_t)(s->tokens - count) * p->x_stride * sizeof(float), p->output_norm, p->x_stride, count };
     rows logits = { p->logits, 0, p->logits_stride, count };
-    ASH_TRY(product(s, &p->output, ASH_GFX_STORE, x, logits, ASH_ROLE_OUTPUT));
+    ASH_TRY(product(s, &p->output, ASH_GFX_STORE, x, logits, ASH_ROLE_OUTPUT, (following){ NULL, 0 }));
     if (output != ASH_PLAN_GREEDY)
         return ASH_OK;
     ash_gfx_sample sample = { .logits = pointer(p->logits),

@@ -280,8 +280,14 @@ static void place_workspace(ash_hip_plan *p)
     p->qkv = take(w, rows * p->qkv_stride, sizeof(float));
     p->attn = take(w, rows * p->attn_stride, sizeof(float));
     p->h = take(w, rows * p->h_stride, sizeof(float));
-    p->tiles = take(w, ash_gfx_inputs_bytes(ASH_GFX_F16, widest(p), p->options.batch), 1); /* the widest form */
-    p->tile_scales = take(w, ash_gfx_inputs_scales(ASH_GFX_INT8, widest(p), p->options.batch), sizeof(float));
+    uint64_t scales = ash_gfx_inputs_scales(widest(p), p->options.batch);
+    for (int i = 0; i < 2; i++)
+        p->tiles[i] = (plan_tiles){
+            .out = take(w, ash_gfx_inputs_bytes(ASH_GFX_F16, widest(p), p->options.batch), 1), /* the widest form */
+            .scale = take(w, scales, sizeof(float)),
+            .squares = take(w, scales, sizeof(float)),
+        };
+    p->tiles_done = take(w, ash_gfx_prefill_done(widest(p), p->options.batch), sizeof(uint32_t));
     p->parts = take(w, ash_gfx_attend_parts(h->heads, h->head_dim, p->splits), sizeof(float));
     p->done = take(w, h->kv_heads, sizeof(uint32_t));
     p->logits = take(w, (uint64_t)(rows < ASH_PLAN_LOGITS ? rows : ASH_PLAN_LOGITS) * p->logits_stride, sizeof(float));

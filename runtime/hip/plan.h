@@ -10,7 +10,9 @@
  *
  * A pass of 1 to ASH_GFX_DECODE_TOKENS tokens decodes: five launches a layer (q k v, attention, output, gate and up,
  * down), each of which needs all of the one before: in fewer, workgroups would wait for others of their own launch,
- * which HIP does not promise to run meanwhile. Longer ones, up to the plan's batch, go through the matrix units: inputs are rounded once for each product.
+ * which HIP does not promise to run meanwhile. Longer ones, up to the plan's batch, go through the matrix units: inputs
+ * are rounded once for each product, by the product before where one rounding serves all of the next one's parts: seven
+ * launches a layer. F32 goes through the decoding kernels there too.
  * Positions and ids come from the step block, so a list serves every step of its length.
  */
 #ifndef ASHLAR_RUNTIME_HIP_PLAN_H

@@ -21,6 +21,9 @@ typedef struct plan_region {
     bool overflow;
 } plan_region;
 
+/* Inputs of prefill's products. */
+typedef struct plan_tiles { uint64_t out, scale, squares; } plan_tiles;
+
 struct ash_hip_plan {
     const ashlar_model *model;
     ash_hip_plan_options options;
@@ -39,7 +42,9 @@ struct ash_hip_plan {
     uint64_t output_needs;
     ash_gfx_part embed;
     uint64_t output_norm, angles;
-    uint64_t step, x, qkv, attn, h, tiles, tile_scales, parts, done, logits, values, ids;
+    uint64_t step, x, qkv, attn, h, parts, done, logits, values, ids;
+    plan_tiles tiles[2]; /* a product takes its inputs from one and may leave the next one's in the other */
+    uint64_t tiles_done;
     uint32_t x_stride, qkv_stride, attn_stride, h_stride, logits_stride;
 };
 

@@ -3,7 +3,7 @@
  *   float    float activations, weights as they are: what the others are compared with
  *   inputs   activations as ash_gfx_inputs rounds them (INT8)
  *   all      and weights as ash_gfx_requantize does; the default
- * make gfx12-rounding builds it; CFLAGS=-DASH_GFX_GROUP=256 B=build/group256 measures wider groups. Linked with
+ * make gfx12-rounding builds it; CFLAGS=-DASH_GFX_GROUP=128 B=build/group128 measures narrower groups. Linked with
  * --wrap=ash_kernels_init. */
 #include <math.h>
 #include <stdlib.h>
@@ -33,7 +33,7 @@ static void round_token(const float *x, int64_t cols, int64_t groups, int8_t *q,
         float most = ash_max_abs_scalar(x + first, end - first);
         scale[g] = most >= ASH_Q8_TINY && most <= ASH_Q8_HUGE ? most / 127 : 0;
         for (int64_t k = first; k < end && scale[g] > 0; k++)
-            q[k] = (int8_t)rintf(x[k] * (127 / most));
+            q[k] = (int8_t)rint((double)x[k] * (double)(127 / most));
     }
 }
 

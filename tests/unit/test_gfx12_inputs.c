@@ -46,8 +46,9 @@ typedef struct made {
     ash_gfx_inputs a;
     ash_gfx_form form;
     int64_t cols, padded, tokens, groups;
+    bool grouped;
     uint8_t *out;
-    float *scale;
+    float *scale, *squares;
     float *x, *norm;
 } made;
 
@@ -63,18 +64,20 @@ static double code_at(const made *m, int64_t t, int64_t k)
     }
 }
 
-/* Values of a token, normed; with a norm each may be off by this much of itself: the sum of squares by a rounding for
- * each of at most cols / 256 + 1 steps of 16, then 13 more, half of that after the root; a division, a root, two products. */
+/* Values of a token, normed; those of groups by the norm's weights alone, to the last bit. With a whole norm each may be
+ * off by this much of itself: the sum of squares by a rounding for each of at most cols / 256 + 1 steps of 16, then 13 more,
+ * half of that after the root; a division, a root, two products. */
 static double normed(const made *m, int64_t t, float *value)
 {
     const float *x = m->x + t * m->a.x_stride;
-    double sum = 0;
+    double sum = 0, factor = 1;
     for (int64_t k = 0; k < m->cols; k++)
         sum += (double)x[k] * (double)x[k];
-    double factor = 1 / sqrt(sum / (double)m->cols + (double)m->a.eps);
+    if (!m->grouped)
+        factor = 1 / sqrt(sum / (double)m->cols + (double)m->a.eps);
     for (int64_t k = 0; k < m->cols; k++)
         value[k] = m->norm ? (float)((double)x[k] * factor * (double)m->norm[k]) : x[k];
-    return m->norm ? (((double)m->cols / 256 + 1) * 8 + 13 + 6) * 0x1p-24 : 0;
+    return m->norm && !m->grouped ? (((double)m->cols / 256 + 1) * 8 + 13 + 6) * 0x1p-24 : 0;
 }
 
 static float largest(const float *x, int64_t n) { return ash_max_abs_scalar(x, n); }
@@ -93,28 +96,39 @@ static void check_scale(float got, float want, double off)
         fail_msg("a scale of %.9g, not %.9g", (double)got, (double)want);
 }
 
+/* A sum of 256 squares: 16 steps in a lane, 4 between lanes. */
+static void check_squares(const made *m, int64_t t, int64_t g, int64_t first, int64_t end)
+{
+    double sum = 0, got = (double)m->squares[(t / 16 * m->groups + g) * 16 + t % 16];
+    for (int64_t k = first; k < end; k++)
+        sum += (double)m->x[t * m->a.x_stride + k] * (double)m->x[t * m->a.x_stride + k];
+    if (isnan(sum) ? !isnan(got) : !(fabs(got - sum) <= 20 * 0x1p-24 * sum))
+        fail_msg("token %d, group %d: squares of %.9g, not %.9g", (int)t, (int)g, got, sum);
+}
+
 /* Columns [first, end) under one scale; `last`: where padding ends. */
 static void check_group(const made *m, int64_t t, int64_t g, const float *value, int64_t first, int64_t end, int64_t last,
                         double off)
 {
-    float most = largest(value + first, end - first), scale = 1, inverse = 1;
+    float most = largest(value + first, end - first), scale = 1, inverse = 1, top = m->form == ASH_GFX_INT8 ? 127 : 448;
     bool codes = true;
-    if (m->form == ASH_GFX_INT8) {
+    if (m->grouped) {
         bool usable = most >= ASH_Q8_TINY && most <= ASH_Q8_HUGE;
-        scale = usable ? most / 127 : most < ASH_Q8_TINY ? 0 : NAN;
-        inverse = usable ? 127 / most : 0;
-    } else if (m->form == ASH_GFX_FP8) {
-        scale = m->a.input_scale != 0 ? m->a.input_scale : most / 448;
-        codes = isfinite(scale); /* else every product is NaN */
+        scale = usable ? most / top : most < ASH_Q8_TINY ? 0 : NAN;
+        inverse = usable ? top / most : 0;
+        codes = !isnan(scale); /* else every product is NaN */
+        check_scale(m->scale[(t / 16 * m->groups + g) * 16 + t % 16], scale, 0);
+        if (m->squares)
+            check_squares(m, t, g, first, end);
     }
-    if (m->form <= ASH_GFX_FP8)
-        check_scale(m->scale[(t / 16 * m->groups + g) * 16 + t % 16], scale, 2 * off);
     for (int64_t k = first; k < end && codes; k++) {
         double v = (double)value[k];
         if (m->form == ASH_GFX_INT8)
-            v = inverse == 0 ? 0 : (double)(value[k] * inverse);
-        if (m->form == ASH_GFX_FP8)
-            v = scale == 0 ? 0 : (double)(value[k] / scale);
+            v = inverse == 0 ? 0 : v * (double)inverse;
+        else if (m->grouped)
+            v = inverse == 0 ? 0 : fmin(fmax((double)(value[k] * inverse), -448), 448);
+        else if (m->form == ASH_GFX_FP8)
+            v = (double)(value[k] / m->a.input_scale);
         check_code(m, t, k, rounded(m->form, v * (1 - 2 * off)), rounded(m->form, v * (1 + 2 * off)));
     }
     for (int64_t k = end; k < last && codes && !isnan(most); k++) /* a token of NaN is NaN all over */
@@ -128,10 +142,10 @@ static void check(const made *m)
         bool there = t < m->tokens;
         double off = there ? normed(m, t, value) : 0;
         for (int64_t g = 0; g < m->groups; g++) {
-            int64_t width = m->form == ASH_GFX_INT8 ? GROUP : m->padded, first = g * width, last = first + width;
+            int64_t width = m->grouped ? GROUP : m->padded, first = g * width, last = first + width;
             if (there)
                 check_group(m, t, g, value, first, last < m->cols ? last : m->cols, last, off);
-            else if (m->form <= ASH_GFX_FP8)
+            else if (m->grouped)
                 check_scale(m->scale[(t / 16 * m->groups + g) * 16 + t % 16], 0, 0);
             for (int64_t k = first; k < last && !there; k++)
                 check_code(m, t, k, 0, 0);
@@ -144,7 +158,8 @@ static void run(card *c, ash_gfx_form form, int64_t cols, int64_t tokens, bool n
 {
     int64_t stride = ash_pad_cols(cols);
     made m = { .form = form, .cols = cols, .padded = ASH_GFX_PADDED_COLS(cols), .tokens = tokens, .groups = 1 };
-    if (form == ASH_GFX_INT8)
+    m.grouped = ash_gfx_in_groups(form, input_scale);
+    if (m.grouped)
         m.groups = m.padded / GROUP;
     m.x = card_buffer(c, "x", (size_t)(tokens * stride) * 4);
     memset(m.x, 0, (size_t)(tokens * stride) * 4);
@@ -152,15 +167,17 @@ static void run(card *c, ash_gfx_form form, int64_t cols, int64_t tokens, bool n
         for (int64_t k = 0; k < cols; k++)
             m.x[t * stride + k] = element(norm ? (t == 1 ? ROW_NAN : ROW_RANDOM) : (row_kind)((t + 1) % ROW_KINDS), k, rng);
     if (norm) {
-        m.norm = card_buffer(c, "norm", (size_t)cols * 4);
+        m.norm = card_buffer(c, "norm", (size_t)stride * 4);
+        memset(m.norm, 0, (size_t)stride * 4);
         for (int64_t k = 0; k < cols; k++)
             m.norm[k] = 1 + test_rng_float(rng);
     }
-    uint64_t scales = ash_gfx_inputs_scales(form, (uint32_t)cols, (uint32_t)tokens);
+    uint64_t scales = ash_gfx_inputs_scales((uint32_t)cols, (uint32_t)tokens);
     m.out = card_buffer(c, "out", ash_gfx_inputs_bytes(form, (uint32_t)cols, (uint32_t)tokens));
-    m.scale = scales ? card_buffer(c, "scale", scales * 4) : NULL;
-    m.a = (ash_gfx_inputs){ .x = m.x, .norm = m.norm, .out = m.out, .scale = m.scale, .form = form, .cols = (uint32_t)cols,
-                            .tokens = (uint32_t)tokens, .x_stride = (uint32_t)stride, .eps = 1e-5f,
+    m.scale = m.grouped ? card_buffer(c, "scale", scales * 4) : NULL;
+    m.squares = m.grouped && norm ? card_buffer(c, "squares", scales * 4) : NULL;
+    m.a = (ash_gfx_inputs){ .x = m.x, .norm = m.norm, .out = m.out, .scale = m.scale, .squares = m.squares, .form = form,
+                            .cols = (uint32_t)cols, .tokens = (uint32_t)tokens, .x_stride = (uint32_t)stride, .eps = 1e-5f,
                             .input_scale = input_scale };
     const ash_gfx_kernel *k = ash_gfx_kernel_find(ASH_GFX_OP_INPUTS, ASH_DTYPE_COUNT, form);
     assert_true(k && k->variant == form);

@@ -113,7 +113,7 @@ typedef struct run {
     gfx_touch touch[ROOF_BUFFERS];
 } run;
 
-/* Executes `count` of all `total` workgroups, at equal distances. */
+/* Executes `count` of all `total` workgroups, at equal distances, or those that belong together. */
 static bool execute(run *r, uint64_t total, uint64_t count, char why[512])
 {
     static uint32_t groups[GROUPS_MAX][3];
@@ -125,6 +125,8 @@ static bool execute(run *r, uint64_t total, uint64_t count, char why[512])
     }
     for (uint64_t i = 0; i < count; i++) {
         uint64_t n = (2 * i + 1) * total / (2 * count);
+        if (r->l->together)
+            n = (g->y / 2 / r->l->together * r->l->together + i) * g->x;
         groups[i][0] = (uint32_t)(n % g->x);
         groups[i][1] = (uint32_t)(n / g->x % g->y);
         groups[i][2] = (uint32_t)(n / g->x / g->y);
@@ -193,7 +195,12 @@ bool roof_count(const roof_launch *l, roof_counts *out, char why[512])
         return false;
     bool fine = place(l, &p, &args, why);
     run one = { .l = l, .kernel = kernel, .p = &p, .args = &args }, some = one;
-    fine = fine && (count == total || execute(&one, total, 1, why)) && execute(&some, total, count, why);
+    fine = fine && (count == total || execute(&one, total, 1, why));
+    if (fine && l->together) { /* what one of them has counted up is forgotten */
+        unplace(&p);
+        fine = place(l, &p, &args, why);
+    }
+    fine = fine && execute(&some, total, count, why);
     if (fine)
         gather(&one, &some, (double)total, (double)count, out);
     unplace(&p);

@@ -221,40 +221,77 @@ static void decode_launch(const builder *b, shape_of s, const member *m, uint32_
     push(b->list, &l);
 }
 
-static void inputs_launch(const builder *b, ash_gfx_form form, uint32_t cols, bool norm)
+/* Inputs of a product: what rounds them, and whether they lie there already. */
+typedef struct inputs_of { ash_gfx_form form; uint32_t cols; bool norm, made; } inputs_of;
+
+static bool in_groups(inputs_of in) { return ash_gfx_in_groups(in.form, 0); }
+
+/* The arguments, which lie `at` bytes into the launch's, and their buffers without x. */
+static ash_gfx_inputs inputs_args(const builder *b, roof_launch *l, inputs_of in, uint64_t at)
 {
-    roof_launch l = start("inputs", ASH_GFX_OP_INPUTS, ASH_DTYPE_COUNT, form, 4);
-    ash_gfx_inputs a = { .form = form, .cols = cols, .tokens = b->tokens, .x_stride = stride_of(cols),
-                         .eps = b->h->norm_eps };
-    buffer(&l, "x", (uint64_t)b->tokens * a.x_stride * 4, offsetof(ash_gfx_inputs, x), ROOF_FLOATS);
-    if (norm)
-        buffer(&l, "norm", a.x_stride * UINT64_C(4), offsetof(ash_gfx_inputs, norm), ROOF_FLOATS);
-    buffer(&l, "tiles", ash_gfx_inputs_bytes(form, cols, b->tokens), offsetof(ash_gfx_inputs, out), ROOF_ZERO);
-    buffer(&l, "tile scales", 4 * ash_gfx_inputs_scales(form, cols, b->tokens), offsetof(ash_gfx_inputs, scale), ROOF_ZERO);
-    l.args.inputs = a;
-    l.grid = ash_gfx_inputs_grid(&a);
+    uint64_t scales = 4 * ash_gfx_inputs_scales(in.cols, b->tokens);
+    if (in.norm)
+        buffer(l, "norm", stride_of(in.cols) * UINT64_C(4), at + offsetof(ash_gfx_inputs, norm), ROOF_FLOATS);
+    buffer(l, "tiles", ash_gfx_inputs_bytes(in.form, in.cols, b->tokens), at + offsetof(ash_gfx_inputs, out), ROOF_ZERO);
+    if (in_groups(in))
+        buffer(l, "tile scales", scales, at + offsetof(ash_gfx_inputs, scale), ROOF_ZERO);
+    if (in_groups(in) && in.norm)
+        buffer(l, "tile squares", scales, at + offsetof(ash_gfx_inputs, squares), ROOF_ZERO);
+    return (ash_gfx_inputs){ .form = in.form, .cols = in.cols, .tokens = b->tokens, .x_stride = stride_of(in.cols),
+                             .eps = b->h->norm_eps };
+}
+
+static void inputs_launch(const builder *b, inputs_of in)
+{
+    roof_launch l = start("inputs", ASH_GFX_OP_INPUTS, ASH_DTYPE_COUNT, in.form, 4);
+    buffer(&l, "x", (uint64_t)b->tokens * stride_of(in.cols) * 4, offsetof(ash_gfx_inputs, x), ROOF_FLOATS);
+    l.args.inputs = inputs_args(b, &l, in, 0);
+    l.grid = ash_gfx_inputs_grid(&l.args.inputs);
     push(b->list, &l);
 }
 
-static void prefill_launch(const builder *b, shape_of s, const member *m, uint32_t count)
+/* next.cols 0: nothing of y is made into inputs. */
+static void prefill_launch(const builder *b, shape_of s, const member *m, uint32_t count, inputs_of in, inputs_of next)
 {
     ash_gfx_prefill a = { .part_count = s.kind == ASH_GFX_SWIGLU ? 2 : count, .kind = s.kind, .tokens = b->tokens,
-                          .cols = (uint32_t)cols_of(b->h, m->role), .y_stride = s.y_stride };
+                          .cols = in.cols, .y_stride = s.y_stride, .x_eps = b->h->norm_eps };
+    uint64_t scales = 4 * ash_gfx_inputs_scales(in.cols, b->tokens);
     roof_launch l = part_launch(b, ASH_GFX_OP_PREFILL, 0, s, m, count, a.part, offsetof(ash_gfx_prefill, part));
-    ash_gfx_form form = ash_gfx_form_of(l.dtype);
-    buffer(&l, "x", ash_gfx_inputs_bytes(form, a.cols, b->tokens), offsetof(ash_gfx_prefill, x),
-           form >= ASH_GFX_F16 ? ROOF_HALVES : ROOF_CODES);
-    buffer(&l, "x scales", 4 * ash_gfx_inputs_scales(form, a.cols, b->tokens), offsetof(ash_gfx_prefill, x_scale), ROOF_FLOATS);
-    buffer(&l, "y", (uint64_t)b->tokens * a.y_stride * 4, offsetof(ash_gfx_prefill, y), ROOF_FLOATS);
+    buffer(&l, "x", ash_gfx_inputs_bytes(in.form, in.cols, b->tokens), offsetof(ash_gfx_prefill, x),
+           in.form >= ASH_GFX_F16 ? ROOF_HALVES : ROOF_CODES);
+    if (in_groups(in))
+        buffer(&l, "x scales", scales, offsetof(ash_gfx_prefill, x_scale), ROOF_FLOATS);
+    if (in_groups(in) && in.norm)
+        buffer(&l, "x squares", scales, offsetof(ash_gfx_prefill, x_squares), ROOF_FLOATS);
+    roof_buffer *y = buffer(&l, "y", (uint64_t)b->tokens * a.y_stride * 4, offsetof(ash_gfx_prefill, y), ROOF_FLOATS);
+    a.narrow = ash_gfx_prefill_narrow(a);
+    l.kernel = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, l.dtype, a.narrow);
+    if (next.cols) {
+        uint32_t panels = in.form == ASH_GFX_INT8 ? ASH_GFX_PREFILL_Q_PANELS >> a.narrow : ASH_GFX_PREFILL_F_PANELS;
+        y->also = offsetof(ash_gfx_prefill, next.x);
+        a.next = inputs_args(b, &l, next, offsetof(ash_gfx_prefill, next));
+        buffer(&l, "done", 4 * ash_gfx_prefill_done(next.cols, b->tokens), offsetof(ash_gfx_prefill, done), ROOF_ZERO);
+        l.sample = l.together = ASH_GFX_GROUP / 16 * (s.kind == ASH_GFX_SWIGLU ? 2 : 1) / panels;
+    }
     l.args.prefill = a;
     l.grid = ash_gfx_prefill_grid(&a);
     push(b->list, &l);
 }
 
-static void product(const builder *b, shape_of s, const member *m, uint32_t count)
+/* Inputs for all of these members, if one rounding serves them all. */
+static inputs_of inputs_for(const builder *b, uint32_t layer, const member *m, uint32_t count, bool norm)
+{
+    inputs_of in = { ash_gfx_form_of(roof_type(b->h, b->recipe, m->role, layer)), (uint32_t)cols_of(b->h, m->role), norm, true };
+    for (uint32_t i = 1; i < count; i++)
+        if (ash_gfx_form_of(roof_type(b->h, b->recipe, m[i].role, layer)) != in.form)
+            return (inputs_of){ 0 };
+    return norm && !in_groups(in) ? (inputs_of){ 0 } : in;
+}
+
+/* `in`: what the product before has left; `next`: what this one leaves. */
+static void product(const builder *b, shape_of s, const member *m, uint32_t count, inputs_of in, inputs_of next)
 {
     bool done[ASH_GFX_PARTS] = { false }, decode = b->tokens <= ASH_GFX_DECODE_TOKENS;
-    int form = -1;
     for (uint32_t left = count; left;) {
         member taken[ASH_GFX_PARTS];
         uint32_t n = take(b, decode ? ASH_GFX_OP_DECODE : ASH_GFX_OP_PREFILL, decode ? b->tokens : 0, m, count, done,
@@ -265,10 +302,11 @@ static void product(const builder *b, shape_of s, const member *m, uint32_t coun
             decode_launch(b, s, taken, n);
             continue;
         }
-        if (form != (int)wanted)
-            inputs_launch(b, wanted, (uint32_t)cols_of(b->h, m->role), s.norm);
-        form = (int)wanted;
-        prefill_launch(b, s, taken, n);
+        if (!in.made || in.form != wanted) {
+            in = (inputs_of){ wanted, (uint32_t)cols_of(b->h, m->role), s.norm, true };
+            inputs_launch(b, in);
+        }
+        prefill_launch(b, s, taken, n, in, next);
     }
 }
 
@@ -365,17 +403,20 @@ static void pass(builder *b)
     const member o = { ASH_ROLE_O, 0 }, gate = { ASH_ROLE_GATE, 0 }, down = { ASH_ROLE_DOWN, 0 };
     const member output = { ASH_ROLE_OUTPUT, 0 };
     shape_of add = { ASH_GFX_ADD, false, stride_of(h->hidden) };
+    inputs_of none = { 0 }, left = none; /* by a layer to the next one */
     embed(b);
     for (b->layer = 0; b->layer < h->layers; b->layer++) {
-        product(b, (shape_of){ ASH_GFX_STORE, true, stride_of(q + 2 * kv) }, qkv, 3);
+        inputs_of to_gate = inputs_for(b, b->layer, &gate, 1, true), to_down = inputs_for(b, b->layer, &down, 1, false);
+        product(b, (shape_of){ ASH_GFX_STORE, true, stride_of(q + 2 * kv) }, qkv, 3, left, none);
         attention(b);
-        product(b, add, &o, 1);
-        product(b, (shape_of){ ASH_GFX_SWIGLU, true, stride_of(h->ffn) }, &gate, 1);
-        product(b, add, &down, 1);
+        left = b->layer + 1 < h->layers ? inputs_for(b, b->layer + 1, qkv, 3, true) : none;
+        product(b, add, &o, 1, none, to_gate);
+        product(b, (shape_of){ ASH_GFX_SWIGLU, true, stride_of(h->ffn) }, &gate, 1, to_gate, to_down);
+        product(b, add, &down, 1, to_down, left);
     }
     b->layer = 0;
     b->tokens = 1; /* the last one's logits */
-    product(b, (shape_of){ ASH_GFX_STORE, true, stride_of(h->vocab) }, &output, 1);
+    product(b, (shape_of){ ASH_GFX_STORE, true, stride_of(h->vocab) }, &output, 1, none, none);
     arg_max(b);
 }
 
