@@ -87,7 +87,8 @@ DEVICE unsigned int8_bytes(const float *x, float inverse)
         float sum = __builtin_fmaf(x[b], inverse, 12582912.0f);
         byte[b] = __builtin_bit_cast(unsigned, sum);
     }
-    return choose_bytes(choose_bytes(byte[3], byte[2], 0x0c0c0400), choose_bytes(byte[1], byte[0], 0x0c0c0400), 0x05040100);
+    unsigned low = choose_bytes(byte[1], byte[0], 0x0c0c0400), high = choose_bytes(byte[3], byte[2], 0x0c0c0400);
+    return choose_bytes(high, low, 0x05040100);
 }
 /* A scale may round x up to a little more than the largest; NaN becomes a limit, its scale is NaN. */
 DEVICE float within_e4m3(float x) { return clamped(x, -E4M3_MAX, E4M3_MAX); }
@@ -115,7 +116,8 @@ template <bool bf16> DEVICE unsigned two_halves(float a, float b)
 DEVICE int place_in_panel(int token, int first) { return first / 32 * 512 + 16 * (token % 16 + (first & 8 ? 16 : 0)); }
 
 /* INT8, and e4m3 with a scale for each group. */
-template <bool int8> DEVICE void write_group(const ash_gfx_inputs &a, int token, const run &r, float square, int first, int padded)
+template <bool int8>
+DEVICE void write_group(const ash_gfx_inputs &a, int token, const run &r, float square, int first, int padded)
 {
     constexpr float top = int8 ? 127.0f : E4M3_MAX;
     unsigned bits = group_largest(largest_bits(r));

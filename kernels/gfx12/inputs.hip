@@ -29,8 +29,9 @@ DEVICE float norm_factor(const ash_gfx_inputs &a)
     float sum = 0;
     if (!a.norm || a.squares || group_x() >= (int)a.tokens)
         return 1;
+    const float *row = a.x + (int64_t)group_x() * a.x_stride;
     for (int t = 0; t < turns((int)a.cols); t++)
-        sum += sum_of_squares(load_run(a.x + (int64_t)group_x() * a.x_stride, first_column(t * THREADS + thread_id()), (int)a.cols));
+        sum += sum_of_squares(load_run(row, first_column(t * THREADS + thread_id()), (int)a.cols));
     return 1 / __builtin_sqrtf(block_sum(sum) / (float)(int)a.cols + a.eps);
 }
 

@@ -44,6 +44,7 @@ DEVICE int lane_id(void) { return thread_id() & (LANES - 1); }
 /* The same in all lanes, and known to be so: what depends on it stays scalar. */
 DEVICE int uniform(int x) { return __builtin_amdgcn_readfirstlane(x); }
 DEVICE float uniform_float(float x) { return __builtin_bit_cast(float, uniform(__builtin_bit_cast(int, x))); }
+/* A pointer that is the same in all lanes, in scalar registers. */
 template <class T> DEVICE T *uniform_pointer(T *p)
 {
     uint64_t at = (uint64_t)p;

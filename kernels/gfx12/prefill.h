@@ -121,7 +121,8 @@ DEVICE void put_rows(const ash_gfx_prefill &a, const ash_gfx_part &part, int pan
                 store_at<float>(y + p * step + e * stride, offset, old[p][e] + sum[p][e] + bias);
     }
 }
-template <int count> DEVICE void put_panels(const ash_gfx_prefill &a, const ash_gfx_part &part, int panel, int token, const v8f *sum)
+template <int count>
+DEVICE void put_panels(const ash_gfx_prefill &a, const ash_gfx_part &part, int panel, int token, const v8f *sum)
 {
     if (token + 16 <= (int)a.tokens)
         put_rows<count, true>(a, part, panel, token, sum);
@@ -153,7 +154,8 @@ template <int form> DEVICE void round_block(const ash_gfx_inputs &next, int grou
 {
     constexpr int at_once = ASH_GFX_PREFILL_THREADS / GROUP_LANES;
     int first = group * ASH_GFX_GROUP + first_column(thread_id() % GROUP_LANES);
-    int token = group_x() * ASH_GFX_PREFILL_TOKENS + thread_id() / GROUP_LANES, tokens = ((int)next.tokens + 15) / 16 * 16;
+    int token = group_x() * ASH_GFX_PREFILL_TOKENS + thread_id() / GROUP_LANES;
+    int tokens = ((int)next.tokens + 15) / 16 * 16;
 #pragma unroll 1
     for (int t = 0; t < ASH_GFX_PREFILL_TOKENS; t += at_once)
         if (token - thread_id() / GROUP_LANES + t < tokens)
@@ -166,7 +168,7 @@ DEVICE void make_next(const ash_gfx_prefill &a, const place &at, int &last)
     if (!a.next.out)
         return;
     int padded = (int)ASH_GFX_PADDED_COLS(a.next.cols), width = a.kind == ASH_GFX_SWIGLU ? at.panels / 2 : at.panels;
-    int group = at.first * 16 / ASH_GFX_GROUP, from = group * (ASH_GFX_GROUP / 16), panels = (int)a.part[0].panels - from;
+    int group = at.first * 16 / ASH_GFX_GROUP, panels = (int)a.part[0].panels - group * (ASH_GFX_GROUP / 16);
     if (panels > ASH_GFX_GROUP / 16)
         panels = ASH_GFX_GROUP / 16;
     unsigned *done = a.done + group_x() * (padded / ASH_GFX_GROUP) + group;

@@ -157,7 +157,8 @@ DEVICE void add_scaled_turn(const buffers &b, int turn, const work &k, offsets &
     }
 }
 
-template <int dtype, bool blocks, bool groups> DEVICE void multiply(buffers &b, const work &k, offsets &o, v8f acc[2][PANELS])
+template <int dtype, bool blocks, bool groups>
+DEVICE void multiply(buffers &b, const work &k, offsets &o, v8f acc[2][PANELS])
 {
     v4u x[2] = { load_x(k, o, 0, 0), load_x(k, o, 1, 0) };
     brought next;

@@ -1,9 +1,10 @@
 /* Prefill of the Q types: int8 activations times weights that are requantized on the way (requant_q.h), INT8 WMMA.
  *
- * A workgroup has 256 tokens and 4 panels (64 rows), or 2 and half of the waves requantize. Each of its 8 waves multiplies 2 tiles of 16 tokens of its own
- * with all panels, and requantizes, for all of them, one half of a tile of one panel: the next tile's, into the other
- * of two buffers in local memory, while its words for the tile after are on their way. Sums over a group of columns are
- * integers; then sum * token scale * row scale is added to floats. Sums begin at INTEGER's bits, so that a subtraction
+ * A workgroup has 256 tokens and 4 panels (64 rows). Each of its 8 waves multiplies 2 tiles of 16 tokens of its own
+ * with all panels, and requantizes, for all of them, one half of a tile of one panel (narrow: there are 2 panels, and
+ * half of the waves requantize): the next tile's, into the other of two buffers in local memory, while its words for the
+ * tile after are on their way. Sums over a group of columns are integers; then sum * token scale * row scale is added to
+ * floats. Sums begin at INTEGER's bits, so that a subtraction
  * makes floats of them: |sum| <= 256 * 127 * 127 < 2^22. Those floats are single ones, not vectors, so that each of
  * the three operations, the sum too, goes two to an instruction.
  * Vector instructions a WMMA: 2.3 for Q4_K, of which 0.8 are those floats and 1.5 the requantization: 77% of the INT8
@@ -57,8 +58,8 @@ typedef struct inputs {
 
 /* One group: integer sums, then floats. */
 template <int panels>
-DEVICE void add_group(const buffers<panels> &b, int buffer, int group_of_tile, int group, const inputs &in, offsets &o, v4u x[2],
-                      int last_unit, float acc[2][panels][8])
+DEVICE void add_group(const buffers<panels> &b, int buffer, int group_of_tile, int group, const inputs &in, offsets &o,
+                      v4u x[2], int last_unit, float acc[2][panels][8])
 {
     v8i sum[2][panels];
     v8f token_scale[2];
@@ -91,7 +92,8 @@ DEVICE void add_group(const buffers<panels> &b, int buffer, int group_of_tile, i
         for (int i = 0; i < 2; i++)
             for (int e = 0; e < 8; e++) {
                 int bits = sum[i][p][e];
-                acc[i][p][e] = __builtin_fmaf((__builtin_bit_cast(float, bits) - INTEGER) * token_scale[i][e], row_scale[p], acc[i][p][e]);
+                float value = (__builtin_bit_cast(float, bits) - INTEGER) * token_scale[i][e];
+                acc[i][p][e] = __builtin_fmaf(value, row_scale[p], acc[i][p][e]);
             }
 }
 

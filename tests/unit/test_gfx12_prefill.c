@@ -450,8 +450,8 @@ static void test_shapes(void **state)
         for (size_t n = 0; k[i].op == ASH_GFX_OP_PREFILL && n < sizeof shapes / sizeof *shapes; n++)
             for (int scale = 0; scale <= (k[i].dtype == ASH_F8_E4M3 ? ASH_SCALE_BLOCK128 : 0); scale++) {
                 job j = { .parts = 1, .part = { { k[i].dtype, shapes[n].rows, (ash_scale_kind)scale } },
-                          .cols = shapes[n].cols, .tokens = shapes[n].tokens, .narrow = k[i].variant, .norm = n & 1 && k[i].dtype != ASH_F16 &&
-                          k[i].dtype != ASH_BF16 };
+                          .cols = shapes[n].cols, .tokens = shapes[n].tokens, .narrow = k[i].variant,
+                          .norm = n & 1 && k[i].dtype != ASH_F16 && k[i].dtype != ASH_BF16 };
                 run(&c, &j, &rng);
                 j.input_scale = 0.02f, j.norm = false;
                 if (k[i].dtype == ASH_F8_E4M3)

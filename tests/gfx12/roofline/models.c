@@ -232,7 +232,8 @@ static ash_gfx_inputs inputs_args(const builder *b, roof_launch *l, inputs_of in
     uint64_t scales = 4 * ash_gfx_inputs_scales(in.cols, b->tokens);
     if (in.norm)
         buffer(l, "norm", stride_of(in.cols) * UINT64_C(4), at + offsetof(ash_gfx_inputs, norm), ROOF_FLOATS);
-    buffer(l, "tiles", ash_gfx_inputs_bytes(in.form, in.cols, b->tokens), at + offsetof(ash_gfx_inputs, out), ROOF_ZERO);
+    buffer(l, "tiles", ash_gfx_inputs_bytes(in.form, in.cols, b->tokens), at + offsetof(ash_gfx_inputs, out),
+           ROOF_ZERO);
     if (in_groups(in))
         buffer(l, "tile scales", scales, at + offsetof(ash_gfx_inputs, scale), ROOF_ZERO);
     if (in_groups(in) && in.norm)
@@ -281,7 +282,8 @@ static void prefill_launch(const builder *b, shape_of s, const member *m, uint32
 /* Inputs for all of these members, if one rounding serves them all. */
 static inputs_of inputs_for(const builder *b, uint32_t layer, const member *m, uint32_t count, bool norm)
 {
-    inputs_of in = { ash_gfx_form_of(roof_type(b->h, b->recipe, m->role, layer)), (uint32_t)cols_of(b->h, m->role), norm, true };
+    inputs_of in = { ash_gfx_form_of(roof_type(b->h, b->recipe, m->role, layer)), (uint32_t)cols_of(b->h, m->role), norm,
+                     true };
     for (uint32_t i = 1; i < count; i++)
         if (ash_gfx_form_of(roof_type(b->h, b->recipe, m[i].role, layer)) != in.form)
             return (inputs_of){ 0 };
