@@ -25,6 +25,12 @@ static uint64_t peak_scalar(uint64_t rounds, ash_peak_kind kind)
 uint64_t ash_peak(ash_level level, ash_peak_kind kind, uint64_t rounds)
 {
 #if defined(__x86_64__)
+    if (kind == ASH_PEAK_BF16 && level >= ASH_LEVEL_AVX512BF16)
+        return ash_peak_bf16_avx512bf16(rounds);
+#endif
+    if (kind == ASH_PEAK_BF16)
+        return 0;
+#if defined(__x86_64__)
     if (kind == ASH_PEAK_INT8 && level >= ASH_LEVEL_VNNI)
         return ash_peak_int8_vnni(rounds);
     if (level >= ASH_LEVEL_AVX512)

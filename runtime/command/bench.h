@@ -51,6 +51,7 @@ typedef struct bench_limits {
     double bytes_s; /* a plain read loop over memory that no cache holds */
     double int8_s;  /* multiply-adds in registers */
     double f32_s;
+    double bf16_s; /* 0: this processor has no such instruction */
     double barriers_s; /* of threads that have nothing else to do */
 } bench_limits;
 bench_limits bench_measure_limits(uint32_t threads, int cpu_level);
@@ -62,7 +63,7 @@ typedef struct bench_result {
     double first_s;              /* load to first logits */
     uint64_t weight_bytes, macs; /* a decoded token's */
     long rss_mib;
-    bool int8; /* which multiply-adds count */
+    ash_unit unit; /* which multiply-adds count */
     bench_limits limits;
     bench_row *rows;
     size_t row_count;
@@ -73,6 +74,9 @@ int bench_profile_row(engine *e, const int32_t *ids, bench_row *row, ashlar_erro
 void bench_profile_print(const bench_result *r, const bench_row *row);
 cJSON *bench_profile_json(const bench_result *r, const bench_row *row);
 
+/* The measured limit of a kind of multiply-adds; 0: none was. And its name in JSON. */
+double bench_macs_limit(const bench_limits *limits, ash_unit unit);
+const char *bench_unit_name(ash_unit unit);
 /* The larger of a row's shares: of the bandwidth (which says nothing of a prompt), and of the multiply-adds. */
 double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes);
 /* A line of JSON, malloc'd; NULL when out of memory. */

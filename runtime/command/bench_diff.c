@@ -32,7 +32,7 @@ double bench_spread(const bench_row *row) { return row->count ? 0.5 * (quantile(
 
 double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes)
 {
-    double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s, rate = bench_median(row);
+    double macs_limit = bench_macs_limit(&r->limits, r->unit), rate = bench_median(row);
     double macs = macs_limit > 0 ? rate * (double)r->macs / macs_limit : 0;
     double bytes = 0;
     if (row->decode && r->limits.bytes_s > 0)
@@ -64,7 +64,7 @@ static cJSON *row_json(const bench_result *r, const bench_row *row)
     cJSON_AddNumberToObject(o, "tmac_s", 1e-12 * median * (double)r->macs);
     bool of_bytes;
     cJSON_AddNumberToObject(o, "share_of_limit", bench_share(r, row, &of_bytes));
-    cJSON_AddStringToObject(o, "limit", of_bytes ? "bytes" : r->int8 ? "int8" : "f32");
+    cJSON_AddStringToObject(o, "limit", of_bytes ? "bytes" : bench_unit_name(r->unit));
     for (size_t i = 0; i < row->count; i++)
         cJSON_AddItemToArray(rates, cJSON_CreateNumber(row->rate[i]));
     if (row->profile)
@@ -83,7 +83,7 @@ static void add_first(cJSON *root, const bench_result *r, bool decode)
         cJSON_AddNumberToObject(root, decode ? "tg_tok_s" : "pp_tok_s", bench_median(row));
         bool of_bytes;
         cJSON_AddNumberToObject(root, decode ? "tg_share" : "pp_share", bench_share(r, row, &of_bytes));
-        cJSON_AddStringToObject(root, decode ? "tg_limit" : "pp_limit", of_bytes ? "bytes" : r->int8 ? "int8" : "f32");
+        cJSON_AddStringToObject(root, decode ? "tg_limit" : "pp_limit", of_bytes ? "bytes" : bench_unit_name(r->unit));
         if (decode) {
             cJSON_AddNumberToObject(root, "depth", row->depth);
             cJSON_AddNumberToObject(root, "tg_gb_s", 1e-9 * bench_median(row) * (double)r->weight_bytes);
@@ -103,6 +103,7 @@ char *bench_json(const bench_result *r)
     cJSON *limits = cJSON_AddObjectToObject(root, "limits");
     cJSON_AddNumberToObject(limits, "read_gb_s", 1e-9 * r->limits.bytes_s);
     cJSON_AddNumberToObject(limits, "int8_tmac_s", 1e-12 * r->limits.int8_s);
+    cJSON_AddNumberToObject(limits, "bf16_tmac_s", 1e-12 * r->limits.bf16_s);
     cJSON_AddNumberToObject(limits, "f32_tmac_s", 1e-12 * r->limits.f32_s);
     if (r->limits.barriers_s > 0)
         cJSON_AddNumberToObject(limits, "barrier_us", 1e6 / r->limits.barriers_s);

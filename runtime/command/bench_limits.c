@@ -35,6 +35,7 @@ static void read_part(void *context, uint32_t thread)
         uint64_t words[8];
         memcpy(words, p + i, sizeof words);
         __builtin_prefetch(p + i + 2048);
+        __builtin_prefetch(p + i + 4096);
         for (int k = 0; k < 8; k++)
             sum[k] += words[k];
     }
@@ -89,6 +90,8 @@ bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
         out.bytes_s = best_rate(r, read_part);
         r->kind = ASH_PEAK_INT8;
         out.int8_s = best_rate(r, multiply_part);
+        r->kind = ASH_PEAK_BF16;
+        out.bf16_s = best_rate(r, multiply_part);
         r->kind = ASH_PEAK_F32;
         out.f32_s = best_rate(r, multiply_part);
         out.barriers_s = best_rate(r, only_barriers);

@@ -63,9 +63,20 @@ int bench_profile_row(engine *e, const int32_t *ids, bench_row *row, ashlar_erro
     return status;
 }
 
-static double macs_limit_of(const bench_limits *limits, ash_unit unit)
+double bench_macs_limit(const bench_limits *limits, ash_unit unit)
 {
-    return unit == ASH_UNIT_INT8 ? limits->int8_s : unit == ASH_UNIT_F32 ? limits->f32_s : 0;
+    switch (unit) {
+    case ASH_UNIT_INT8: return limits->int8_s;
+    case ASH_UNIT_F32: return limits->f32_s;
+    case ASH_UNIT_BF16: return limits->bf16_s;
+    default: return 0;
+    }
+}
+
+const char *bench_unit_name(ash_unit unit)
+{
+    static const char *const names[ASH_UNIT_COUNT] = { "f32", "int8", "f16", "bf16", "fp8" };
+    return names[unit];
 }
 
 /* Weights, keys and values come from memory; rows of activations mostly from caches, which have no limit here. */
@@ -77,7 +88,7 @@ static bool from_memory(const ash_profile_record *r)
 /* The larger of two shares: of the bandwidth and of the multiply-adds. */
 static double share_of_limit(const bench_limits *limits, const ash_profile_record *r, bool *of_bytes)
 {
-    double macs_s = macs_limit_of(limits, r->unit), bytes = 0, macs = 0;
+    double macs_s = bench_macs_limit(limits, r->unit), bytes = 0, macs = 0;
     if (r->seconds > 0 && limits->bytes_s > 0 && from_memory(r))
         bytes = (double)r->bytes / r->seconds / limits->bytes_s;
     if (r->seconds > 0 && macs_s > 0)
@@ -103,7 +114,7 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
     for (size_t i = 0; i < p->count; i++) {
         const ash_profile_record *r = &p->line[i];
         double bytes = (double)r->bytes / r->seconds, macs = (double)r->macs / r->seconds;
-        double macs_limit = macs_limit_of(limits, r->unit);
+        double macs_limit = bench_macs_limit(limits, r->unit);
         printf("%-24s %-8s %-8s %10.4f %5.1f%%", r->name, role_text(r),
                r->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(r->dtype), 1e3 * r->seconds / parts,
                100 * r->seconds / p->seconds);
@@ -119,7 +130,6 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
 
 cJSON *bench_profile_json(const bench_result *result, const bench_row *row)
 {
-    static const char *const units[ASH_UNIT_COUNT] = { "f32", "int8", "f16", "bf16", "fp8" };
     cJSON *root = cJSON_CreateObject();
     cJSON_AddNumberToObject(root, "seconds", row->profile->seconds);
     cJSON *list = cJSON_AddArrayToObject(root, "operations");
@@ -136,7 +146,7 @@ cJSON *bench_profile_json(const bench_result *result, const bench_row *row)
         cJSON_AddNumberToObject(o, "multiply_adds", (double)r->macs);
         cJSON_AddNumberToObject(o, "share_of_time", row->profile->seconds > 0 ? r->seconds / row->profile->seconds : 0);
         cJSON_AddNumberToObject(o, "share_of_limit", share);
-        cJSON_AddStringToObject(o, "limit", share == 0 ? "" : of_bytes ? "bytes" : units[r->unit]);
+        cJSON_AddStringToObject(o, "limit", share == 0 ? "" : of_bytes ? "bytes" : bench_unit_name(r->unit));
         cJSON_AddItemToArray(list, o);
     }
     return root;

@@ -55,11 +55,11 @@ static int measure(engine *e, bench_batch *batch, const int32_t *ids, bench_row 
 
 static void print_rows(const bench_result *r)
 {
-    double macs_limit = r->int8 ? r->limits.int8_s : r->limits.f32_s;
+    double macs_limit = bench_macs_limit(&r->limits, r->unit);
     printf("load to first logits  %8.3f s\nresident at most      %8ld MiB\n", r->first_s, r->rss_mib);
     if (macs_limit > 0)
         printf("this machine reads    %8.1f GB/s and multiplies %.2f T/s (%s)\n"
-               "a barrier of threads  %8.2f us\n\n", 1e-9 * r->limits.bytes_s, 1e-12 * macs_limit, r->int8 ? "8 bits" : "floats",
+               "a barrier of threads  %8.2f us\n\n", 1e-9 * r->limits.bytes_s, 1e-12 * macs_limit, bench_unit_name(r->unit),
                r->limits.barriers_s > 0 ? 1e6 / r->limits.barriers_s : 0);
     else
         printf("the card's memory     %8.1f GB/s read and written by a copy\n\n", 1e-9 * r->limits.bytes_s);
@@ -139,12 +139,19 @@ static void free_rows(bench_result *r)
     free(r->rows);
 }
 
+/* The multiply-adds of most matrices. */
+static ash_unit unit_of(const ashlar_session *s)
+{
+    const ash_part *part = &s->model->layers[0].gate_up.part[0];
+    return ash_runs_in_q8(s, part) ? ASH_UNIT_INT8 : ash_runs_in_bf16(s, part) ? ASH_UNIT_BF16 : ASH_UNIT_F32;
+}
+
 /* The session is open. */
 static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, uint32_t repeats, bool profile, double started,
                  bool json, const char *save_path)
 {
     bench_result r = { .weight_bytes = e->info.weight_bytes_per_token, .macs = e->info.multiply_adds_per_token,
-                       .int8 = e->info.quantized && strcmp(e->activations, "float") != 0 };
+                       .unit = unit_of(e->session) };
     ashlar_error err;
     int code = EXIT_OK;
     snprintf(r.model, sizeof r.model, "%s", path);

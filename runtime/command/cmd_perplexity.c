@@ -86,6 +86,7 @@ int verb_perplexity(int argc, char **argv)
         return usage_error(&u, "--text FILE is missing");
     if (!engine_open(&e, &u, path, &code))
         return code;
+    print_device(&e);
     windows w;
     code = EXIT_FAILED;
     if (windows_open(&w, e.model, text_path, 0, tokens, window)) {

@@ -15,15 +15,15 @@ static const uint32_t passes[] = { 37, 1, 2, 4, 8, 3, 1 };
 enum { TOKENS_MOST = 37 };
 
 /* Twice what correct code shows at these shapes. The inputs of nine products in a row are rounded: to F16 with an error of
- * 0.03% a product (F32: the cache alone), BF16 0.2%, 8 bits 0.5% and a prompt's weights once more, e4m3 3%; keys and values in e4m3 are that far off
- * too. A tile of 16 rows that is wrong in one product of 640 is 15%. */
+ * 0.03% a product (F32: the cache alone), BF16 0.2%, 8 bits 0.5% and a prompt's weights once more, e4m3 3%, a
+ * prompt with other scales than the CPU's; keys and values in e4m3 are that far off too. A tile of 16 rows that is wrong in one product of 640 is 15%. */
 static double allowed(const doctor_model *m)
 {
     double inputs = strcmp(m->type, "f16") == 0 || strcmp(m->type, "f32") == 0 ? 0.0014
                     : strcmp(m->type, "bf16") == 0 ? 0.011
-                    : strcmp(m->type, "fp8") == 0  ? 0.07
+                    : strcmp(m->type, "fp8") == 0  ? 0.16
                                                    : 0.045;
-    return inputs + (m->cache == ASHLAR_CACHE_FP8 ? 0.1 : 0);
+    return inputs + (m->cache == ASHLAR_CACHE_FP8 ? 0.04 : 0);
 }
 
 static ash_status feed(ashlar_session *s, const int32_t *ids, uint32_t count, ash_error *err)

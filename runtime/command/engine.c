@@ -103,9 +103,6 @@ bool engine_open(engine *e, const usage *u, const char *path, int *code)
         engine_close(e);
         return false;
     }
-    const char *where = ashlar_session_device(e->session);
-    if (strcmp(where, "cpu") != 0)
-        fprintf(stderr, "device %s\n", where);
     e->load_s = seconds_since_start();
     return true;
 }
@@ -122,8 +119,16 @@ void engine_close(engine *e)
     e->sampler = NULL, e->session = NULL, e->model = NULL;
 }
 
+void print_device(const engine *e)
+{
+    const char *where = ashlar_session_device(e->session);
+    if (strcmp(where, "cpu") != 0)
+        fprintf(stderr, "device %s\n", where);
+}
+
 void print_context(const engine *e)
 {
+    print_device(e);
     char size[32];
     fprintf(stderr, "context %u tokens, KV cache %s\n", ashlar_session_context(e->session),
             bytes_text(ashlar_session_kv_bytes(e->session), size));

@@ -79,7 +79,9 @@ typedef struct generated {
 /* END_ERROR: *err says why. */
 generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated *out, ashlar_error *err);
 
-/* "context 8192 tokens, KV cache 94.4 MB" to stderr. */
+/* "device hip:0, ...", or why it is the CPU, to stderr; nothing where the CPU was asked for. */
+void print_device(const engine *e);
+/* The same, and "context 8192 tokens, KV cache 94.4 MB" to stderr. */
 void print_context(const engine *e);
 
 #endif
