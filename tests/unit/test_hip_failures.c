@@ -11,6 +11,7 @@
 #include "convert/convert.h"
 #include "tests/support/hip.h"
 #include "tests/support/make_gguf.h"
+#include "tests/support/session.h"
 
 #define CALLS_MOST 2000
 
@@ -20,15 +21,7 @@ static int open_model(void **state)
 {
     (void)state;
     make_spec spec = make_defaults();
-    char *gguf = make_gguf("tiny", &spec), *path = test_path("tiny.ashlar");
-    ash_error err;
-    ashlar_error public_err;
-    ash_convert_options options = { .type = ASH_TYPE_KEEP, .force = true };
-    ash_convert_result result;
-    assert_ok(ash_convert(gguf, path, &options, &result, &err), &err);
-    if (ashlar_model_load(path, &model, &public_err) != ASHLAR_OK)
-        fail_msg("%s", public_err.text);
-    free(gguf), free(path);
+    model = test_load(make_gguf("tiny", &spec), "tiny.ashlar", ASH_TYPE_KEEP);
     return 0;
 }
 

@@ -13,6 +13,7 @@
 #include "runtime/model.h"
 #include "tests/gfx12/tolerance.h"
 #include "tests/support/hip.h"
+#include "tests/support/session.h"
 #include "tests/support/unrounded.h"
 
 #define PROMPT 40
@@ -32,24 +33,15 @@ typedef struct subject {
 } subject;
 
 /* source: among the shared files; NULL: SmolLM2, as the demo fetches it. */
-static ashlar_model *load(const char *source, uint32_t type, const char *name)
+static ashlar_model *open_source(const char *source, uint32_t type, const char *name)
 {
     const char *smollm2 = getenv("SMOLLM2_GGUF");
-    char *path = test_path(name), *from = source ? test_shared(source) : smollm2 && test_exists(smollm2) ? strdup(smollm2) : NULL;
-    ash_error err;
-    ashlar_error public_err;
-    ash_convert_options options = { .type = type, .force = true };
-    ash_convert_result result;
-    ashlar_model *model;
+    char *from = source ? test_shared(source) : smollm2 && test_exists(smollm2) ? strdup(smollm2) : NULL;
     if (!from && source)
         test_skip("the shared models are absent");
     if (!from)
         test_skip("SMOLLM2_GGUF names no file");
-    assert_ok(ash_convert(from, path, &options, &result, &err), &err);
-    if (ashlar_model_load(path, &model, &public_err) != ASHLAR_OK)
-        fail_msg("%s", public_err.text);
-    free(path), free(from);
-    return model;
+    return test_load(from, name, type);
 }
 
 /* 8-bit inputs in one step, as the card has them. */
@@ -69,19 +61,12 @@ static int32_t most_likely(const float *logits, uint32_t count)
     return (int32_t)best;
 }
 
-static void feed(ashlar_session *session, const int32_t *ids, size_t count, unsigned flags)
-{
-    ashlar_error err;
-    if (ashlar_session_feed(session, ids, count, flags, &err) != ASHLAR_OK)
-        fail_msg("%s", err.text);
-}
-
 /* Feeds the prompt, then one token after the other: s->ids, or with `choose` the session's own choice, kept there. */
 static float *run(subject *s, ashlar_session *session, bool choose)
 {
     float *out = malloc(ROWS * s->vocab * sizeof *out);
     assert_non_null(out);
-    feed(session, s->ids, PROMPT, 0);
+    test_feed_as(session, s->ids, PROMPT, 0);
     for (int i = 0; i < ROWS; i++) {
         const float *logits = ashlar_session_logits(session, 0);
         assert_non_null(logits);
@@ -90,7 +75,7 @@ static float *run(subject *s, ashlar_session *session, bool choose)
             break;
         if (choose)
             s->ids[PROMPT + i] = most_likely(logits, s->vocab);
-        feed(session, &s->ids[PROMPT + i], 1, 0);
+        test_feed_as(session, &s->ids[PROMPT + i], 1, 0);
     }
     ashlar_session_free(session);
     return out;
@@ -108,7 +93,7 @@ static float *run_cpu(subject *s, int activations, bool choose)
 
 static subject open_subject(const char *source, uint32_t type, const char *name, float **rounded)
 {
-    subject s = { .model = load(source, type, name) };
+    subject s = { .model = open_source(source, type, name) };
     int32_t *ids;
     size_t count;
     ashlar_error err;
@@ -207,11 +192,11 @@ static void choose_ids(const ashlar_model *model, const int32_t *ids, int no_gra
     ashlar_session_options o = { .context = 64, .device = "hip", .no_graph = no_graph };
     hip_reset();
     ashlar_session *session = hip_session(model, &o);
-    feed(session, ids, PROMPT, ASHLAR_FEED_CHOOSE);
+    test_feed_as(session, ids, PROMPT, ASHLAR_FEED_CHOOSE);
     for (int i = 0; i < DECODED; i++) {
         out[i] = ashlar_session_choice(session);
         standin_counts before = hip_counts();
-        feed(session, &out[i], 1, ASHLAR_FEED_CHOOSE);
+        test_feed_as(session, &out[i], 1, ASHLAR_FEED_CHOOSE);
         standin_counts after = hip_counts();
         uint64_t launches = after.launches - before.launches + after.graph_kernels - before.graph_kernels;
         assert_true(launches <= 5 * model->meta.h.layers + 4);
@@ -249,14 +234,14 @@ static void test_load_counts(void **state)
 {
     (void)state;
     hip_standin();
-    ashlar_model *model = load("models/llama-30m", ASH_Q4_K, "q4_k.ashlar");
+    ashlar_model *model = open_source("models/llama-30m", ASH_Q4_K, "q4_k.ashlar");
     hip_reset();
     ashlar_session_options o = { .context = 64, .device = "hip" };
     ashlar_session *session = hip_session(model, &o);
     const int32_t id = 1;
     standin_counts opened = hip_counts();
     (void)opened;
-    feed(session, &id, 1, 0); /* the pass waits for all weights */
+    test_feed_as(session, &id, 1, 0); /* the pass waits for all weights */
     standin_counts c = hip_counts();
     size_t data_bytes;
     ash_file_section_bytes(model->file, ASH_SECTION_DATA, &data_bytes);
@@ -281,12 +266,12 @@ static void test_turns(void **state)
     ashlar_error err;
     hip_reset();
     ashlar_session *whole = hip_session(s.model, &o), *turns = hip_session(s.model, &o);
-    feed(whole, s.ids, PROMPT, 0);
-    feed(turns, s.ids, 12, 0);
-    feed(turns, s.ids + 20, 5, 0); /* another course, taken back */
+    test_feed_as(whole, s.ids, PROMPT, 0);
+    test_feed_as(turns, s.ids, 12, 0);
+    test_feed_as(turns, s.ids + 20, 5, 0); /* another course, taken back */
     assert_int_equal(ashlar_session_rewind(turns, 12, &err), ASHLAR_OK);
-    feed(turns, s.ids + 12, 3, 0);
-    feed(turns, s.ids + 15, PROMPT - 15, 0);
+    test_feed_as(turns, s.ids + 12, 3, 0);
+    test_feed_as(turns, s.ids + 15, PROMPT - 15, 0);
     assert_int_equal(ashlar_session_position(turns), PROMPT);
     /* Rows of three tokens are rounded in blocks of 32 columns, those of 25 in wider ones: as far apart as rounding is. */
     float *exact = run_cpu(&s, ASHLAR_ACT_FLOAT, false);

@@ -7,6 +7,7 @@
 #include "convert/convert.h"
 #include "runtime/session.h"
 #include "tests/support/make_gguf.h"
+#include "tests/support/session.h"
 
 #define TOKENS 300 /* two batches */
 
@@ -38,16 +39,7 @@ static ashlar_model *small_model(void)
     make_spec spec = make_defaults();
     spec.context = 512;
     spec.hidden = 320;
-    char *source = make_gguf("observe", &spec), *path = test_path("observe.ashlar");
-    ash_error err;
-    assert_ok(ash_convert(source, path, &(ash_convert_options){ .type = ASH_Q8_0, .force = true }, NULL, &err), &err);
-    ashlar_model *model;
-    ashlar_error public_err;
-    if (ashlar_model_load(path, &model, &public_err) != 0)
-        fail_msg("%s", public_err.text);
-    free(path);
-    free(source);
-    return model;
+    return test_load(make_gguf("observe", &spec), "observe.ashlar", ASH_Q8_0);
 }
 
 static ashlar_session *session_of(const ashlar_model *model, uint32_t threads, seen *s)

@@ -7,6 +7,7 @@
 #include "convert/convert.h"
 #include "runtime/session.h"
 #include "tests/support/make_gguf.h"
+#include "tests/support/session.h"
 
 #define RECORDS 4096
 
@@ -27,16 +28,7 @@ static ashlar_model *small_model(ash_dtype type)
     make_spec spec = make_defaults();
     spec.context = 512;
     spec.hidden = 320;
-    char *source = make_gguf("profile", &spec), *path = test_path("profile.ashlar");
-    ash_error err;
-    assert_ok(ash_convert(source, path, &(ash_convert_options){ .type = type, .force = true }, NULL, &err), &err);
-    ashlar_model *model;
-    ashlar_error public_err;
-    if (ashlar_model_load(path, &model, &public_err) != 0)
-        fail_msg("%s", public_err.text);
-    free(path);
-    free(source);
-    return model;
+    return test_load(make_gguf("profile", &spec), "profile.ashlar", type);
 }
 
 static ashlar_session *session_of(const ashlar_model *model, uint32_t threads, int activations, seen *s)

@@ -11,25 +11,10 @@
 #include "runtime/model.h"
 #include "tests/support/make_gguf.h"
 #include "tests/support/make_hf.h"
+#include "tests/support/session.h"
 #include "tests/support/unrounded.h"
 
 #define LONG 400 /* tokens: two batches, and past the position where decoding splits its attention */
-
-static ashlar_model *load(char *source, const char *name, uint32_t type)
-{
-    char *path = test_path(name);
-    ash_error err;
-    ash_convert_options options = { .type = type, .force = true };
-    ash_convert_result result;
-    assert_ok(ash_convert(source, path, &options, &result, &err), &err);
-    ashlar_model *model;
-    ashlar_error public_err;
-    if (ashlar_model_load(path, &model, &public_err) != 0)
-        fail_msg("%s", public_err.text);
-    free(path);
-    free(source);
-    return model;
-}
 
 static ashlar_model *small_model(ash_dtype dtype, ash_dtype alternate, const char *architecture)
 {
@@ -38,23 +23,7 @@ static ashlar_model *small_model(ash_dtype dtype, ash_dtype alternate, const cha
     spec.alternate = alternate;
     spec.architecture = architecture;
     spec.context = 1024;
-    return load(make_gguf("small", &spec), "small.ashlar", ASH_TYPE_KEEP);
-}
-
-static ashlar_session *open_session(const ashlar_model *model, ashlar_session_options o)
-{
-    ashlar_session *s;
-    ashlar_error err;
-    if (ashlar_session_new(model, &o, &s, &err) != 0)
-        fail_msg("%s", err.text);
-    return s;
-}
-
-static void feed(ashlar_session *s, const int32_t *ids, size_t count)
-{
-    ashlar_error err;
-    if (ashlar_session_feed(s, ids, count, 0, &err) != 0)
-        fail_msg("%s", err.text);
+    return test_load(make_gguf("small", &spec), "small.ashlar", ASH_TYPE_KEEP);
 }
 
 static void rewind_to(ashlar_session *s, uint32_t position)
@@ -62,27 +31,6 @@ static void rewind_to(ashlar_session *s, uint32_t position)
     ashlar_error err;
     assert_int_equal(ashlar_session_rewind(s, position, &err), 0);
     assert_int_equal(ashlar_session_position(s), position);
-}
-
-static void make_ids(int32_t *ids, size_t count, const char *name)
-{
-    test_rng rng = test_rng_start(name);
-    for (size_t i = 0; i < count; i++)
-        ids[i] = (int32_t)test_rng_below(&rng, 272);
-}
-
-/* Largest difference of the last logits of two sessions, as a share of the largest logit. */
-static double difference(const ashlar_session *a, const ashlar_session *b, uint32_t vocab)
-{
-    const float *x = ashlar_session_logits(a, 0), *y = ashlar_session_logits(b, 0);
-    double worst = 0, largest = 0;
-    for (uint32_t i = 0; i < vocab; i++) {
-        if (!isfinite(x[i]) || !isfinite(y[i]))
-            return INFINITY;
-        worst = fmax(worst, fabs((double)x[i] - y[i]));
-        largest = fmax(largest, fabs((double)x[i]));
-    }
-    return largest > 0 ? worst / largest : INFINITY;
 }
 
 /* Two float paths. A product's error is at most (K + 8) 2^-24 sum |W x|; with random signs the sum is about sqrt(K)
@@ -97,24 +45,24 @@ static void test_pieces_equal_whole(void **state)
 {
     (void)state;
     int32_t ids[LONG];
-    make_ids(ids, LONG, "pieces");
+    test_ids(ids, LONG, "pieces");
     for (int activations = ASHLAR_ACT_FLOAT; activations <= ASHLAR_ACT_INT8; activations++) {
         ashlar_model *model = small_model(ASH_Q4_1, ASH_Q6_K, "llama");
         uint32_t vocab = model->meta.h.vocab;
         ashlar_session *whole =
-            open_session(model, (ashlar_session_options){ .threads = 2, .activations = activations });
+            test_session(model, (ashlar_session_options){ .threads = 2, .activations = activations });
         ashlar_session *pieces =
-            open_session(model, (ashlar_session_options){ .threads = 2, .activations = activations });
-        feed(whole, ids, LONG);
+            test_session(model, (ashlar_session_options){ .threads = 2, .activations = activations });
+        test_feed(whole, ids, LONG);
         static const size_t sizes[] = { 1, 1, 3, 32, 33, 256, 70, 1, 1, 2 };
         size_t at = 0;
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            feed(pieces, ids + at, sizes[i]);
+            test_feed(pieces, ids + at, sizes[i]);
             at += sizes[i];
             assert_int_equal(ashlar_session_position(pieces), at);
         }
         assert_int_equal(at, LONG);
-        double d = difference(whole, pieces, vocab);
+        double d = test_logits_difference(whole, pieces, vocab);
         printf("# measure feeding in pieces, %s activations: logits differ by %.2g\n",
                activations == ASHLAR_ACT_FLOAT ? "float" : "8-bit", d);
         assert_true(d <= (activations == ASHLAR_ACT_FLOAT ? FLOAT_TOLERANCE : Q8_TOLERANCE));
@@ -129,17 +77,17 @@ static void test_all_logits(void **state)
 {
     (void)state;
     int32_t ids[40];
-    make_ids(ids, 40, "all logits");
+    test_ids(ids, 40, "all logits");
     ashlar_model *model = small_model(ASH_BF16, ASH_DTYPE_COUNT, "qwen3");
     uint32_t vocab = model->meta.h.vocab;
-    ashlar_session *s = open_session(model, (ashlar_session_options){ .threads = 2 });
-    ashlar_session *one = open_session(model, (ashlar_session_options){ .threads = 1 });
+    ashlar_session *s = test_session(model, (ashlar_session_options){ .threads = 2 });
+    ashlar_session *one = test_session(model, (ashlar_session_options){ .threads = 1 });
     ashlar_error err;
     assert_null(ashlar_session_logits(s, 0));
     assert_int_equal(ashlar_session_feed(s, ids, 40, ASHLAR_FEED_ALL_LOGITS, &err), 0);
     assert_null(ashlar_session_logits(s, 40));
     for (int i = 0; i < 40; i++) {
-        feed(one, ids + i, 1);
+        test_feed(one, ids + i, 1);
         assert_null(ashlar_session_logits(one, 1));
         const float *a = ashlar_session_logits(s, (size_t)i), *b = ashlar_session_logits(one, 0);
         float largest = 0, worst = 0;
@@ -158,21 +106,21 @@ static void test_rewind_repeats(void **state)
 {
     (void)state;
     int32_t ids[LONG];
-    make_ids(ids, LONG, "rewind");
+    test_ids(ids, LONG, "rewind");
     ashlar_model *model = small_model(ASH_Q8_0, ASH_DTYPE_COUNT, "qwen2");
     size_t bytes = model->meta.h.vocab * sizeof(float);
-    ashlar_session *s = open_session(model, (ashlar_session_options){ .threads = 2 });
+    ashlar_session *s = test_session(model, (ashlar_session_options){ .threads = 2 });
     float *first = malloc(bytes);
-    feed(s, ids, 50);
-    feed(s, ids + 50, 20);
+    test_feed(s, ids, 50);
+    test_feed(s, ids + 50, 20);
     memcpy(first, ashlar_session_logits(s, 0), bytes);
-    feed(s, ids + 70, 30);
+    test_feed(s, ids + 70, 30);
     rewind_to(s, 50);
     assert_null(ashlar_session_logits(s, 0));
-    feed(s, ids + 100, 20); /* another continuation in between */
+    test_feed(s, ids + 100, 20); /* another continuation in between */
     assert_memory_not_equal(first, ashlar_session_logits(s, 0), bytes);
     rewind_to(s, 50);
-    feed(s, ids + 50, 20);
+    test_feed(s, ids + 50, 20);
     assert_memory_equal(first, ashlar_session_logits(s, 0), bytes);
     ashlar_error err;
     assert_int_equal(ashlar_session_rewind(s, 71, &err), ASHLAR_ERROR_ARGUMENT);
@@ -186,19 +134,19 @@ static void test_threads_change_nothing(void **state)
 {
     (void)state;
     int32_t ids[LONG];
-    make_ids(ids, LONG, "threads");
+    test_ids(ids, LONG, "threads");
     static const ash_dtype types[][2] = { { ASH_Q4_K, ASH_Q6_K }, { ASH_BF16, ASH_DTYPE_COUNT } };
     for (size_t t = 0; t < 2; t++) {
         ashlar_model *model = small_model(types[t][0], types[t][1], "llama");
         size_t bytes = model->meta.h.vocab * sizeof(float);
         float *wanted = malloc(6 * bytes), *got = malloc(6 * bytes);
         for (uint32_t threads = 1; threads <= 5; threads += threads == 3 ? 2 : 1) {
-            ashlar_session *s = open_session(model, (ashlar_session_options){ .threads = threads });
+            ashlar_session *s = test_session(model, (ashlar_session_options){ .threads = threads });
             float *out = threads == 1 ? wanted : got;
             for (int i = 0; i < 6; i++) { /* a prompt, then single tokens, before and after attention is split */
                 static const size_t sizes[] = { 100, 1, 1, LONG - 104, 1, 1 };
                 static const size_t at[] = { 0, 100, 101, 102, LONG - 2, LONG - 1 };
-                feed(s, ids + at[i], sizes[i]);
+                test_feed(s, ids + at[i], sizes[i]);
                 memcpy((char *)out + (size_t)i * bytes, ashlar_session_logits(s, 0), bytes);
             }
             if (threads > 1)
@@ -215,7 +163,7 @@ static void test_levels_agree(void **state)
 {
     (void)state;
     int32_t ids[20];
-    make_ids(ids, 20, "levels");
+    test_ids(ids, 20, "levels");
     ash_level best = ash_level_detect();
     double worst[2] = { 0, 0 };
     for (ash_dtype type = 0; type < ASH_USABLE_DTYPES; type++) {
@@ -226,15 +174,15 @@ static void test_levels_agree(void **state)
             ashlar_session_options o = { .threads = 2,
                                          .activations = q8 ? ASHLAR_ACT_INT8 : ASHLAR_ACT_FLOAT,
                                          .cpu_level = 1 };
-            ashlar_session *scalar = open_session(model, o);
-            feed(scalar, ids, 19);
-            feed(scalar, ids + 19, 1);
+            ashlar_session *scalar = test_session(model, o);
+            test_feed(scalar, ids, 19);
+            test_feed(scalar, ids + 19, 1);
             for (int level = ASH_LEVEL_AVX2; level <= (int)best; level++) {
                 o.cpu_level = level + 1;
-                ashlar_session *s = open_session(model, o);
-                feed(s, ids, 19);
-                feed(s, ids + 19, 1);
-                double d = difference(scalar, s, model->meta.h.vocab);
+                ashlar_session *s = test_session(model, o);
+                test_feed(s, ids, 19);
+                test_feed(s, ids + 19, 1);
+                double d = test_logits_difference(scalar, s, model->meta.h.vocab);
                 worst[q8] = fmax(worst[q8], d);
                 if (!(d <= (q8 ? Q8_TOLERANCE : FLOAT_TOLERANCE)))
                     fail_msg("%s, %s activations, %s: logits differ by %g", ash_dtype_name(type),
@@ -253,18 +201,18 @@ static void test_limits(void **state)
 {
     (void)state;
     ashlar_model *model = small_model(ASH_Q4_0, ASH_DTYPE_COUNT, "llama");
-    ashlar_session *s = open_session(model, (ashlar_session_options){ .context = 40, .threads = 1 });
+    ashlar_session *s = test_session(model, (ashlar_session_options){ .context = 40, .threads = 1 });
     ashlar_error err = { 0 };
     int32_t ids[300] = { 0 };
     assert_int_equal(ashlar_session_context(s), 40);
     assert_int_equal(ashlar_session_kv_bytes(s),
                      2 * 2 * 2 * 40 * 64 * 2); /* k and v, layers, heads, positions, dim, bytes */
-    feed(s, ids, 30);
+    test_feed(s, ids, 30);
     assert_int_equal(ashlar_session_feed(s, ids, 11, 0, &err), ASHLAR_ERROR_LIMIT);
     assert_non_null(strstr(err.text, "the context is full: 30 of 40 tokens"));
     assert_int_equal(ashlar_session_position(s), 30);
     assert_null(ashlar_session_logits(s, 0));
-    feed(s, ids, 10);
+    test_feed(s, ids, 10);
     assert_int_equal(ashlar_session_feed(s, ids, 1, 0, &err), ASHLAR_ERROR_LIMIT);
     assert_int_equal(ashlar_session_feed(s, ids, SIZE_MAX, 0, &err), ASHLAR_ERROR_LIMIT);
     rewind_to(s, 0);
@@ -276,11 +224,11 @@ static void test_limits(void **state)
         assert_int_equal(ashlar_session_position(s), 0);
     }
     ids[5] = 287;
-    feed(s, ids, 10);
+    test_feed(s, ids, 10);
     assert_int_equal(ashlar_session_feed(s, ids, 0, 0, &err), ASHLAR_ERROR_ARGUMENT);
     ashlar_session_free(s);
 
-    s = open_session(model, (ashlar_session_options){ 0 });
+    s = test_session(model, (ashlar_session_options){ 0 });
     assert_int_equal(ashlar_session_context(s), 1024); /* trained */
     assert_int_equal(ashlar_session_feed(s, ids, 257, ASHLAR_FEED_ALL_LOGITS, &err), ASHLAR_ERROR_ARGUMENT);
     assert_int_equal(ashlar_session_position(s), 0);
@@ -308,17 +256,17 @@ static void test_stop(void **state)
 {
     (void)state;
     ashlar_model *model = small_model(ASH_Q4_0, ASH_DTYPE_COUNT, "llama");
-    ashlar_session *s = open_session(model, (ashlar_session_options){ .threads = 2, .cpu_level = 1 });
+    ashlar_session *s = test_session(model, (ashlar_session_options){ .threads = 2, .cpu_level = 1 });
     ashlar_error err = { 0 };
     int32_t ids[1000];
-    make_ids(ids, 1000, "stop");
+    test_ids(ids, 1000, "stop");
     ashlar_session_stop(s);
     assert_int_equal(ashlar_session_feed(s, ids, 10, 0, &err), ASHLAR_ERROR_CANCELLED);
     assert_int_equal(ashlar_session_position(s), 0);
-    feed(s, ids, 10); /* told once */
+    test_feed(s, ids, 10); /* told once */
     ashlar_session_stop(s);
     rewind_to(s, 0); /* forgotten */
-    feed(s, ids, 10);
+    test_feed(s, ids, 10);
     rewind_to(s, 0);
 
     /* From another thread while 1,000 tokens run in four batches of scalar code, which takes far more than 1.5 ms. */
@@ -339,7 +287,7 @@ static void test_fp8(void **state)
 {
     (void)state;
     int32_t ids[12];
-    make_ids(ids, 12, "fp8");
+    test_ids(ids, 12, "fp8");
     static const make_fp8 kinds[] = { MAKE_FP8_STATIC, MAKE_FP8_DYNAMIC, MAKE_FP8_CHANNEL, MAKE_FP8_BLOCK };
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         make_spec spec = make_defaults();
@@ -348,27 +296,27 @@ static void test_fp8(void **state)
         spec.kv_heads = 1;
         spec.head_dim = 256;
         spec.hidden = 320;
-        ashlar_model *fp8 = load(make_hf("fp8", &spec), "fp8.ashlar", ASH_TYPE_KEEP);
-        ashlar_model *f32 = load(make_hf("fp8", &spec), "f32.ashlar", ASH_F32);
+        ashlar_model *fp8 = test_load(make_hf("fp8", &spec), "fp8.ashlar", ASH_TYPE_KEEP);
+        ashlar_model *f32 = test_load(make_hf("fp8", &spec), "f32.ashlar", ASH_F32);
         assert_int_equal(fp8->layers[0].down.part[0].w.dtype, ASH_F8_E4M3);
         assert_int_equal(f32->layers[0].down.part[0].w.dtype, ASH_F32);
         assert_int_equal(f32->layers[0].down.input[0].rounding, ASH_ROUND_NONE);
         assert_int_equal(fp8->layers[0].down.input[0].rounding,
                          kinds[i] == MAKE_FP8_STATIC ? ASH_ROUND_STATIC : ASH_ROUND_TOKEN);
-        ashlar_session *exact = open_session(f32, (ashlar_session_options){ .cpu_level = 1, .threads = 1 });
-        feed(exact, ids, 11);
-        feed(exact, ids + 11, 1);
+        ashlar_session *exact = test_session(f32, (ashlar_session_options){ .cpu_level = 1, .threads = 1 });
+        test_feed(exact, ids, 11);
+        test_feed(exact, ids + 11, 1);
         for (int level = 1; level <= (int)ash_level_detect() + 1; level++)
             for (int rounded = 1; rounded >= 0; rounded--) {
                 ashlar_model *model = fp8;
                 if (!rounded) {
-                    model = load(make_hf("fp8", &spec), "plain.ashlar", ASH_TYPE_KEEP);
+                    model = test_load(make_hf("fp8", &spec), "plain.ashlar", ASH_TYPE_KEEP);
                     drop_input_rounding(model);
                 }
-                ashlar_session *s = open_session(model, (ashlar_session_options){ .cpu_level = level, .threads = 2 });
-                feed(s, ids, 11);
-                feed(s, ids + 11, 1);
-                double d = difference(exact, s, f32->meta.h.vocab);
+                ashlar_session *s = test_session(model, (ashlar_session_options){ .cpu_level = level, .threads = 2 });
+                test_feed(s, ids, 11);
+                test_feed(s, ids + 11, 1);
+                double d = test_logits_difference(exact, s, f32->meta.h.vocab);
                 if (rounded ? !(d > 1e-4 && d < 0.5) : !(d <= FLOAT_TOLERANCE))
                     fail_msg("scales of kind %zu, level %d, inputs %s: logits differ by %g", i, level - 1,
                              rounded ? "rounded" : "plain", d);

@@ -7,6 +7,7 @@
 #include "convert/convert.h"
 #include "runtime/session.h"
 #include "tests/support/make_gguf.h"
+#include "tests/support/session.h"
 
 #define LONG 1100 /* tokens: decoding splits such a context into three parts */
 #define CACHES 3
@@ -20,53 +21,7 @@ static ashlar_model *small_model(ash_dtype dtype, ash_dtype alternate, const cha
     spec.alternate = alternate;
     spec.architecture = architecture;
     spec.context = 2048;
-    char *source = make_gguf("small", &spec), *path = test_path("small.ashlar");
-    ash_error err;
-    assert_ok(ash_convert(source, path, &(ash_convert_options){ .type = ASH_TYPE_KEEP, .force = true }, NULL, &err), &err);
-    ashlar_model *model;
-    ashlar_error public_err;
-    if (ashlar_model_load(path, &model, &public_err) != 0)
-        fail_msg("%s", public_err.text);
-    free(path);
-    free(source);
-    return model;
-}
-
-static ashlar_session *open_session(const ashlar_model *model, ashlar_session_options o)
-{
-    ashlar_session *s;
-    ashlar_error err;
-    if (ashlar_session_new(model, &o, &s, &err) != 0)
-        fail_msg("%s", err.text);
-    return s;
-}
-
-static void feed(ashlar_session *s, const int32_t *ids, size_t count)
-{
-    ashlar_error err;
-    if (ashlar_session_feed(s, ids, count, 0, &err) != 0)
-        fail_msg("%s", err.text);
-}
-
-static void make_ids(int32_t *ids, size_t count, const char *name)
-{
-    test_rng rng = test_rng_start(name);
-    for (size_t i = 0; i < count; i++)
-        ids[i] = (int32_t)test_rng_below(&rng, 272);
-}
-
-/* Largest difference of the last logits of two sessions, as a share of the largest logit. */
-static double difference(const ashlar_session *a, const ashlar_session *b, uint32_t vocab)
-{
-    const float *x = ashlar_session_logits(a, 0), *y = ashlar_session_logits(b, 0);
-    double worst = 0, largest = 0;
-    for (uint32_t i = 0; i < vocab; i++) {
-        if (!isfinite(x[i]) || !isfinite(y[i]))
-            return INFINITY;
-        worst = fmax(worst, fabs((double)x[i] - (double)y[i]));
-        largest = fmax(largest, fabs((double)x[i]));
-    }
-    return largest > 0 ? worst / largest : INFINITY;
+    return test_load(make_gguf("small", &spec), "small.ashlar", ASH_TYPE_KEEP);
 }
 
 /* A prompt, then single tokens, before and after attention is split: the same bits with any number of threads. */
@@ -76,15 +31,15 @@ static void test_threads_change_nothing(void **state)
     static const uint32_t threads[] = { 1, 2, 3, 7 };
     static const size_t sizes[] = { 500, 1, LONG - 503, 1, 1 };
     int32_t ids[LONG];
-    make_ids(ids, LONG, "threads");
+    test_ids(ids, LONG, "threads");
     ashlar_model *model = small_model(ASH_Q8_0, ASH_DTYPE_COUNT, "llama");
     size_t vocab = model->meta.h.vocab;
     float *wanted = malloc(5 * vocab * sizeof(float));
     for (int cache = 0; cache < CACHES; cache++) {
         for (int i = 0; i < 4; i++) {
-            ashlar_session *s = open_session(model, (ashlar_session_options){ .threads = threads[i], .cache = cache });
+            ashlar_session *s = test_session(model, (ashlar_session_options){ .threads = threads[i], .cache = cache });
             for (size_t step = 0, at = 0; step < 5; at += sizes[step++]) {
-                feed(s, ids + at, sizes[step]);
+                test_feed(s, ids + at, sizes[step]);
                 float *kept = wanted + step * vocab;
                 if (i == 0)
                     memcpy(kept, ashlar_session_logits(s, 0), vocab * sizeof(float));
@@ -107,18 +62,18 @@ static void test_decoding_equals_prompt(void **state)
 {
     (void)state;
     int32_t ids[LONG];
-    make_ids(ids, LONG, "prompt");
+    test_ids(ids, LONG, "prompt");
     ashlar_model *model = small_model(ASH_F32, ASH_DTYPE_COUNT, "qwen3");
     for (int cache = 0; cache < CACHES; cache++) {
         /* Scalar attention over long contexts takes minutes. */
         for (int level = ASH_LEVEL_AVX2; level <= (int)ash_level_detect(); level++) {
             ashlar_session_options o = { .threads = 2, .cache = cache, .cpu_level = level + 1 };
-            ashlar_session *whole = open_session(model, o), *pieces = open_session(model, o);
-            feed(whole, ids, LONG);
-            feed(pieces, ids, LONG - 3);
+            ashlar_session *whole = test_session(model, o), *pieces = test_session(model, o);
+            test_feed(whole, ids, LONG);
+            test_feed(pieces, ids, LONG - 3);
             for (int i = LONG - 3; i < LONG; i++)
-                feed(pieces, ids + i, 1);
-            double d = difference(whole, pieces, model->meta.h.vocab);
+                test_feed(pieces, ids + i, 1);
+            double d = test_logits_difference(whole, pieces, model->meta.h.vocab);
             printf("# measure decoding in parts, %s, %s: logits differ by %.2g\n", cache_names[cache],
                    ash_level_name((ash_level)level), d);
             assert_true(d <= (cache == ASHLAR_CACHE_F16 ? 5e-3 : 1e-2));
@@ -137,16 +92,16 @@ static void test_types(void **state)
     static const uint64_t row_bytes[CACHES] = { 128, 64, 68 }; /* of 64 elements */
     static const double allowed[CACHES] = { 0, 0.25, 0.06 };
     int32_t ids[300];
-    make_ids(ids, 300, "types");
+    test_ids(ids, 300, "types");
     ashlar_model *model = small_model(ASH_F32, ASH_DTYPE_COUNT, "llama");
-    ashlar_session *f16 = open_session(model, (ashlar_session_options){ .context = 300 });
-    feed(f16, ids, 300);
+    ashlar_session *f16 = test_session(model, (ashlar_session_options){ .context = 300 });
+    test_feed(f16, ids, 300);
     for (int cache = 0; cache < CACHES; cache++) {
-        ashlar_session *s = open_session(model, (ashlar_session_options){ .context = 300, .cache = cache });
+        ashlar_session *s = test_session(model, (ashlar_session_options){ .context = 300, .cache = cache });
         assert_int_equal(ashlar_session_kv_bytes(s),
                          2 * model->meta.h.layers * model->meta.h.kv_heads * 300 * row_bytes[cache]);
-        feed(s, ids, 300);
-        double d = difference(f16, s, model->meta.h.vocab);
+        test_feed(s, ids, 300);
+        double d = test_logits_difference(f16, s, model->meta.h.vocab);
         printf("# measure %s cache: logits differ by %.2g from f16's\n", cache_names[cache], d);
         assert_true(cache == ASHLAR_CACHE_F16 ? d == 0 : d > 1e-5 && d <= allowed[cache]);
         ashlar_session_free(s);
@@ -189,16 +144,16 @@ static void test_together(void **state)
                                           { ASH_Q4_K, ASH_Q6_K },
                                           { ASH_BF16, ASH_DTYPE_COUNT } };
     int32_t ids[LONG];
-    make_ids(ids, LONG, "together");
+    test_ids(ids, LONG, "together");
     for (size_t type = 0; type < 3; type++) {
         ashlar_model *model = small_model(types[type][0], types[type][1], type == 2 ? "qwen2" : "llama");
         uint32_t vocab = model->meta.h.vocab;
         ashlar_session *together[TOGETHER], *alone[TOGETHER];
         for (int i = 0; i < TOGETHER; i++) {
-            together[i] = open_session(model, kinds[i]);
-            alone[i] = open_session(model, kinds[i]);
-            feed(together[i], ids, lengths[i]);
-            feed(alone[i], ids, lengths[i]);
+            together[i] = test_session(model, kinds[i]);
+            alone[i] = test_session(model, kinds[i]);
+            test_feed(together[i], ids, lengths[i]);
+            test_feed(alone[i], ids, lengths[i]);
         }
         double worst = 0;
         bool same = true;
@@ -208,13 +163,13 @@ static void test_together(void **state)
             ashlar_error err;
             for (int i = 0; i < count; i++) {
                 next[i] = most_likely(alone[i], vocab);
-                feed(alone[i], &next[i], 1);
+                test_feed(alone[i], &next[i], 1);
             }
             assert_int_equal(ashlar_sessions_feed(together, (size_t)count, next, &err), 0);
             for (int i = 0; i < count; i++) {
                 assert_int_equal(ashlar_session_position(together[i]), ashlar_session_position(alone[i]));
                 assert_null(ashlar_session_logits(together[i], 1));
-                worst = fmax(worst, difference(alone[i], together[i], vocab));
+                worst = fmax(worst, test_logits_difference(alone[i], together[i], vocab));
                 same = same && memcmp(ashlar_session_logits(alone[i], 0), ashlar_session_logits(together[i], 0),
                                       vocab * sizeof(float)) == 0;
             }
@@ -226,9 +181,9 @@ static void test_together(void **state)
             int32_t id = 7;
             if (ashlar_session_position(alone[i]) == ashlar_session_context(alone[i]))
                 continue;
-            feed(together[i], &id, 1);
-            feed(alone[i], &id, 1);
-            assert_true(difference(alone[i], together[i], vocab) <= 2e-2);
+            test_feed(together[i], &id, 1);
+            test_feed(alone[i], &id, 1);
+            assert_true(test_logits_difference(alone[i], together[i], vocab) <= 2e-2);
         }
         for (int i = 0; i < TOGETHER; i++) {
             ashlar_session_free(together[i]);
@@ -256,13 +211,13 @@ static void test_together_limits(void **state)
     ashlar_session *s[ASHLAR_SESSIONS_MAX + 1];
     int32_t ids[ASHLAR_SESSIONS_MAX + 1] = { 0 };
     for (int i = 0; i <= ASHLAR_SESSIONS_MAX; i++)
-        s[i] = open_session(model, o);
+        s[i] = test_session(model, o);
     refuse(s, 0, ids, ASHLAR_ERROR_ARGUMENT, "give 1 to 64");
     refuse(s, ASHLAR_SESSIONS_MAX + 1, ids, ASHLAR_ERROR_ARGUMENT, "give 1 to 64");
     refuse((ashlar_session *[]){ s[0], s[1], s[0] }, 3, ids, ASHLAR_ERROR_ARGUMENT, "session 2 is also session 0");
-    ashlar_session *strange = open_session(other, o);
-    ashlar_session *plain = open_session(model, (ashlar_session_options){ .cpu_level = 1 });
-    ashlar_session *floats = open_session(model, (ashlar_session_options){ .activations = ASHLAR_ACT_FLOAT });
+    ashlar_session *strange = test_session(other, o);
+    ashlar_session *plain = test_session(model, (ashlar_session_options){ .cpu_level = 1 });
+    ashlar_session *floats = test_session(model, (ashlar_session_options){ .activations = ASHLAR_ACT_FLOAT });
     refuse((ashlar_session *[]){ s[0], strange }, 2, ids, ASHLAR_ERROR_ARGUMENT, "another model");
     refuse((ashlar_session *[]){ s[0], floats }, 2, ids, ASHLAR_ERROR_ARGUMENT, "other activations");
     if (ash_level_detect() > ASH_LEVEL_SCALAR)
@@ -272,7 +227,7 @@ static void test_together_limits(void **state)
     ids[1] = 0;
     ashlar_session_stop(s[1]);
     refuse(s, 2, ids, ASHLAR_ERROR_CANCELLED, "session 1");
-    feed(s[1], ids, 4);
+    test_feed(s[1], ids, 4);
     refuse(s, 2, ids, ASHLAR_ERROR_LIMIT, "the context is full: 4 of 4");
     assert_int_equal(ashlar_session_position(s[0]), 0);
     assert_null(ashlar_session_logits(s[0], 0));
@@ -281,7 +236,7 @@ static void test_together_limits(void **state)
     assert_int_equal(ashlar_sessions_feed(s, ASHLAR_SESSIONS_MAX, ids, &err), 0); /* more than the context of any */
     assert_int_equal(ashlar_session_position(s[1]), 4);
     assert_int_equal(ashlar_session_position(s[ASHLAR_SESSIONS_MAX - 1]), 1);
-    assert_true(difference(s[0], s[ASHLAR_SESSIONS_MAX - 1], model->meta.h.vocab) == 0);
+    assert_true(test_logits_difference(s[0], s[ASHLAR_SESSIONS_MAX - 1], model->meta.h.vocab) == 0);
     for (int i = 0; i <= ASHLAR_SESSIONS_MAX; i++)
         ashlar_session_free(s[i]);
     ashlar_session_free(strange);
