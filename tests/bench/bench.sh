@@ -144,7 +144,7 @@ agree() { # .ashlar GGUF
     "$PEER_PYTHON" "$peer" tokens "$2" --text "$SHARED/models/eval.txt" | ids >"$tmp/b"
     same "ids of eval.txt the same" "$tmp/a" "$tmp/b"
     for prompt in "The Linux kernel" "The history of" "A man who" "Once upon a time" "In the year 1492" "Water is"; do
-        "$ASHLAR" run "$1" -p "$prompt" -n 48 --temp 0 --json | ids >>"$tmp/c"
+        "$ASHLAR" run "$1" -p "$prompt" -n 48 --temp 0 --act float --json | ids >>"$tmp/c"
         "$PEER_PYTHON" "$peer" greedy "$2" --prompt "$prompt" --n 48 | ids >>"$tmp/d"
     done
     same "greedy ids the same" "$tmp/c" "$tmp/d"
