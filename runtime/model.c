@@ -372,11 +372,7 @@ static ash_status load(const char *path, ashlar_model *model, ash_error *err)
     status = build(&d, err);
     free(d.slots);
     ASH_TRY(status);
-    ASH_TRY(open_text(model, err));
-
-    const ash_section_record *data = ash_file_section(model->file, ASH_SECTION_DATA);
-    model->prefetch = ash_prefetch_start(path, data->offset, data->size);
-    return ASH_OK;
+    return open_text(model, err);
 }
 
 int ashlar_model_load(const char *path, ashlar_model **out, ashlar_error *err)
@@ -402,7 +398,6 @@ void ashlar_model_free(ashlar_model *model)
 {
     if (!model)
         return;
-    ash_prefetch_stop(model->prefetch);
     for (size_t i = 0; i < model->owned_count; i++)
         free(model->owned[i]);
     free(model->owned);

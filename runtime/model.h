@@ -16,7 +16,6 @@
 #include "format/reader.h"
 #include "kernels/kernels.h"
 #include "runtime/ashlar.h"
-#include "runtime/prefetch.h"
 #include "runtime/rope.h"
 #include "runtime/tokenizer.h"
 
@@ -68,7 +67,6 @@ typedef struct ash_layer {
 
 struct ashlar_model {
     ash_file *file;
-    ash_prefetch *prefetch; /* of the file's weights */
     ash_meta meta;
     ash_tokenizer *tokenizer; /* NULL: the file has none */
 

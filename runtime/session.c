@@ -150,6 +150,7 @@ void ashlar_session_free(ashlar_session *s)
 {
     if (!s)
         return;
+    ash_prefetch_stop(s->prefetch);
     ash_card_free(s->card);
     ash_pool_free(s->pool);
     ash_kv_cache_free(&s->kv);

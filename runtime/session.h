@@ -11,6 +11,7 @@
 
 #include "runtime/kv_cache.h"
 #include "runtime/model.h"
+#include "runtime/prefetch.h"
 #include "runtime/profile.h"
 #include "runtime/threads.h"
 
@@ -81,6 +82,7 @@ struct ashlar_session {
     uint32_t cpu_layers;    /* the first ones, where a card has the others */
     char device[256];
     int32_t choice;         /* or -1 */
+    ash_prefetch *prefetch; /* of the file's weights, where the CPU has all layers */
 
     float *logits;
     uint64_t logits_bytes;

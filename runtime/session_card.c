@@ -52,18 +52,26 @@ static ash_status verify(const ashlar_session *s, const ashlar_session_options *
     return o->verify ? ash_file_verify(s->model->file, NULL, NULL, err) : ASH_OK;
 }
 
+/* All layers on the CPU: the file is read ahead of them. A card reads its weights itself, and once. */
+static ash_status use_mapping(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
+{
+    const ash_section_record *data = ash_file_section(s->model->file, ASH_SECTION_DATA);
+    s->prefetch = ash_prefetch_start(ash_file_path(s->model->file), data->offset, data->size);
+    return verify(s, o, err);
+}
+
 ash_status ash_session_use_card(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
 {
     snprintf(s->device, sizeof s->device, "cpu");
     if (!o->device || strcmp(o->device, "cpu") == 0)
-        return verify(s, o, err);
+        return use_mapping(s, o, err);
     ash_status status = open_card(s, o, err);
     if (status == ASH_OK)
         return s->cpu_layers ? verify(s, o, err) : ASH_OK;
     if (strcmp(o->device, "auto") != 0 || status == ASH_E_ARGUMENT || ash_hip_hangs())
         return status;
     snprintf(s->device, sizeof s->device, "cpu: %.240s", err->text);
-    return verify(s, o, err);
+    return use_mapping(s, o, err);
 }
 
 uint32_t ash_session_card_pass(const ashlar_session *s, unsigned flags)
@@ -74,16 +82,29 @@ uint32_t ash_session_card_pass(const ashlar_session *s, unsigned flags)
     return flags & ASHLAR_FEED_ALL_LOGITS && most > ASH_PLAN_LOGITS ? ASH_PLAN_LOGITS : most;
 }
 
+/* What a card multiplies: weights as ash_gfx_form_of says, F32 in floats; keys and values in F16. */
+static ash_unit unit_of(const ash_card_timing *t)
+{
+    if (t->dtype == ASH_F32)
+        return ASH_UNIT_F32;
+    if (t->dtype == ASH_DTYPE_COUNT || t->kernel->op == ASH_GFX_OP_ATTEND || t->kernel->op == ASH_GFX_OP_ATTEND_PREFILL)
+        return ASH_UNIT_F16;
+    switch (ash_gfx_form_of(t->dtype)) {
+    case ASH_GFX_INT8: return ASH_UNIT_INT8;
+    case ASH_GFX_FP8: return ASH_UNIT_FP8;
+    case ASH_GFX_BF16: return ASH_UNIT_BF16;
+    default: return ASH_UNIT_F16;
+    }
+}
+
 /* A launch's time, to the session's profile. */
 static void tell_timings(const ashlar_session *s)
 {
     uint32_t count;
     const ash_card_timing *t = ash_card_timings(s->card, &count);
     for (uint32_t i = 0; i < count; i++) {
-        ash_gfx_form form = t[i].dtype == ASH_DTYPE_COUNT ? ASH_GFX_F16 : ash_gfx_form_of(t[i].dtype);
         ash_profile_record r = { .name = t[i].kernel->symbol, .layer = t[i].layer, .role = t[i].role, .dtype = t[i].dtype,
-                                 .unit = form == ASH_GFX_INT8 ? ASH_UNIT_INT8 : form == ASH_GFX_FP8 ? ASH_UNIT_FP8 : ASH_UNIT_F16,
-                                 .seconds = t[i].seconds, .bytes = t[i].bytes, .macs = t[i].macs };
+                                 .unit = unit_of(&t[i]), .seconds = t[i].seconds, .bytes = t[i].bytes, .macs = t[i].macs };
         s->profile.fn(s->profile.context, &r);
     }
 }
@@ -124,8 +145,8 @@ int ashlar_devices(ashlar_device_info *list, size_t room, size_t *count, char li
     library[0] = 0;
     if (ash_hip_load(&hip, &local) != ASH_OK)
         return ash_public_error(&local, err);
-    snprintf(library, 256, "%.200s, HIP %d.%d.%d", hip.path, hip.version / 10000000, hip.version / 100000 % 100,
-             hip.version % 100000);
+    char version[32];
+    snprintf(library, 256, "%.200s, HIP %s", hip.path, ash_hip_version(&hip, version));
     if (ash_devices_find(&hip, &found, &local) != ASH_OK)
         return ash_public_error(&local, err);
     for (uint32_t i = 0; i < found.count && *count < room; i++) {

@@ -88,8 +88,8 @@ static void tell_machine(report *r)
 
 static void tell_cards(report *r, const ash_hip *hip, const ash_devices *found)
 {
-    fprintf(r->out, "library    %s, HIP %d.%d.%d\n", hip->path, hip->version / 10000000, hip->version / 100000 % 100,
-            hip->version % 100000);
+    char version[32];
+    fprintf(r->out, "library    %s, HIP %s\n", hip->path, ash_hip_version(hip, version));
     for (uint32_t i = 0; i < found->count; i++) {
         const ash_device *d = &found->list[i];
         char left[32], all[32];

@@ -67,6 +67,12 @@ ash_status ash_hip_load(ash_hip *out, ash_error *err)
                     "ASHLAR_HIP_LIBRARY");
 }
 
+const char *ash_hip_version(const ash_hip *hip, char out[32])
+{
+    snprintf(out, 32, "%d.%d.%d", hip->version / 10000000, hip->version / 100000 % 100, hip->version % 100000);
+    return out;
+}
+
 void ash_hip_unload(ash_hip *hip) { *hip = (ash_hip){ 0 }; }
 
 ash_status ash_hip_check(const ash_hip *hip, int code, ash_error *err, const char *what)

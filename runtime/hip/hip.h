@@ -50,6 +50,8 @@ typedef struct ash_hip {
  * every call. ASH_E_UNSUPPORTED with the reason where there is none. `out` is not touched by other threads while it is
  * loaded. */
 ash_status ash_hip_load(ash_hip *out, ash_error *err);
+/* The runtime's version, "5.2.21153". */
+const char *ash_hip_version(const ash_hip *hip, char out[32]);
 /* Forgets the library but leaves it loaded: its own threads may still run. */
 void ash_hip_unload(ash_hip *hip);
 
