@@ -29,7 +29,6 @@ typedef struct buffer {
 struct ash_load {
     const ash_hip *hip;
     int device, fd;
-    bool verify;
     uint64_t data_first, data_bytes, to; /* of the file; DATA's size; device address */
     const char *path;
     const ash_hash128 *chunks;
@@ -126,7 +125,7 @@ static ash_status check(const ash_load *l, const piece *p, const uint8_t *bytes,
 static ash_status fetch(ash_load *l, const piece *p, buffer *b, const uint8_t **bytes, ash_error *err)
 {
     uint64_t skip;
-    if (!l->verify) {
+    if (!l->options.verify) {
         ASH_TRY(read_range(l, p->from, p->bytes, b->p, &skip, err));
         *bytes = b->p + skip;
         return ASH_OK;
@@ -305,7 +304,7 @@ ash_status ash_load_start(const ash_hip *hip, int device, const ashlar_model *mo
     ash_load *l = calloc(1, sizeof *l);
     if (!l)
         return ash_fail(err, ASH_E_MEMORY, "out of memory to load");
-    *l = (ash_load){ .hip = hip, .device = device, .fd = -1, .to = to, .options = *options, .verify = options->verify };
+    *l = (ash_load){ .hip = hip, .device = device, .fd = -1, .to = to, .options = *options };
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
     ash_status status = open_file(l, model, err);
