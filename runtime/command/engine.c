@@ -21,6 +21,8 @@ static void show_loading(void *context, uint64_t done, uint64_t total)
 {
     (void)context;
     progress_update(&loading, done, total);
+    if (done == total)
+        progress_end(&loading); /* the answer may be on its way already */
 }
 
 static void device_options(const engine *e, ashlar_session_options *out)
