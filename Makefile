@@ -183,7 +183,7 @@ $(STANDIN): $(call obj,$(STANDIN_SRC)) $(GFX12) $(LIB)
 	$(call say,LD)
 	$(run)$(CC) -shared -Wl,-z,nodelete $(ALL_LDFLAGS) $^ -L$(LLVM_LIB) -lLLVM-19 -Wl,-rpath,$(LLVM_LIB) -lm -o $@
 GFX12_BIN := $(filter $(B)/tests/test_gfx12%,$(UNIT_BIN))
-STANDIN_BIN := $(B)/tests/test_standin
+STANDIN_BIN := $(filter $(B)/tests/test_standin%,$(UNIT_BIN))
 ifneq ($(GFX12_SRC),)
 $(STANDIN_BIN) $(filter $(B)/tests/test_hip%,$(UNIT_BIN)): | $(STANDIN)
 $(GFX12_BIN): $(B)/tests/%: $(B)/obj/tests/unit/%.o $(GFX12) $(SUPPORT) $(TOOLS) $(LIB)

@@ -1,35 +1,16 @@
 #include "tests/support/hip.h"
 
-#include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct {
-    void *library;
-    standin_counts_fn *counts;
-    standin_reset_fn *reset;
-    standin_error_fn *error;
-} standin;
-
-static void find(const char *name, void *to)
-{
-    void *p = dlsym(standin.library, name);
-    if (!p)
-        fail_msg("the stand-in has no %s", name);
-    memcpy(to, &p, sizeof p);
-}
 
 #define MISSING "the stand-in for HIP is not built: clang-19, lld-19 or llvm-19-dev is not installed"
 
 void hip_standin(void)
 {
-    if (standin.library)
-        return;
-    const char *build = getenv("B");
     char path[512];
-    snprintf(path, sizeof path, "%s/libamdhip64-standin.so", build && *build ? build : "build");
-    if (!test_exists(path)) {
+    if (hip.reset)
+        return;
+    if (!test_exists(standin_path(path))) {
         if (getenv("CI"))
             fail_msg("%s", MISSING);
         test_skip(MISSING);
@@ -38,15 +19,10 @@ void hip_standin(void)
     setenv("ASHLAR_HIP_LIBRARY", path, 1);
     setenv("ASHLAR_KFD_NODES", nodes, 1);
     free(nodes);
-    standin.library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!standin.library)
-        fail_msg("%s", dlerror());
-    find("standin_counts_now", &standin.counts);
-    find("standin_reset", &standin.reset);
-    find("standin_error", &standin.error);
+    standin_open(NULL);
 }
 
-void hip_reset(void) { standin.reset(); }
+void hip_reset(void) { hip.reset(); }
 
 void hip_set(const char *name, const char *value)
 {
@@ -57,17 +33,12 @@ void hip_set(const char *name, const char *value)
     hip_reset();
 }
 
-standin_counts hip_counts(void)
-{
-    standin_counts c;
-    standin.counts(&c);
-    return c;
-}
+standin_counts hip_counts(void) { return standin_count(); }
 
 void hip_assert_clean(void)
 {
-    if (standin.error(0))
-        fail_msg("the stand-in says: %s", standin.error(0));
+    if (hip.error(0))
+        fail_msg("the stand-in says: %s", hip.error(0));
 }
 
 void hip_assert_freed(void)

@@ -3,8 +3,7 @@
 #define ASHLAR_TESTS_SUPPORT_HIP_H
 
 #include "runtime/ashlar.h"
-#include "tests/hip/standin.h"
-#include "tests/support/support.h"
+#include "tests/support/standin.h"
 
 /* ASHLAR_HIP_LIBRARY and ASHLAR_KFD_NODES for this process and its children, with one RX 9070 XT; loads the stand-in. Ends the
  * test as skipped (CI: failed) where it could not be built. */

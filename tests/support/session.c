@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "convert/convert.h"
 #include "tests/support/make_model.h"
@@ -43,6 +44,21 @@ void test_ids(int32_t *ids, size_t count, const char *name)
     test_rng rng = test_rng_start(name);
     for (size_t i = 0; i < count; i++)
         ids[i] = (int32_t)test_rng_below(&rng, MAKE_BOS);
+}
+
+void test_prompt(const ashlar_model *model, int32_t *ids, size_t count)
+{
+    static const char text[] = "The old bridge over the river was built by masons who cut every stone before they came, so that the "
+                               "wall went up in a single summer and has stood for four hundred years without mortar or repair, "
+                               "though floods have come each spring.";
+    int32_t *all;
+    size_t there;
+    ashlar_error err;
+    if (ashlar_tokenize(model, text, sizeof text - 1, ASHLAR_TOKENIZE_BOS, &all, &there, &err) != ASHLAR_OK)
+        fail_msg("%s", err.text);
+    assert_true(there >= count);
+    memcpy(ids, all, count * sizeof *ids);
+    ashlar_free(all);
 }
 
 double test_logits_difference(const ashlar_session *a, const ashlar_session *b, uint32_t vocab)

@@ -13,6 +13,8 @@ void test_feed_as(ashlar_session *session, const int32_t *ids, size_t count, uns
 void test_feed(ashlar_session *session, const int32_t *ids, size_t count);
 /* Bytes and merges of make_model.h's vocabulary at random; the same name gives the same ids. */
 void test_ids(int32_t *ids, size_t count, const char *name);
+/* The first `count` ids, BOS among them, of an English text that has as many. */
+void test_prompt(const ashlar_model *model, int32_t *ids, size_t count);
 /* Largest difference of the last logits of two sessions, as a share of the largest logit; infinite where one is not finite. */
 double test_logits_difference(const ashlar_session *a, const ashlar_session *b, uint32_t vocab);
 

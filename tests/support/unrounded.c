@@ -10,3 +10,10 @@ void drop_input_rounding(ashlar_model *model)
                 ops[k]->input[j].rounding = ASH_ROUND_NONE;
     }
 }
+
+void drop_second_step(ashlar_model *model)
+{
+    model->output.fine = false;
+    for (uint32_t i = 0; i < model->meta.h.layers; i++)
+        model->layers[i].qkv.fine = model->layers[i].down.fine = false;
+}

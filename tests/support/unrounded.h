@@ -1,10 +1,12 @@
-/* A loaded model as it would be without its FP8 input scales: what a test compares with to see that they matter. */
+/* A loaded model whose products take other inputs: what a test compares with. */
 #ifndef ASHLAR_TESTS_SUPPORT_UNROUNDED_H
 #define ASHLAR_TESTS_SUPPORT_UNROUNDED_H
 
 #include "runtime/model.h"
 
-/* Inputs of every layer's products stay as they are; sessions made before see it too. */
+/* Inputs of every layer's products stay as they are, without FP8 input scales; sessions made before see it too. */
 void drop_input_rounding(ashlar_model *model);
+/* 8-bit inputs in one step, as the card has them. */
+void drop_second_step(ashlar_model *model);
 
 #endif

@@ -6,19 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert/convert.h"
+#include "quant/recipe.h"
 #include "runtime/model.h"
 #include "tests/gfx12/card_model.h"
 #include "tests/gfx12/tolerance.h"
-#include "tests/support/support.h"
+#include "tests/support/session.h"
 #include "tests/support/unrounded.h"
 
 #define PROMPT 40
 #define DECODED 4
-
-static const char prompt[] =
-    "The old bridge over the river was built by masons who cut every stone before they came, so that the wall went up in a "
-    "single summer and has stood for four hundred years without mortar or repair, though floods have come each spring.";
 
 typedef struct subject {
     ashlar_model *model;
@@ -28,25 +24,12 @@ typedef struct subject {
 
 static subject open_subject(const char *source, uint32_t type, const char *name)
 {
-    char *path = test_path(name), *from = test_shared(source);
-    ash_error err;
-    ashlar_error public_err;
-    ash_convert_options options = { .type = type, .force = true };
-    ash_convert_result result;
-    subject s = { 0 };
+    char *from = test_shared(source);
     if (!from)
         test_skip("the shared models are absent");
-    assert_ok(ash_convert(from, path, &options, &result, &err), &err);
-    int32_t *ids;
-    size_t count;
-    if (ashlar_model_load(path, &s.model, &public_err) != ASHLAR_OK ||
-        ashlar_tokenize(s.model, prompt, sizeof prompt - 1, ASHLAR_TOKENIZE_BOS, &ids, &count, &public_err) != ASHLAR_OK)
-        fail_msg("%s", public_err.text);
-    assert_true(count >= PROMPT + DECODED);
-    memcpy(s.ids, ids, sizeof s.ids);
+    subject s = { .model = test_load(from, name, type) };
+    test_prompt(s.model, s.ids, PROMPT + DECODED);
     s.vocab = s.model->meta.h.vocab;
-    ashlar_free(ids);
-    free(path), free(from);
     return s;
 }
 
@@ -54,16 +37,12 @@ static subject open_subject(const char *source, uint32_t type, const char *name)
 static float *cpu_logits(const subject *s, int activations)
 {
     ashlar_session_options o = { .context = 64, .activations = activations, .threads = 2 };
-    ashlar_session *session;
-    ashlar_error err;
+    ashlar_session *session = test_session(s->model, o);
     float *out = malloc((1 + DECODED) * s->vocab * sizeof *out);
     assert_non_null(out);
-    if (ashlar_session_new(s->model, &o, &session, &err) != ASHLAR_OK)
-        fail_msg("%s", err.text);
     for (int i = 0; i <= DECODED; i++) {
         size_t first = i == 0 ? 0 : PROMPT + (size_t)i - 1, count = i == 0 ? PROMPT : 1;
-        if (ashlar_session_feed(session, s->ids + first, count, 0, &err) != ASHLAR_OK)
-            fail_msg("%s", err.text);
+        test_feed(session, s->ids + first, count);
         memcpy(out + (size_t)i * s->vocab, ashlar_session_logits(session, 0), s->vocab * sizeof *out);
     }
     ashlar_session_free(session);
@@ -91,14 +70,6 @@ typedef struct distances {
     double noise;                    /* N */
     double prompt, after, decoded;   /* prompt in one pass, tokens after it; everything decoded */
 } distances;
-
-/* 8-bit inputs in one step, as the card has them. */
-static void drop_second_step(ashlar_model *m)
-{
-    m->output.fine = false;
-    for (uint32_t i = 0; i < m->meta.h.layers; i++)
-        m->layers[i].qkv.fine = m->layers[i].down.fine = false;
-}
 
 static distances measure(const char *source, uint32_t type, const char *name)
 {

@@ -1,7 +1,7 @@
 /* Whole models through the HIP runtime, on the stand-in: the product's own loader, plan, launches and graphs.
  *
  * Tokens are those that the CPU would choose, fed to both (teacher-forced); what the logits may differ by is what rounding
- * itself does to them, as tests/unit/test_gfx12_model.c derives it: N is the CPU's own distance from the same model with
+ * itself does to them, as tests/gfx12/tolerance.h derives it: N is the CPU's own distance from the same model with
  * inputs that are not rounded. A card that is further away than MARGIN times the factor of its type is wrong.
  */
 #include <math.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert/convert.h"
+#include "quant/recipe.h"
 #include "runtime/model.h"
 #include "tests/gfx12/tolerance.h"
 #include "tests/support/hip.h"
@@ -19,10 +19,6 @@
 #define PROMPT 40
 #define DECODED 16
 #define ROWS (1 + DECODED) /* of logits: the prompt's last token, and each decoded one */
-
-static const char prompt[] =
-    "The old bridge over the river was built by masons who cut every stone before they came, so that the wall went up in a "
-    "single summer and has stood for four hundred years without mortar or repair, though floods have come each spring.";
 
 /* ---- models and logits ---- */
 
@@ -42,14 +38,6 @@ static ashlar_model *open_source(const char *source, uint32_t type, const char *
     if (!from)
         test_skip("SMOLLM2_GGUF names no file");
     return test_load(from, name, type);
-}
-
-/* 8-bit inputs in one step, as the card has them. */
-static void drop_second_step(ashlar_model *m)
-{
-    m->output.fine = false;
-    for (uint32_t i = 0; i < m->meta.h.layers; i++)
-        m->layers[i].qkv.fine = m->layers[i].down.fine = false;
 }
 
 static int32_t most_likely(const float *logits, uint32_t count)
@@ -84,24 +72,13 @@ static float *run(subject *s, ashlar_session *session, bool choose)
 static float *run_cpu(subject *s, int activations, bool choose)
 {
     ashlar_session_options o = { .context = 64, .activations = activations, .threads = 2 };
-    ashlar_session *session;
-    ashlar_error err;
-    if (ashlar_session_new(s->model, &o, &session, &err) != ASHLAR_OK)
-        fail_msg("%s", err.text);
-    return run(s, session, choose);
+    return run(s, test_session(s->model, o), choose);
 }
 
 static subject open_subject(const char *source, uint32_t type, const char *name, float **rounded)
 {
     subject s = { .model = open_source(source, type, name) };
-    int32_t *ids;
-    size_t count;
-    ashlar_error err;
-    if (ashlar_tokenize(s.model, prompt, sizeof prompt - 1, ASHLAR_TOKENIZE_BOS, &ids, &count, &err) != ASHLAR_OK)
-        fail_msg("%s", err.text);
-    assert_true(count >= PROMPT);
-    memcpy(s.ids, ids, PROMPT * sizeof *ids);
-    ashlar_free(ids);
+    test_prompt(s.model, s.ids, PROMPT);
     s.vocab = s.model->meta.h.vocab;
     drop_second_step(s.model);
     *rounded = run_cpu(&s, ASHLAR_ACT_INT8, true);
