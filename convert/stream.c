@@ -32,7 +32,7 @@ typedef struct slot {
     ash_error err;
     uint8_t *in, *out;
     uint8_t **rows;      /* JOB_ROWS pointers into `in` */
-    float *decoded;      /* one row */
+    float *decoded;      /* the rows of a panel */
     float *again;        /* and what became of it */
     double lost[MEMBERS_MAX], energy[MEMBERS_MAX]; /* of the tensor's members */
     size_t out_bytes;
@@ -199,12 +199,13 @@ static ash_status read_rows(const stream *s, slot *w, const ash_plan_member *m, 
 /* One row of each panel, another one each time. */
 static bool sampled(uint64_t row) { return row % ASH_PANEL_ROWS == row / ASH_PANEL_ROWS * 5 % ASH_PANEL_ROWS; }
 
-static void measure_row(slot *w, uint32_t member, uint32_t type, float scale, uint64_t cols, const uint8_t *row)
+static void measure_row(slot *w, uint32_t member, uint32_t type, float scale, uint64_t cols, const float *decoded,
+                        const uint8_t *row)
 {
     ash_decode_row((ash_dtype)type, row, (int64_t)cols, w->again);
     double lost = 0, energy = 0;
     for (uint64_t k = 0; k < cols; k++) {
-        double x = (double)w->decoded[k], d = x - (double)w->again[k] * (double)scale;
+        double x = (double)decoded[k], d = x - (double)w->again[k] * (double)scale;
         lost += d * d;
         energy += x * x;
     }
@@ -232,31 +233,70 @@ static const uint8_t *guided_row(const stream *s, const ash_plan_tensor *t, cons
     return g && g->encoded ? g->encoded(g->context, m->record.role, t->record.layer, row, t->record.dtype) : NULL;
 }
 
-static ash_status recode(const stream *s, slot *w, const ash_plan_tensor *t, uint32_t member, uint64_t row,
-                         const ash_importance *known, const uint8_t *in, uint8_t *out, size_t out_bytes)
+/* What the rows of one member share. */
+typedef struct recoding {
+    const stream *s;
+    slot *w;
+    const ash_plan_tensor *tensor;
+    uint32_t member;
+    ash_importance known;
+    size_t out_bytes; /* of a row */
+} recoding;
+
+static float scale_of(const ash_plan_member *m, uint64_t row)
 {
-    const ash_plan_member *m = &s->plan->members[t->member_first + member];
+    return m->made ? m->made[m->made_by_row ? row : 0] : 1;
+}
+
+/* One row; *again: its codes may be balanced. */
+static ash_status recode(const recoding *r, uint64_t row, const uint8_t *in, float *decoded, uint8_t *out, bool *again)
+{
+    const stream *s = r->s;
+    slot *w = r->w;
+    const ash_plan_tensor *t = r->tensor;
+    const ash_plan_member *m = &s->plan->members[t->member_first + r->member];
     uint32_t type = t->record.dtype;
-    uint64_t cols = t->record.dims[0];
-    float scale = m->made ? m->made[m->made_by_row ? row : 0] : 1;
+    int64_t cols = (int64_t)t->record.dims[0];
     const uint8_t *there = guided_row(s, t, m, row);
     ash_status status = ASH_OK;
+    *again = !there && r->known.balance;
     if (!there || sampled(row))
-        ash_rows_decode(&s->kernels, m, ash_source_row(&m->record, row), type, in, cols, w->decoded);
+        ash_rows_decode(&s->kernels, m, ash_source_row(&m->record, row), type, in, (uint64_t)cols, decoded);
     if (there)
-        memcpy(out, there, out_bytes);
+        memcpy(out, there, r->out_bytes);
     else if (m->made)
-        status = ash_encode_fp8_row(&s->kernels, w->decoded, (int64_t)cols, scale, out, &w->err);
+        status = ash_encode_fp8_row(&s->kernels, decoded, cols, scale_of(m, row), out, &w->err);
     else
-        status = ash_encode_row(&s->kernels, (ash_dtype)type, w->decoded, known->weight, (int64_t)cols, out, &w->err);
-    if (status == ASH_OK && !there && known->balance.mean)
-        ash_balance_row((ash_dtype)type, &known->balance, w->decoded, (int64_t)cols, out);
-    if (status == ASH_OK && sampled(row))
-        measure_row(w, member, type, scale, cols, out);
+        status = ash_encode_row(&s->kernels, (ash_dtype)type, decoded, r->known.weight, cols, out, &w->err);
     if (status == ASH_OK)
         return ASH_OK;
     ash_fail_in(&w->err, m->source->name);
     return ash_fail_in(&w->err, ash_source_file(s->source, m->source->file)->path);
+}
+
+/* `count` rows of a panel from `row` on; rows[i] becomes one of those at `out`. */
+static ash_status recode_panel(const recoding *r, uint64_t row, int count, uint8_t *out, const uint8_t **rows)
+{
+    slot *w = r->w;
+    const ash_plan_tensor *t = r->tensor;
+    uint64_t cols = t->record.dims[0];
+    uint8_t *to[ASH_PANEL_ROWS];
+    bool balanced = true;
+    for (int i = 0; i < count; i++) {
+        bool again;
+        to[i] = out + (size_t)i * r->out_bytes;
+        ASH_TRY(recode(r, row + (uint64_t)i, rows[i], w->decoded + (uint64_t)i * cols, to[i], &again));
+        balanced = balanced && again;
+        rows[i] = to[i];
+    }
+    if (balanced)
+        ASH_TRY(ash_balance_rows(&r->s->kernels, (ash_dtype)t->record.dtype, r->known.balance, w->decoded,
+                                 (int64_t)cols, count, ASH_BALANCE_SWEEPS, to, &w->err));
+    const ash_plan_member *m = &r->s->plan->members[t->member_first + r->member];
+    for (uint64_t i = 0; i < (uint64_t)count; i++)
+        if (sampled(row + i))
+            measure_row(w, r->member, t->record.dtype, scale_of(m, row + i), cols, w->decoded + i * cols, to[i]);
+    return ASH_OK;
 }
 
 /* ---- one job ---- */
@@ -293,36 +333,32 @@ static void panels_of(const ash_member_record *m, const job *work, uint64_t *fir
 static ash_status run_member(const stream *s, slot *w, const ash_plan_tensor *t, uint32_t member, uint8_t **in)
 {
     const ash_plan_member *m = &s->plan->members[t->member_first + member];
-    const ash_member_record *r = &m->record;
     uint64_t first, last, cols = t->record.dims[0], encoded = 0;
-    panels_of(r, &w->work, &first, &last);
+    panels_of(&m->record, &w->work, &first, &last);
     if (first == last)
         return ASH_OK;
     uint64_t row = first * ASH_PANEL_ROWS, row_end = last * ASH_PANEL_ROWS;
-    row_end = row_end < r->row_count ? row_end : r->row_count;
+    row_end = row_end < m->record.row_count ? row_end : m->record.row_count;
     ASH_TRY(read_rows(s, w, m, row, row_end, *in, w->rows));
     *in += (row_end - row) * source_row_bytes(m);
     bool other = m->source->dtype != t->record.dtype;
-    ash_importance known = { 0 };
-    if (other)
-        ASH_TRY(importance_of(s, t, m, &known, &w->err));
     (void)ash_row_bytes(t->record.dtype, cols, &encoded); /* the plan has checked it */
+    recoding r = { .s = s, .w = w, .tensor = t, .member = member, .out_bytes = (size_t)encoded };
+    if (other)
+        ASH_TRY(importance_of(s, t, m, &r.known, &w->err));
     uint8_t *panel_rows = NULL;
     if (other && !(panel_rows = malloc(ASH_PANEL_ROWS * encoded)))
         return ash_fail(&w->err, ASH_E_MEMORY, "%s: out of memory", m->source->name);
     ash_status status = ASH_OK;
     for (uint64_t p = first; p < last && status == ASH_OK; p++) {
         const uint8_t *rows[ASH_PANEL_ROWS] = { NULL };
-        uint64_t base = (p - first) * ASH_PANEL_ROWS;
-        for (uint64_t i = 0; i < ASH_PANEL_ROWS && row + base + i < row_end && status == ASH_OK; i++) {
-            rows[i] = w->rows[base + i];
-            if (other) {
-                uint8_t *to = panel_rows + i * encoded;
-                status = recode(s, w, t, member, row + base + i, &known, rows[i], to, (size_t)encoded);
-                rows[i] = to;
-            }
-        }
-        uint64_t at = r->row_first / ASH_PANEL_ROWS + p * r->panel_step - w->work.first;
+        uint64_t base = (p - first) * ASH_PANEL_ROWS, left = row_end - row - base;
+        int count = left < ASH_PANEL_ROWS ? (int)left : ASH_PANEL_ROWS;
+        for (int i = 0; i < count; i++)
+            rows[i] = w->rows[base + (uint64_t)i];
+        if (other)
+            status = recode_panel(&r, row + base, count, panel_rows, rows);
+        uint64_t at = m->record.row_first / ASH_PANEL_ROWS + p * m->record.panel_step - w->work.first;
         if (status == ASH_OK)
             ash_tile_pack(t->record.dtype, cols, rows, w->out + at * t->record.panel_bytes);
     }
@@ -427,7 +463,7 @@ static bool allocate(stream *s)
         w->in = malloc(s->in_room);
         w->out = malloc(s->out_room);
         w->rows = malloc(JOB_ROWS * sizeof *w->rows);
-        w->decoded = malloc((s->decoded_room ? s->decoded_room : 1) * sizeof *w->decoded);
+        w->decoded = malloc((s->decoded_room ? ASH_PANEL_ROWS * s->decoded_room : 1) * sizeof *w->decoded);
         w->again = malloc((s->decoded_room ? s->decoded_room : 1) * sizeof *w->again);
         if (!w->in || !w->out || !w->rows || !w->decoded || !w->again)
             return false;

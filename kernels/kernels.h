@@ -94,6 +94,33 @@ typedef void ash_encode_fn(const float *x, const float *weight, int64_t cols, ui
 /* Q8_0, an ash_encode_fn too: ggml's reference quantizer. `weight` is not looked at, and only a scale in half's range
  * is the caller's to check. */
 
+/* Codes of 16 rows on grids that stay, column after column, each nearest to what the errors of the others ask for:
+ * quant/balance.h. Columns come in tiles of 8; matrices of `rank` numbers a column lie tile by tile, in a tile [rank][8];
+ * columns behind the last one are zero. For column k of a tile, with s the sums and e the rows' errors, value - x:
+ *   ask    = pull[k] . s + sum over j < k in the tile of near[k][j] (e[j] - e[j] before), - near[k][k] e[k] before
+ *   code   = the integer nearest to (x - gain[k] ask + min) / scale, from low to high; value = scale code - min
+ * and s takes in directions[k] (e[k] - e[k] before). `fresh`: there are no codes yet, e before is 0. Any numbers
+ * are allowed; codes are from low to high whatever becomes of them. Bit-identical at every level. */
+#define ASH_FEED_TILE 8
+typedef struct ash_feed_side {
+    const float *pull;       /* of the whole row: rank a column */
+    const float *near;       /* 8 a column: in a tile [k][j] */
+    const float *gain;
+} ash_feed_side;
+typedef struct ash_feed {
+    int64_t rank, first;     /* first: the column where the call begins, a multiple of 8 */
+    int count, sub_elems;    /* columns; of them a sub-block, a multiple of 8, has one grid */
+    bool fresh;
+    float low, high;
+    const float *directions; /* of the whole row */
+    const ash_feed_side *side;
+    const float *x;          /* [count][16] */
+    const float *scale, *min, *inverse; /* [sub-block][16]; inverse: of scale, or 0 */
+    float *code;             /* [count][16], integers */
+    float *sum;              /* [rank][16] */
+} ash_feed;
+typedef void ash_feed_fn(const ash_feed *f);
+
 /* out[i] = e4m3(x[i] * (1 / scale)), saturating, i < n; x finite, scale > 0 with a finite reciprocal. Bit-identical at
  * every level. */
 typedef void ash_encode_e4m3_fn(const float *x, int64_t n, float scale, uint8_t *out);
@@ -190,6 +217,7 @@ typedef enum ash_op {
     ASH_OP_QUANTIZE_Q8,
     ASH_OP_REST_Q8,
     ASH_OP_ENCODE, /* K types and Q8_0 */
+    ASH_OP_FEED,
     ASH_OP_DECODE, /* F16 and BF16 */
     ASH_OP_ENCODE_E4M3,
     ASH_OP_ERROR_E4M3,
@@ -228,6 +256,7 @@ typedef struct ash_kernels {
     ash_quantize_q8_fn *quantize_q8;
     ash_rest_q8_fn *rest_q8;
     ash_encode_fn *encode[ASH_USABLE_DTYPES]; /* NULL but for Q4_K, Q5_K, Q6_K, Q8_0 */
+    ash_feed_fn *feed;
     ash_decode_fn *decode[ASH_USABLE_DTYPES]; /* NULL but for F16, BF16 */
     ash_encode_e4m3_fn *encode_e4m3;
     ash_error_e4m3_fn *error_e4m3;

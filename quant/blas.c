@@ -2,11 +2,15 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 #define LIBRARY "libopenblas.so.0"
 
 /* LAPACK by its Fortran names: 32-bit integers, every argument by address, the length of a text last. */
 typedef void factor_fn(const char *triangle, const int *n, double *a, const int *stride, int *info, size_t length);
+typedef void eigen_fn(const char *job, const char *triangle, const int *n, double *a, const int *stride, double *values,
+                      double *work, const int *work_size, int *integers, const int *integers_size, int *info,
+                      size_t job_length, size_t length);
 typedef void sgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a, int lda,
                       const float *b, int ldb, float beta, float *c, int ldc);
 typedef void dgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a, int lda,
@@ -17,6 +21,7 @@ struct ash_blas {
     sgemm_fn *sgemm;
     dgemm_fn *dgemm;
     factor_fn *potrf, *potri;
+    eigen_fn *syevd;
     void (*set_threads)(int);
 };
 
@@ -32,6 +37,7 @@ static void load(void)
     *(void **)&loaded.dgemm = dlsym(library, "cblas_dgemm");
     *(void **)&loaded.potrf = dlsym(library, "dpotrf_");
     *(void **)&loaded.potri = dlsym(library, "dpotri_");
+    *(void **)&loaded.syevd = dlsym(library, "dsyevd_");
     *(void **)&loaded.set_threads = dlsym(library, "openblas_set_num_threads");
     if (loaded.set_threads)
         loaded.set_threads(1);
@@ -41,8 +47,9 @@ ash_status ash_blas_load(const ash_blas **out, ash_error *err)
 {
     pthread_once(&once, load);
     *out = NULL;
-    if (!loaded.sgemm || !loaded.dgemm || !loaded.potrf || !loaded.potri || !loaded.set_threads)
-        return ash_fail(err, ASH_E_UNSUPPORTED, "calibration needs " LIBRARY " with LAPACK inside; install the package "
+    if (!loaded.sgemm || !loaded.dgemm || !loaded.potrf || !loaded.potri || !loaded.syevd ||
+        !loaded.set_threads)
+        return ash_fail(err, ASH_E_UNSUPPORTED, LIBRARY " with LAPACK inside is missing; install the package "
                         "libopenblas0");
     *out = &loaded;
     return ASH_OK;
@@ -69,6 +76,12 @@ void ash_blas_multiply_f64(const ash_blas *blas, int64_t m, int64_t n, int64_t k
                 (int)c_stride);
 }
 
+void ash_blas_outer(const ash_blas *blas, int64_t m, int64_t k, const float *a, int64_t a_stride, float *c)
+{
+    blas->sgemm(ROW_MAJOR, PLAIN, TRANSPOSED, (int)m, (int)m, (int)k, 1, a, (int)a_stride, a, (int)a_stride, 0, c,
+                (int)m);
+}
+
 /* LAPACK is column-major: its lower triangle is our upper one, and its L L^T our U^T U. */
 int ash_blas_cholesky(const ash_blas *blas, int64_t n, double *a)
 {
@@ -81,5 +94,19 @@ int ash_blas_invert(const ash_blas *blas, int64_t n, double *a)
 {
     int size = (int)n, info = 0;
     blas->potri("L", &size, a, &size, &info, 1);
+    return info;
+}
+
+int ash_blas_eigen(const ash_blas *blas, int64_t n, double *a)
+{
+    int size = (int)n, info = 0, work_size = 1 + 6 * size + 2 * size * size, integers_size = 3 + 5 * size;
+    double *values = malloc(((size_t)n + (size_t)work_size) * sizeof *values);
+    int *integers = malloc((size_t)integers_size * sizeof *integers);
+    if (values && integers)
+        blas->syevd("V", "L", &size, a, &size, values, values + n, &work_size, integers, &integers_size, &info, 1, 1);
+    else
+        info = 1;
+    free(values);
+    free(integers);
     return info;
 }

@@ -8,30 +8,41 @@
 
 #include "format/gguf.h"
 #include "format/gguf_write.h"
+#include "format/halffloat.h"
+#include "quant/sketch.h"
 
 #define SUMS ".in_sum2"
 #define PLAIN_SUMS ".in_sum"
 #define COUNTS ".counts"
+#define DIRECTIONS ".in_directions"
 #define ALIGNMENT 32
 #define TENSORS_MAX 65536 /* of a file: counts are looked up one by one */
+#define SHARING 8         /* names of one layer, sorted, between a tensor and the one that has its directions */
 
 typedef struct entry {
     char *tensor;
     uint64_t cols;
     double rows;  /* that were summed */
     double *sums, *plain; /* of squares; of the inputs themselves */
-    float *weights, *mean, *pull; /* of a file that was read */
+    ash_sketch sketch;    /* cols 0: none */
+    float *weights;       /* of a file that was read */
+    ash_balance own;
+    const ash_balance *balance; /* own, that of another with the same inputs, or NULL */
 } entry;
 
 struct ash_imatrix {
     entry *entries; /* sorted by name */
     uint32_t count, room;
+    const ash_blas *blas; /* NULL: means in place of directions */
 };
 
-ash_status ash_imatrix_new(ash_imatrix **out, ash_error *err)
+ash_status ash_imatrix_new(const ash_blas *blas, ash_imatrix **out, ash_error *err)
 {
     *out = calloc(1, sizeof **out);
-    return *out ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "out of memory");
+    if (!*out)
+        return ash_fail(err, ASH_E_MEMORY, "out of memory");
+    (*out)->blas = blas;
+    return ASH_OK;
 }
 
 void ash_imatrix_free(ash_imatrix *m)
@@ -43,8 +54,8 @@ void ash_imatrix_free(ash_imatrix *m)
         free(m->entries[i].sums);
         free(m->entries[i].plain);
         free(m->entries[i].weights);
-        free(m->entries[i].mean);
-        free(m->entries[i].pull);
+        ash_sketch_free(&m->entries[i].sketch);
+        ash_balance_free(&m->entries[i].own);
     }
     free(m->entries);
     free(m);
@@ -107,16 +118,22 @@ static ash_status entry_of(ash_imatrix *m, const char *tensor, uint64_t cols, en
     return ASH_OK;
 }
 
-ash_status ash_imatrix_add(ash_imatrix *m, const char *tensor, const float *x, int64_t tokens, int64_t cols,
-                           int64_t stride, ash_error *err)
+ash_status ash_imatrix_add(ash_imatrix *m, const char *tensor, bool first, const float *x, int64_t tokens,
+                           int64_t cols, int64_t stride, ash_error *err)
 {
     entry *e;
     ASH_TRY(entry_of(m, tensor, (uint64_t)cols, &e, err));
-    for (int64_t t = 0; t < tokens; t++)
+    if (m->blas && first && !e->sketch.cols)
+        ASH_TRY(ash_sketch_init(&e->sketch, m->blas, cols, ASH_IMATRIX_DIRECTIONS, err));
+    for (int64_t t = 0; t < tokens; t++) {
+        const float *row = x + t * stride;
         for (int64_t k = 0; k < cols; k++) {
-            e->sums[k] += (double)x[t * stride + k] * (double)x[t * stride + k];
-            e->plain[k] += (double)x[t * stride + k];
+            e->sums[k] += (double)row[k] * (double)row[k];
+            e->plain[k] += (double)row[k];
         }
+        if (e->sketch.cols && ash_sketch_add(&e->sketch, row, err) != ASH_OK)
+            return ash_fail_in(err, tensor);
+    }
     e->rows += (double)tokens;
     return ASH_OK;
 }
@@ -133,7 +150,7 @@ ash_status ash_imatrix_find(const ash_imatrix *m, const char *tensor, uint64_t c
         return ash_fail(err, ASH_E_ARGUMENT, "%s has %" PRIu64 " columns, its importance %" PRIu64
                         ": it was measured on another model", tensor, cols, m->entries[at].cols);
     const entry *e = &m->entries[at];
-    *out = (ash_importance){ .weight = e->weights, .balance = { .mean = e->mean, .pull = e->pull } };
+    *out = (ash_importance){ .weight = e->weights, .balance = e->balance };
     return ASH_OK;
 }
 
@@ -149,13 +166,14 @@ static ash_status write_keys(ash_gguf_writer *w, const char *dataset, uint32_t c
     return ash_gguf_writer_kv_u32(w, "imatrix.chunk_size", chunk_size, err);
 }
 
-static ash_status declare(ash_gguf_writer *w, const entry *e, const char *suffix, uint64_t cols, ash_error *err)
+static ash_status declare(ash_gguf_writer *w, const entry *e, const char *suffix, ash_dtype dtype, uint64_t cols,
+                          uint64_t rows, ash_error *err)
 {
     char name[256];
     int n = snprintf(name, sizeof name, "%s%s", e->tensor, suffix);
     if (n < 0 || (size_t)n >= sizeof name)
         return ash_fail(err, ASH_E_ARGUMENT, "%s: the name is too long", e->tensor);
-    return ash_gguf_writer_tensor(w, name, ASH_F32, 2, (uint64_t[4]){ cols, 1, 1, 1 }, err);
+    return ash_gguf_writer_tensor(w, name, dtype, 2, (uint64_t[4]){ cols, rows, 1, 1 }, err);
 }
 
 static ash_status put_sums(ash_gguf_writer *w, const entry *e, const double *from, ash_error *err)
@@ -176,29 +194,52 @@ static ash_status put_sums(ash_gguf_writer *w, const entry *e, const double *fro
     return status;
 }
 
-static ash_status put_entry(ash_gguf_writer *w, const entry *e, ash_error *err)
+/* Each divided by the root of its column's sum of squares, so from -1 to 1: halves hold that well. */
+static ash_status put_directions(ash_gguf_writer *w, const entry *e, ash_error *err)
+{
+    uint16_t *row = malloc((e->cols ? e->cols : 1) * sizeof *row);
+    ash_status status = row ? ASH_OK : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", e->tensor);
+    for (int64_t i = 0; i < e->sketch.count && status == ASH_OK; i++) {
+        const float *from = e->sketch.rows + i * e->sketch.cols;
+        for (uint64_t k = 0; k < e->cols; k++) {
+            double share = e->sums[k] > 0 ? (double)from[k] / sqrt(e->sums[k]) : 0;
+            row[k] = ash_f32_to_f16((float)fmax(-1, fmin(1, share)));
+        }
+        status = ash_gguf_writer_put(w, row, e->cols * sizeof *row, err);
+    }
+    free(row);
+    return status;
+}
+
+static ash_status put_entry(const ash_imatrix *m, ash_gguf_writer *w, const entry *e, ash_error *err)
 {
     float rows = (float)e->rows;
     ASH_TRY(put_sums(w, e, e->sums, err));
     ASH_TRY(ash_gguf_writer_put(w, &rows, sizeof rows, err));
-    return put_sums(w, e, e->plain, err);
+    return m->blas ? put_directions(w, e, err) : put_sums(w, e, e->plain, err);
 }
 
-static ash_status write_all(const ash_imatrix *m, ash_gguf_writer *w, const char *dataset, uint32_t chunks,
+static ash_status write_all(ash_imatrix *m, ash_gguf_writer *w, const char *dataset, uint32_t chunks,
                             uint32_t chunk_size, ash_error *err)
 {
     ASH_TRY(write_keys(w, dataset, chunks, chunk_size, err));
     for (uint32_t i = 0; i < m->count; i++) {
-        ASH_TRY(declare(w, &m->entries[i], SUMS, m->entries[i].cols, err));
-        ASH_TRY(declare(w, &m->entries[i], COUNTS, 1, err));
-        ASH_TRY(declare(w, &m->entries[i], PLAIN_SUMS, m->entries[i].cols, err));
+        entry *e = &m->entries[i];
+        if (e->sketch.cols && ash_sketch_finish(&e->sketch, err) != ASH_OK)
+            return ash_fail_in(err, e->tensor);
+        ASH_TRY(declare(w, e, SUMS, ASH_F32, e->cols, 1, err));
+        ASH_TRY(declare(w, e, COUNTS, ASH_F32, 1, 1, err));
+        if (!m->blas)
+            ASH_TRY(declare(w, e, PLAIN_SUMS, ASH_F32, e->cols, 1, err));
+        else if (e->sketch.count)
+            ASH_TRY(declare(w, e, DIRECTIONS, ASH_F16, e->cols, (uint64_t)e->sketch.count, err));
     }
     for (uint32_t i = 0; i < m->count; i++)
-        ASH_TRY(put_entry(w, &m->entries[i], err));
+        ASH_TRY(put_entry(m, w, &m->entries[i], err));
     return ASH_OK;
 }
 
-ash_status ash_imatrix_write(const ash_imatrix *m, const char *path, bool replace, const char *dataset,
+ash_status ash_imatrix_write(ash_imatrix *m, const char *path, bool replace, const char *dataset,
                              uint32_t chunks, uint32_t chunk_size, ash_error *err)
 {
     ash_gguf_writer *w;
@@ -267,30 +308,43 @@ static ash_status read_weights(const ash_gguf *g, const ash_gguf_tensor *sums, c
     return ASH_OK;
 }
 
-/* Means and pulls; e has its sums of squares and rows. */
-static ash_status read_means(const ash_gguf *g, const ash_gguf_tensor *plain, entry *e, ash_error *err)
+/* One direction of a file, or the means, as floats in the units of the inputs. e has its sums of squares and rows. */
+static ash_status read_direction(const ash_gguf *g, const ash_gguf_tensor *t, uint64_t at, const entry *e,
+                                 uint16_t *halves, float *out, ash_error *err)
 {
-    if (plain->dtype != ASH_F32 || plain->size != e->cols * sizeof(float))
-        return ash_fail(err, ASH_E_FORMAT, "%s: a sum is F32, one a column", plain->name);
-    size_t bytes = e->cols ? e->cols * sizeof(float) : 1;
-    double *squares = malloc(2 * bytes);
-    e->mean = malloc(bytes);
-    e->pull = malloc(bytes);
-    ash_status status = squares && e->mean && e->pull ? ASH_OK
-                                                      : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", plain->name);
-    if (status == ASH_OK)
-        status = ash_gguf_read(g, plain, 0, e->mean, plain->size, err);
-    for (uint64_t k = 0; k < e->cols && status == ASH_OK; k++) {
-        double mean = (double)e->mean[k] / e->rows;
-        squares[k] = e->sums[k] / e->rows;
-        /* The root of the mean square is at least the mean, but for the rounding of both sums to float. */
-        if (!(fabs(mean) <= sqrt(squares[k]) * (1 + 0x1p-20)))
-            status = ash_fail(err, ASH_E_FORMAT, "%s: column %" PRIu64 " is %g: more than its squares allow",
-                              plain->name, k, (double)e->mean[k]);
-        e->mean[k] = (float)mean;
+    bool means = t->dtype == ASH_F32;
+    size_t bytes = e->cols * (means ? sizeof *out : sizeof *halves);
+    ASH_TRY(ash_gguf_read(g, t, at * bytes, means ? (void *)out : (void *)halves, bytes, err));
+    for (uint64_t k = 0; k < e->cols; k++) {
+        double root = sqrt(e->sums[k] / e->rows), stored = means ? (double)out[k] : (double)ash_f16_to_f32(halves[k]);
+        double value = means ? stored / e->rows : stored * root;
+        /* The root of the mean square is the most, but for the rounding of both sums to float. */
+        if (!(fabs(value) <= root * (1 + 0x1p-20)))
+            return ash_fail(err, ASH_E_FORMAT, "%s: column %" PRIu64 " is %g: more than its squares allow", t->name, k,
+                            stored);
+        out[k] = (float)value;
     }
+    return ASH_OK;
+}
+
+static ash_status read_directions(const ash_gguf *g, const ash_gguf_tensor *t, entry *e, ash_error *err)
+{
+    if (t->dims[0] != e->cols || t->dims[1] > ASH_IMATRIX_DIRECTIONS_MAX || t->dims[2] != 1 || t->dims[3] != 1)
+        return ash_fail(err, ASH_E_FORMAT, "%s: %" PRIu64 " columns and at most %d directions belong here", t->name,
+                        e->cols, ASH_IMATRIX_DIRECTIONS_MAX);
+    float *numbers = malloc(e->cols * t->dims[1] * sizeof *numbers + 1);
+    uint16_t *halves = malloc(e->cols * sizeof *halves + 1);
+    double *squares = malloc(e->cols * sizeof *squares + 1);
+    ash_status status = numbers && halves && squares ? ASH_OK
+                                                     : ash_fail(err, ASH_E_MEMORY, "%s: out of memory", t->name);
+    for (uint64_t i = 0; i < t->dims[1] && status == ASH_OK; i++)
+        status = read_direction(g, t, i, e, halves, numbers + i * e->cols, err);
+    for (uint64_t k = 0; k < e->cols && status == ASH_OK; k++)
+        squares[k] = e->sums[k] / e->rows;
     if (status == ASH_OK)
-        ash_balance_pull(e->mean, squares, (int64_t)e->cols, e->pull);
+        status = ash_balance_init(&e->own, numbers, squares, (int64_t)e->cols, (int64_t)t->dims[1], err);
+    free(numbers);
+    free(halves);
     free(squares);
     return status;
 }
@@ -309,8 +363,31 @@ static ash_status read_tensor(const ash_gguf *g, const ash_gguf_tensor *t, const
     entry *e;
     ASH_TRY(entry_of(m, stem, t->dims[0], &e, err));
     ASH_TRY(read_weights(g, t, counts, e, err));
-    const ash_gguf_tensor *plain = named(g, stem, PLAIN_SUMS);
-    return plain && e->weights ? read_means(g, plain, e, err) : ASH_OK;
+    const ash_gguf_tensor *directions = named(g, stem, DIRECTIONS), *plain = named(g, stem, PLAIN_SUMS);
+    if (directions && directions->dtype != ASH_F16)
+        return ash_fail(err, ASH_E_FORMAT, "%s: directions are F16", directions->name);
+    if (plain && (plain->dtype != ASH_F32 || plain->size != e->cols * sizeof(float)))
+        return ash_fail(err, ASH_E_FORMAT, "%s: a sum is F32, one a column", plain->name);
+    if (!e->weights || (!directions && !plain))
+        return ASH_OK;
+    return read_directions(g, directions ? directions : plain, e, err);
+}
+
+/* Entries without directions take them from a neighbour with the same inputs, which the same sums tell. */
+static void share(ash_imatrix *m)
+{
+    for (uint32_t i = 0; i < m->count; i++) {
+        entry *e = &m->entries[i];
+        uint32_t first = i < SHARING ? 0 : i - SHARING;
+        if (e->own.rank > 0)
+            e->balance = &e->own;
+        for (uint32_t j = first; e->weights && !e->balance && j < m->count && j <= i + SHARING; j++) {
+            const entry *other = &m->entries[j];
+            if (other->own.rank > 0 && other->cols == e->cols && other->rows == e->rows &&
+                memcmp(other->sums, e->sums, e->cols * sizeof *e->sums) == 0)
+                e->balance = &other->own;
+        }
+    }
 }
 
 static ash_status read_all(const ash_gguf *g, ash_imatrix *m, ash_error *err)
@@ -337,6 +414,7 @@ static ash_status read_all(const ash_gguf *g, ash_imatrix *m, ash_error *err)
     }
     if (m->count == 0)
         return ash_fail(err, ASH_E_FORMAT, "has no " SUMS " tensors");
+    share(m);
     return ASH_OK;
 }
 
@@ -346,7 +424,7 @@ ash_status ash_imatrix_read(const char *path, ash_imatrix **out, ash_error *err)
     *out = NULL;
     ASH_TRY(ash_gguf_open(path, &g, err));
     ash_imatrix *m = NULL;
-    ash_status status = ash_imatrix_new(&m, err);
+    ash_status status = ash_imatrix_new(NULL, &m, err);
     if (status == ASH_OK)
         status = read_all(g, m, err);
     ash_gguf_close(g);

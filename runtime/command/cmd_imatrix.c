@@ -33,7 +33,7 @@ static void collect(void *context, const ash_observation *o)
     for (size_t i = 0; i < count && c->status == ASH_OK; i++) {
         char name[128];
         if (ash_arch_name(ash_arch_tensor_of(roles[i])->gguf, o->layer, name, sizeof name))
-            c->status = ash_imatrix_add(c->imatrix, name, o->x, o->tokens, o->cols, o->stride, &c->err);
+            c->status = ash_imatrix_add(c->imatrix, name, i == 0, o->x, o->tokens, o->cols, o->stride, &c->err);
     }
 }
 
@@ -107,7 +107,10 @@ int verb_imatrix(int argc, char **argv)
     collector c = { .tied = e.model->meta.h.tied_output };
     ash_error err;
     code = EXIT_FAILED;
-    if (ash_imatrix_new(&c.imatrix, &err) != ASH_OK) {
+    const ash_blas *blas;
+    if (ash_blas_load(&blas, &err) != ASH_OK)
+        fprintf(stderr, "ashlar imatrix: measures less, without libopenblas0: %s\n", err.text);
+    if (ash_imatrix_new(blas, &c.imatrix, &err) != ASH_OK) {
         fail_with(&err);
     } else if (windows_open(&w, e.model, text_path, 0, tokens, window)) {
         e.session->observer = collect;

@@ -8,16 +8,17 @@
 #include "convert/convert.h"
 #include "format/gguf.h"
 #include "format/gguf_write.h"
+#include "format/halffloat.h"
 #include "kernels/kernels.h"
 #include "quant/imatrix.h"
 #include "tests/support/make_gguf.h"
 #include "tests/support/read_back.h"
 
-static ash_imatrix *new_imatrix(void)
+static ash_imatrix *new_imatrix(const ash_blas *blas)
 {
     ash_error err;
     ash_imatrix *m;
-    assert_ok(ash_imatrix_new(&m, &err), &err);
+    assert_ok(ash_imatrix_new(blas, &m, &err), &err);
     return m;
 }
 
@@ -43,11 +44,11 @@ static void test_round_trip(void **state)
     for (int i = 0; i < TOKENS * STRIDE; i++)
         x[i] = test_rng_float(&rng);
     ash_error err;
-    ash_imatrix *m = new_imatrix();
-    assert_ok(ash_imatrix_add(m, "b", x, 2, COLS, STRIDE, &err), &err);
-    assert_ok(ash_imatrix_add(m, "a", x, TOKENS, 3, STRIDE, &err), &err);
-    assert_ok(ash_imatrix_add(m, "b", x + 2 * STRIDE, TOKENS - 2, COLS, STRIDE, &err), &err);
-    assert_int_equal(ash_imatrix_add(m, "b", x, 1, COLS + 1, STRIDE, &err), ASH_E_ARGUMENT);
+    ash_imatrix *m = new_imatrix(NULL);
+    assert_ok(ash_imatrix_add(m, "b", true, x, 2, COLS, STRIDE, &err), &err);
+    assert_ok(ash_imatrix_add(m, "a", true, x, TOKENS, 3, STRIDE, &err), &err);
+    assert_ok(ash_imatrix_add(m, "b", true, x + 2 * STRIDE, TOKENS - 2, COLS, STRIDE, &err), &err);
+    assert_int_equal(ash_imatrix_add(m, "b", true, x, 1, COLS + 1, STRIDE, &err), ASH_E_ARGUMENT);
     assert_non_null(strstr(err.text, "b: inputs of 71 columns"));
     char *path = test_path("round.gguf");
     assert_ok(ash_imatrix_write(m, path, true, "text.txt", 2, 512, &err), &err);
@@ -69,8 +70,9 @@ static void test_round_trip(void **state)
     assert_int_equal(ash_imatrix_count(m), 2);
     ash_importance known = find_all(m, "b", COLS);
     const float *weights = known.weight;
-    float pull[COLS];
+    float means[COLS];
     double squares[COLS];
+    assert_int_equal(known.balance->rank, 1);
     for (int k = 0; k < COLS; k++) {
         double sum = 0, plain = 0;
         for (int t = 0; t < TOKENS; t++) {
@@ -78,19 +80,90 @@ static void test_round_trip(void **state)
             plain += (double)x[t * STRIDE + k];
         }
         squares[k] = (double)(float)sum / TOKENS;
-        assert_true(fabs((double)known.balance.mean[k] - plain / TOKENS) <= 0x1p-23 * fabs(plain / TOKENS));
+        means[k] = (float)((double)(float)plain / TOKENS);
+        assert_true(known.balance->directions[k] == means[k]);
         /* the sum rounds to float in the file, the power again */
         double weight = pow(sum / TOKENS, 0.75);
         assert_true(fabs(weights[k] - weight) <= 0x1p-23 * weight);
     }
-    ash_balance_pull(known.balance.mean, squares, COLS, pull);
-    assert_memory_equal(pull, known.balance.pull, sizeof pull);
+    ash_balance expected;
+    assert_ok(ash_balance_init(&expected, means, squares, COLS, 1, &err), &err);
+    assert_memory_equal(expected.feedback.pull, known.balance->feedback.pull, COLS * sizeof(float));
+    ash_balance_free(&expected);
     assert_non_null(find(m, "a", 3));
     assert_null(find(m, "c", 3));
     assert_int_equal(ash_imatrix_find(m, "b", 71, &known, &err), ASH_E_ARGUMENT);
     assert_non_null(strstr(err.text, "another model"));
     ash_imatrix_free(m);
     free(path);
+}
+
+/* B^T B of the directions as they come back, against the moments of what went in: inputs of few directions come back
+ * whole, others with the strongest; tensors with the same inputs share them. */
+static void test_directions(void **state)
+{
+    (void)state;
+    enum { TOKENS = 400, COLS = 200, STRIDE = 256, NARROW = 20 };
+    static float x[TOKENS * STRIDE], narrow[NARROW][COLS];
+    const ash_blas *blas;
+    ash_error err;
+    if (ash_blas_load(&blas, &err) != ASH_OK)
+        test_skip(err.text);
+    test_rng rng = test_rng_start("directions");
+    for (int i = 0; i < NARROW; i++)
+        for (int k = 0; k < COLS; k++)
+            narrow[i][k] = test_rng_float(&rng);
+    for (int wide = 0; wide < 2; wide++) {
+        for (int t = 0; t < TOKENS; t++)
+            for (int k = 0; k < COLS; k++)
+                x[t * STRIDE + k] = wide ? 0.1f * test_rng_float(&rng) : 0;
+        for (int t = 0; t < TOKENS; t++)
+            for (int i = 0; i < NARROW; i++) {
+                float by = test_rng_float(&rng);
+                for (int k = 0; k < COLS; k++)
+                    x[t * STRIDE + k] += by * narrow[i][k];
+            }
+        for (int t = 0; t < TOKENS; t++)
+            x[t * STRIDE + 5] = 0;
+        ash_imatrix *m = new_imatrix(blas);
+        for (int part = 0; part < 4; part++) {
+            const float *from = x + part * TOKENS / 4 * STRIDE;
+            assert_ok(ash_imatrix_add(m, "l.q", true, from, TOKENS / 4, COLS, STRIDE, &err), &err);
+            assert_ok(ash_imatrix_add(m, "l.k", false, from, TOKENS / 4, COLS, STRIDE, &err), &err);
+            assert_ok(ash_imatrix_add(m, "l.v", false, x, TOKENS / 4, COLS, STRIDE, &err), &err);
+        }
+        char *path = test_path("directions.gguf");
+        assert_ok(ash_imatrix_write(m, path, true, "text.txt", 1, TOKENS, &err), &err);
+        ash_imatrix_free(m);
+        assert_ok(ash_imatrix_read(path, &m, &err), &err);
+        const ash_balance *b = find_all(m, "l.q", COLS).balance;
+        assert_ptr_equal(b, find_all(m, "l.k", COLS).balance);
+        assert_null(find_all(m, "l.v", COLS).balance); /* others' inputs, and none of its own */
+        assert_int_equal(b->rank, ASH_IMATRIX_DIRECTIONS);
+        double lost = 0, all = 0;
+        for (int j = 0; j < COLS; j++)
+            for (int k = 0; k < COLS; k++) {
+                double want = 0, got = 0;
+                for (int t = 0; t < TOKENS; t++)
+                    want += (double)x[t * STRIDE + j] * (double)x[t * STRIDE + k] / TOKENS;
+                for (int i = 0; i < b->rank; i++)
+                    got += (double)b->directions[j / 8 * 8 * b->rank + i * 8 + j % 8] *
+                           (double)b->directions[k / 8 * 8 * b->rank + i * 8 + k % 8];
+                lost += (want - got) * (want - got);
+                all += want * want;
+            }
+        printf("# measure directions of %s inputs: moments to %.1e\n", wide ? "wide" : "narrow", sqrt(lost / all));
+        /* Halves are right to 2^-12, so products to 2^-11. Wide inputs may lose their noise too: 200 moments of 0.01 / 3
+         * beside 20 of 200 / 9, of the root of the sum of squares 2^-11. */
+        assert_true(sqrt(lost / all) < (wide ? 0x1p-10 : 0x1p-11));
+        ash_imatrix_free(m);
+        free(path);
+    }
+    x[3] = INFINITY;
+    ash_imatrix *m = new_imatrix(blas);
+    assert_int_equal(ash_imatrix_add(m, "l.q", true, x, TOKENS, COLS, STRIDE, &err), ASH_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "l.q: the inputs are not finite"));
+    ash_imatrix_free(m);
 }
 
 /* fixtures/imatrix.gguf, by make_imatrix.py: sums 3 k over 1,536 rows. */
@@ -105,7 +178,7 @@ static void test_llama_cpp_form(void **state)
         assert_true(fabs(down[k] - pow(3.0 * k / 1536, 0.75)) <= 0x1p-23 * (double)down[k]);
         assert_true(k >= 64 || q[k] == down[k]);
     }
-    assert_null(find_all(m, "blk.0.ffn_down.weight", 96).balance.mean); /* without plain sums */
+    assert_null(find_all(m, "blk.0.ffn_down.weight", 96).balance); /* without plain sums */
     assert_null(find(m, "blk.0.ffn_up_exps.weight", 32)); /* experts */
     assert_null(find(m, "blk.1.attn_k.weight", 64));      /* no token reached it */
     ash_imatrix_free(m);
@@ -120,29 +193,40 @@ typedef struct broken {
     ash_dtype plain_dtype; /* of t.in_sum, which is there where plain_cols is not 0 */
     uint64_t plain_cols;
     float plain;
+    ash_dtype dtype_of_directions; /* of t.in_directions, where directions is not 0 */
+    uint64_t directions, columns;
+    float direction;
 } broken;
 
 static void test_broken(void **state)
 {
     (void)state;
     static const broken cases[] = {
-        { "model", "t.counts", ASH_F32, 1, 1, "no importance matrix", 0, 0, 0 },
-        { NULL, "t.counts", ASH_F32, 1, 1, "no importance matrix", 0, 0, 0 },
-        { "imatrix", "u.counts", ASH_F32, 1, 1, "t has sums but no .counts", 0, 0, 0 },
-        { "imatrix", "t.counts", ASH_F16, 1, 1, "t: sums are F32", 0, 0, 0 },
-        { "imatrix", "t.counts", ASH_F32, -1, 1, "t.in_sum2: column 0 is -1", 0, 0, 0 },
-        { "imatrix", "t.counts", ASH_F32, NAN, 1, "t.in_sum2: column 0", 0, 0, 0 },
-        { "imatrix", "t.counts", ASH_F32, INFINITY, 1, "t.in_sum2: column 0", 0, 0, 0 },
-        { "imatrix", "t.counts", ASH_F32, 1, -1, "t.counts is -1", 0, 0, 0 },
-        { "imatrix", "t.counts", ASH_F32, 1, NAN, "t.counts is", 0, 0, 0 },
-        { "imatrix", "t.counts", ASH_F32, 1, 1, NULL, 0, 0, 0 },
-        { "imatrix", "t.counts", ASH_F32, 4, 1, NULL, ASH_F32, 4, -2 },
-        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: column 0 is 2.001: more than", ASH_F32, 4, 2.001f },
-        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: column 0", ASH_F32, 4, NAN },
-        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: column 0", ASH_F32, 4, -INFINITY },
-        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: a sum is F32", ASH_F16, 4, 1 },
-        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: a sum is F32", ASH_F32, 5, 1 },
-        { "imatrix", "t.counts", ASH_F32, 0, 0, NULL, ASH_F32, 4, 5 }, /* nothing is known, so nothing is wrong */
+        { "model", "t.counts", ASH_F32, 1, 1, "no importance matrix", 0, 0, 0, 0, 0, 0, 0 },
+        { NULL, "t.counts", ASH_F32, 1, 1, "no importance matrix", 0, 0, 0, 0, 0, 0, 0 },
+        { "imatrix", "u.counts", ASH_F32, 1, 1, "t has sums but no .counts", 0, 0, 0, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F16, 1, 1, "t: sums are F32", 0, 0, 0, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, -1, 1, "t.in_sum2: column 0 is -1", 0, 0, 0, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, NAN, 1, "t.in_sum2: column 0", 0, 0, 0, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, INFINITY, 1, "t.in_sum2: column 0", 0, 0, 0, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 1, -1, "t.counts is -1", 0, 0, 0, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 1, NAN, "t.counts is", 0, 0, 0, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 1, 1, NULL, 0, 0, 0, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, NULL, ASH_F32, 4, -2, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: column 0 is 2.001: more than", ASH_F32, 4, 2.001f, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: column 0", ASH_F32, 4, NAN, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: column 0", ASH_F32, 4, -INFINITY, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: a sum is F32", ASH_F16, 4, 1, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_sum: a sum is F32", ASH_F32, 5, 1, 0, 0, 0, 0 },
+        { "imatrix", "t.counts", ASH_F32, 0, 0, NULL, ASH_F32, 4, 5, 0, 0, 0, 0 }, /* nothing is known, so nothing is wrong */
+        { "imatrix", "t.counts", ASH_F32, 4, 1, NULL, 0, 0, 0, ASH_F16, 3, 4, -1 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, NULL, ASH_F32, 4, -2, ASH_F16, 256, 4, 1 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_directions: column 0 is 1.0", 0, 0, 0, ASH_F16, 3, 4, 1.001f },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_directions: column 0", 0, 0, 0, ASH_F16, 3, 4, NAN },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_directions: column 0", 0, 0, 0, ASH_F16, 3, 4, INFINITY },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_directions: 4 columns", 0, 0, 0, ASH_F16, 257, 4, 1 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_directions: 4 columns", 0, 0, 0, ASH_F16, 3, 5, 1 },
+        { "imatrix", "t.counts", ASH_F32, 4, 1, "t.in_directions: directions are F16", 0, 0, 0, ASH_F32, 3, 4, 1 },
     };
     char *path = test_path("broken.gguf");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -157,11 +241,21 @@ static void test_broken(void **state)
         if (b->plain_cols)
             assert_ok(ash_gguf_writer_tensor(w, "t.in_sum", b->plain_dtype, 2,
                                              (uint64_t[4]){ b->plain_cols, 1, 1, 1 }, &err), &err);
+        if (b->directions)
+            assert_ok(ash_gguf_writer_tensor(w, "t.in_directions", b->dtype_of_directions, 2,
+                                             (uint64_t[4]){ b->columns, b->directions, 1, 1 }, &err), &err);
         float sums[4] = { b->sum, 2, 3, 4 }, plain[5] = { b->plain };
         assert_ok(ash_gguf_writer_put(w, sums, b->dtype == ASH_F32 ? 16 : 8, &err), &err);
         assert_ok(ash_gguf_writer_put(w, &b->count, 4, &err), &err);
         if (b->plain_cols)
             assert_ok(ash_gguf_writer_put(w, plain, b->plain_cols * (b->plain_dtype == ASH_F32 ? 4 : 2), &err), &err);
+        uint64_t n = b->directions * b->columns;
+        uint16_t *halves = calloc(2 * n + 1, sizeof *halves);
+        assert_non_null(halves);
+        halves[n ? n - b->columns : 0] = ash_f32_to_f16(b->direction);
+        if (n)
+            assert_ok(ash_gguf_writer_put(w, halves, n * (b->dtype_of_directions == ASH_F32 ? 4 : 2), &err), &err);
+        free(halves);
         assert_ok(ash_gguf_writer_finish(w, &err), &err);
         ash_imatrix *m;
         ash_status status = ash_imatrix_read(path, &m, &err);
@@ -233,14 +327,17 @@ static void test_conversion_is_weighted(void **state)
     for (int k = 0; k < 512; k++)
         x[512 + k] = test_rng_below(&rng, 2) ? x[k] : -x[k]; /* half of the columns have a mean */
     ash_error err;
-    ash_imatrix *m = new_imatrix();
-    assert_ok(ash_imatrix_add(m, "blk.1.ffn_down.weight", x, 2, spec.ffn, 512, &err), &err);
+    ash_imatrix *m = new_imatrix(NULL);
+    assert_ok(ash_imatrix_add(m, "blk.1.ffn_down.weight", true, x, 2, spec.ffn, 512, &err), &err);
     char *path = test_path("weighted-imatrix.gguf");
     assert_ok(ash_imatrix_write(m, path, true, "none", 1, 1, &err), &err);
     ash_imatrix_free(m);
     assert_ok(ash_imatrix_read(path, &m, &err), &err);
     const float *weight = find(m, "blk.1.ffn_down.weight", spec.ffn);
-    const float *mean = find_all(m, "blk.1.ffn_down.weight", spec.ffn).balance.mean;
+    float mean[512];
+    assert_true(spec.ffn <= 512);
+    for (uint32_t k = 0; k < spec.ffn; k++)
+        mean[k] = (x[k] + x[512 + k]) / 2;
     ash_convert_guide guide = { .imatrix = m };
     float *w[3];
     for (int i = 0; i < 3; i++) {
@@ -259,8 +356,8 @@ static void test_conversion_is_weighted(void **state)
     assert_true(guided_mean < 0.1 * plain_mean);
 
     /* The importance of another model is refused before anything is written. */
-    ash_imatrix *other = new_imatrix();
-    assert_ok(ash_imatrix_add(other, "blk.1.ffn_down.weight", x, 1, 100, 512, &err), &err);
+    ash_imatrix *other = new_imatrix(NULL);
+    assert_ok(ash_imatrix_add(other, "blk.1.ffn_down.weight", true, x, 1, 100, 512, &err), &err);
     ash_convert_options o = { .type = ASH_Q4_K, .force = false, .guide = &(ash_convert_guide){ .imatrix = other } };
     char *third = test_path("third.ashlar");
     assert_int_equal(ash_convert(source, third, &o, NULL, &err), ASH_E_ARGUMENT);
@@ -281,6 +378,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_directions),
         cmocka_unit_test(test_llama_cpp_form),
         cmocka_unit_test(test_broken),
         cmocka_unit_test(test_conversion_is_weighted),

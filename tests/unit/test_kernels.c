@@ -494,7 +494,7 @@ static void test_levels(void **state)
         }
         assert_true(table.quantize_q8 && table.round_e4m3 && table.max_abs && table.rms_norm && table.rope &&
                     table.swiglu && table.add && table.to_f16 && table.to_bf16 && table.attention_join &&
-                    table.encode_e4m3 && table.error_e4m3);
+                    table.encode_e4m3 && table.error_e4m3 && table.feed);
         /* Each slot holds the last line of the list that the level allows. */
         for (size_t i = 0; i < count; i++) {
             const ash_kernel *k = &list[i], *last = k;
@@ -507,6 +507,7 @@ static void test_levels(void **state)
             case ASH_OP_QUANTIZE_Q8: slot = (ash_any_fn *)table.quantize_q8; break;
             case ASH_OP_REST_Q8: slot = (ash_any_fn *)table.rest_q8; break;
             case ASH_OP_ENCODE: slot = (ash_any_fn *)table.encode[k->dtype]; break;
+            case ASH_OP_FEED: slot = (ash_any_fn *)table.feed; break;
             case ASH_OP_DECODE: slot = (ash_any_fn *)table.decode[k->dtype]; break;
             case ASH_OP_ENCODE_E4M3: slot = (ash_any_fn *)table.encode_e4m3; break;
             case ASH_OP_ERROR_E4M3: slot = (ash_any_fn *)table.error_e4m3; break;

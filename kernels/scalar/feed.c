@@ -1,0 +1,4 @@
+/* Codes by error feedback, one row at a time: the specification. */
+#include "kernels/scalar/vec.h"
+
+#include "kernels/feed.h"
