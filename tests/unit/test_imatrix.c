@@ -374,6 +374,54 @@ static void test_conversion_is_weighted(void **state)
     free(out[1]);
 }
 
+/* A conversion by directions gives the same bytes on any number of threads and at every level of the kernels. */
+static void test_same_bytes(void **state)
+{
+    (void)state;
+    make_spec spec = make_defaults();
+    char *source = make_gguf("same", &spec), *path = test_path("same-imatrix.gguf"), *out = test_path("same.ashlar");
+    static float x[150 * 512];
+    test_rng rng = test_rng_start("same");
+    const ash_blas *blas;
+    ash_error err;
+    if (ash_blas_load(&blas, &err) != ASH_OK)
+        blas = NULL; /* means do as well */
+    ash_imatrix *m = new_imatrix(blas);
+    for (int i = 0; i < 150 * 512; i++)
+        x[i] = test_rng_float(&rng) + (i % 512 % 3 ? 0.5f : x[i - i % 512]);
+    for (uint32_t layer = 0; layer < spec.layers; layer++)
+        for (int down = 0; down < 2; down++) {
+            char name[64];
+            snprintf(name, sizeof name, "blk.%u.%s.weight", layer, down ? "ffn_down" : "ffn_up");
+            assert_ok(ash_imatrix_add(m, name, true, x, 150, down ? spec.ffn : spec.hidden, 512, &err), &err);
+        }
+    assert_ok(ash_imatrix_write(m, path, true, "none", 1, 1, &err), &err);
+    ash_imatrix_free(m);
+    assert_ok(ash_imatrix_read(path, &m, &err), &err);
+    ash_convert_guide guide = { .imatrix = m };
+    char *first = NULL, *bytes;
+    size_t first_size = 0, size;
+    for (uint32_t run = 0; run < 3 + ASH_LEVEL_COUNT; run++) {
+        ash_convert_options o = { .type = ASH_Q4_K, .force = true, .guide = &guide,
+                                  .threads = run == 0 ? 1 : run == 1 ? 7 : 2, .levels = run < 3 ? 0 : run - 2 };
+        assert_ok(ash_convert(source, out, &o, NULL, &err), &err);
+        assert_ok(ash_read_whole(out, 1 << 28, &bytes, &size, &err), &err);
+        if (first) {
+            assert_int_equal(size, first_size);
+            assert_memory_equal(bytes, first, size);
+            free(bytes);
+        } else {
+            first = bytes;
+            first_size = size;
+        }
+    }
+    free(first);
+    ash_imatrix_free(m);
+    free(out);
+    free(path);
+    free(source);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -382,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_llama_cpp_form),
         cmocka_unit_test(test_broken),
         cmocka_unit_test(test_conversion_is_weighted),
+        cmocka_unit_test(test_same_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
