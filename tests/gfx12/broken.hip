@@ -43,6 +43,16 @@ KERNEL void lds_beyond(const float *x, float *y, int n)
     y[TID] = p[63 - TID];
 }
 
+/* The second wave's upper lanes alone. */
+KERNEL void lds_beyond_in_part(const float *x, float *y, int n)
+{
+    __attribute__((shared)) static float part[64];
+    lds_float *p = (lds_float *)part;
+    p[TID + n / 4] = x[TID];
+    barrier();
+    y[TID] = p[63 - TID / 2];
+}
+
 /* Each wave reads what the other one writes. */
 KERNEL void no_barrier_before_read(const float *x, float *y, int n)
 {

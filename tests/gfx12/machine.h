@@ -150,10 +150,14 @@ typedef struct gfx_op {
     uint8_t param; /* bytes of a memory access; the counter of a wait; the sources and the result that are 16 bits: half
                     * a register, which op_sel picks */
 } gfx_op;
-/* The tables, each ended by an entry without a name. A program of tests is responsible for each (gfx_test_all_ran). */
-extern const gfx_op gfx_scalar_ops[], gfx_scalar_float_ops[], gfx_vector_ops[], gfx_convert_ops[], gfx_half_ops[],
-    gfx_packed_ops[], gfx_compare_ops[], gfx_lane_ops[], gfx_memory_ops[], gfx_lds_ops[], gfx_atomic_ops[],
-    gfx_matrix_ops[];
+/* The tables, gfx_NAME_ops, each ended by an entry without a name; what is in none of this list cannot be decoded. Each
+ * has a test that ends with gfx_test_all_ran(gfx_NAME_ops), which tests/unit/test_gfx12.c looks for. */
+#define GFX_TABLES(X)                                                                                        \
+    X(scalar) X(scalar_float) X(vector) X(convert) X(half) X(packed) X(compare) X(lane) X(memory) X(lds) X(atomic) \
+    X(matrix)
+#define GFX_TABLE(name) extern const gfx_op gfx_##name##_ops[];
+GFX_TABLES(GFX_TABLE)
+#undef GFX_TABLE
 const gfx_op *gfx_op_find(const char *name);
 
 /* ---- code ---- */

@@ -1,5 +1,6 @@
 /* The interpreter of gfx1201 machine code (tests/gfx12): lanes and masks, what it must find, and the tile fragments
  * of tests/gfx12/fragment.hip and a workgroup's reduction, compiled and executed. */
+#include <glob.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -340,9 +341,36 @@ static void damaged_code_objects(void **state)
     free(elf), free(copy), free(out);
 }
 
+/* Each table of operations has a program that runs all of it, and no table hides what another one has. */
+static void every_table_has_a_test(void **state)
+{
+    (void)state;
+#define TABLE(name) { "gfx_test_all_ran(gfx_" #name "_ops)", gfx_##name##_ops },
+    static const struct { const char *call; const gfx_op *ops; } tables[] = { GFX_TABLES(TABLE) };
+#undef TABLE
+    glob_t files;
+    assert_int_equal(glob("tests/unit/test_gfx12_*.c", 0, NULL, &files), 0);
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        bool found = false;
+        for (size_t f = 0; f < files.gl_pathc && !found; f++) {
+            size_t size;
+            uint8_t *text = test_read_file(files.gl_pathv[f], &size);
+            found = memmem(text, size, tables[t].call, strlen(tables[t].call)) != NULL;
+            free(text);
+        }
+        if (!found)
+            fail_msg("no program of tests/unit calls %s", tables[t].call);
+        for (const gfx_op *op = tables[t].ops; op->name; op++)
+            if (gfx_op_find(op->name) != op)
+                fail_msg("%s is in two places", op->name);
+    }
+    globfree(&files);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(lanes_and_masks), cmocka_unit_test(faults), cmocka_unit_test(unknown_is_refused),
     cmocka_unit_test(fragments), cmocka_unit_test(workgroup), cmocka_unit_test(damaged_code_objects),
+    cmocka_unit_test(every_table_has_a_test),
 };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12", tests, NULL, NULL); }

@@ -15,6 +15,7 @@ static const struct { const char *kernel, *found; } compiled[] = {
     { "scalar_beyond", "wave 0: the wave reads 4 bytes at byte 255488 of y, which has 256" },
     { "lds_unwritten", "wave 1: lane 0 reads LDS at 128 before anything wrote it" },
     { "lds_beyond", "wave 0: lane 0: 4 bytes of LDS at 256, of which the kernel has 256" },
+    { "lds_beyond_in_part", "wave 1: lane 16: 4 bytes of LDS at 256, of which the kernel has 256" },
     { "no_barrier_before_read", "LDS at" },
     { "no_barrier_before_write", "LDS at" },
     { "two_writers", "wave 1: lane 0 writes LDS at 0, which wave 0 wrote with no barrier between" },
