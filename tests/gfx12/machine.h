@@ -185,7 +185,8 @@ typedef struct gfx_error { char text[512]; } gfx_error;
 /* Loads an ELF code object for gfx1200 or gfx1201 and decodes every kernel in it. False: *err says what is wrong or not
  * known. Nothing of `elf` is kept. */
 bool gfx_code_load(const void *elf, size_t size, gfx_code *out, gfx_error *err);
-/* The same but for the instructions, which gfx_kernel_decode adds to a kernel that is to run; `elf` stays as long as *out. */
+/* The same but for the instructions, which gfx_kernel_decode adds to a kernel that is to run; `elf` stays as long as
+ * *out. */
 bool gfx_code_open(const void *elf, size_t size, gfx_code *out, gfx_error *err);
 bool gfx_kernel_decode(gfx_kernel *k, gfx_error *err);
 void gfx_code_free(gfx_code *c); /* zeroed is fine */

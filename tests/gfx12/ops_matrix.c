@@ -5,8 +5,8 @@
  * How the hardware rounds inside a product of floats is not documented. Here every product is exact, C and the 16
  * products are added in double in the order C, k = 0, 8, 1, 9 .. 7, 15, and the sum is rounded once to float. That is
  * what any order would give that loses nothing on the way (a double has 29 bits more than the result), so a kernel's
- * tolerance is measured against a sum that favours no order; the tolerance itself must allow for one rounding to float a
- * product (tests/gfx12/tolerance.h). The code for AVX-512, for AVX2 and for neither gives the same bits: the order of
+ * tolerance is measured against a sum that favours no order; the tolerance itself must allow for a rounding to float at
+ * every product. The code for AVX-512, for AVX2 and for neither gives the same bits: the order of
  * one element's sum is the same, and an exact product makes no difference between fused and not. */
 #include <string.h>
 #ifdef __AVX2__

@@ -1,5 +1,5 @@
-/* What lanes load and store, between memory and registers: register k of lane l is the k-th dword at the lane's address.
- * Four lanes at a time, their dwords turned as a square, for that is most of what a load costs. All lanes take part. */
+/* What lanes load and store, between memory and registers: register k of lane l is the k-th dword at the lane's
+ * address. Four lanes at a time, their dwords turned as a square, for that is most of what a load costs. All lanes take part. */
 #ifndef ASHLAR_TESTS_GFX12_TRANSFER_H
 #define ASHLAR_TESTS_GFX12_TRANSFER_H
 

@@ -282,8 +282,8 @@ static void prefill_launch(const builder *b, shape_of s, const member *m, uint32
 /* Inputs for all of these members, if one rounding serves them all. */
 static inputs_of inputs_for(const builder *b, uint32_t layer, const member *m, uint32_t count, bool norm)
 {
-    inputs_of in = { ash_gfx_form_of(roof_type(b->h, b->recipe, m->role, layer)), (uint32_t)cols_of(b->h, m->role), norm,
-                     true };
+    ash_gfx_form form = ash_gfx_form_of(roof_type(b->h, b->recipe, m->role, layer));
+    inputs_of in = { form, (uint32_t)cols_of(b->h, m->role), norm, true };
     for (uint32_t i = 1; i < count; i++)
         if (ash_gfx_form_of(roof_type(b->h, b->recipe, m[i].role, layer)) != in.form)
             return (inputs_of){ 0 };

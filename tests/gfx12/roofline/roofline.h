@@ -68,7 +68,8 @@ typedef struct roof_launch {
     roof_buffer buffers[ROOF_BUFFERS];
     uint32_t buffer_count;
     uint32_t sample;              /* workgroups to count; 0: all of them */
-    uint32_t together;            /* those of this many neighbouring y, the last of which does something for all; 0: any */
+    uint32_t together;            /* those of this many neighbouring y, the last of which does something for all; 0:
+                                   * any */
     uint32_t times;               /* a token, or a prompt */
     double weights;               /* elements of its matrices */
     double products;              /* multiplications with an addition that it needs: of matrices, of attention */
