@@ -11,6 +11,7 @@
 
 #include "format/halffloat.h"
 #include "format/tile.h"
+#include "kernels/gfx12/gfx12.h"
 
 /* ---- what moves between lanes, masks and scalars ---- */
 
@@ -318,6 +319,42 @@ static void workgroup(void **state)
     gfx_code_free(&code);
 }
 
+static gfx_code open_object(const ash_gfx_object *o)
+{
+    gfx_code code;
+    gfx_error err;
+    if (!gfx_code_open(o->data, (size_t)(o->end - o->data), &code, &err))
+        fail_msg("%s: %s", o->name, err.text);
+    return code;
+}
+
+/* The library's kernels run in the interpreter as gfx1201's. Those of gfx1200 are the same machine code, with the same
+ * registers and LDS: what is shown of the one holds for the other. */
+static void both_targets_are_one(void **state)
+{
+    (void)state;
+    size_t count, others;
+    const ash_gfx_object *objects = ash_gfx_objects(ASH_GFX1201, &count);
+    (void)ash_gfx_objects(ASH_GFX1200, &others);
+    assert_int_equal(count, others);
+    assert_true(count > 0);
+    for (size_t k = 0; k < count; k++) {
+        const ash_gfx_object *other = ash_gfx_object_find(ASH_GFX1200, objects[k].name);
+        assert_non_null(other);
+        gfx_code a = open_object(&objects[k]), b = open_object(other);
+        assert_int_equal(a.count, b.count);
+        for (size_t n = 0; n < a.count; n++) {
+            const gfx_kernel *x = &a.kernels[n], *y = gfx_kernel_find(&b, x->name);
+            if (!y || x->text_bytes != y->text_bytes || memcmp(x->text, y->text, x->text_bytes) != 0 ||
+                x->vgprs != y->vgprs || x->sgprs != y->sgprs || x->lds_bytes != y->lds_bytes ||
+                x->scratch_bytes != y->scratch_bytes || x->kernarg_bytes != y->kernarg_bytes)
+                fail_msg("%s of %s is another one for gfx1200", x->name, objects[k].name);
+        }
+        gfx_code_free(&a);
+        gfx_code_free(&b);
+    }
+}
+
 static void damaged_code_objects(void **state)
 {
     (void)state;
@@ -370,7 +407,7 @@ static void every_table_has_a_test(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(lanes_and_masks), cmocka_unit_test(faults), cmocka_unit_test(unknown_is_refused),
     cmocka_unit_test(fragments), cmocka_unit_test(workgroup), cmocka_unit_test(damaged_code_objects),
-    cmocka_unit_test(every_table_has_a_test),
+    cmocka_unit_test(both_targets_are_one), cmocka_unit_test(every_table_has_a_test),
 };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12", tests, NULL, NULL); }
