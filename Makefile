@@ -175,7 +175,8 @@ $(GFX12): $(call obj,$(GFX12_SRC))
 	$(call say,AR)
 	$(run)$(AR) rcs $@ $^
 # The interpreter is for LLVM alone to see; its loops over lanes want to be vectors, of the kind that this machine has.
-GFX12_CPU := $(if $(shell grep -m1 -w avx2 /proc/cpuinfo 2>/dev/null | grep -w fma | grep -w f16c | grep -w bmi2),$(FLAGS_avx2))
+GFX12_CPU := $(if $(shell grep -m1 -w avx2 /proc/cpuinfo 2>/dev/null | grep -w fma | grep -w f16c | grep -w bmi2),$(if \
+               $(shell grep -m1 -w avx512f /proc/cpuinfo | grep -w avx512bw | grep -w avx512dq | grep -w avx512vl),$(FLAGS_avx512),$(FLAGS_avx2)))
 $(call obj,$(GFX12_SRC)): CFLAGS += -I$(LLVM_INCLUDE) -O3 -fno-trapping-math $(GFX12_CPU)
 $(call obj,$(STANDIN_SRC)): CFLAGS += -I$(LLVM_INCLUDE)
 # Left in memory when it is closed: threads of streams may still run.
@@ -272,7 +273,7 @@ fuzz: fuzz-programs
 	    || { tail -40 build/fuzz/$$name.log; exit 1; }; tail -1 build/fuzz/$$name.log; done
 
 # ---- benchmarks ----
-.PHONY: bench bench-quant bench-readme bench-kernels roofline
+.PHONY: bench bench-quant bench-readme bench-kernels bench-gfx12 roofline
 BENCH := ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/bench
 bench: all
 	@$(BENCH)/bench.sh
@@ -291,6 +292,10 @@ $(B)/tests/roofline: $(B)/obj/tests/gfx12/roofline/main.o $(GFX12) $(TOOLS) $(LI
 roofline: $(ROOFLINE)
 	@[ -n "$(ROOFLINE)" ] || { echo "make roofline needs $(PACKAGES_GFX12)" >&2; exit 1; }
 	$(ROOFLINE) build/roofline.svg $(MODEL) $(TYPE)
+# How fast the interpreter executes each kernel, on one core.
+bench-gfx12: $(ROOFLINE)
+	@[ -n "$(ROOFLINE)" ] || { echo "make bench-gfx12 needs $(PACKAGES_GFX12)" >&2; exit 1; }
+	@$(ROOFLINE) --speed $(KERNEL)
 # What the card's rounding of prompts does to a model: tests/bench/gfx12_rounding.c.
 .PHONY: gfx12-rounding
 gfx12-rounding: $(B)/gfx12-rounding

@@ -43,6 +43,16 @@ KERNEL void lds_beyond(const float *x, float *y, int n)
     y[TID] = p[63 - TID];
 }
 
+/* The second wave's upper lanes alone. */
+KERNEL void lds_beyond_in_part(const float *x, float *y, int n)
+{
+    __attribute__((shared)) static float part[64];
+    lds_float *p = (lds_float *)part;
+    p[TID + n / 4] = x[TID];
+    barrier();
+    y[TID] = p[63 - TID / 2];
+}
+
 /* Each wave reads what the other one writes. */
 KERNEL void no_barrier_before_read(const float *x, float *y, int n)
 {
@@ -110,3 +120,21 @@ KERNEL void matrix_of_half_a_wave(const float *x, float *y, int n)
         sum = __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32_gfx12(true, a, true, b, sum, false);
     y[TID] = (float)sum[0];
 }
+
+/* What the interpreter does not know is refused when the code is loaded, so each has a code object of its own. */
+#ifdef UNKNOWN_INSTRUCTION
+KERNEL void unknown_instruction(const float *x, float *y, int n)
+{
+    int r = n;
+    asm volatile("v_lerp_u8 %0, %0, %0, %0" : "+v"(r));
+    y[TID] = (float)r;
+}
+#endif
+#ifdef UNKNOWN_MODIFIER
+KERNEL void unknown_modifier(const float *x, float *y, int n)
+{
+    int r = n;
+    asm volatile("v_pk_add_u16 %0, %0, %0 neg_lo:[1,0]" : "+v"(r));
+    y[TID] = (float)r;
+}
+#endif

@@ -124,3 +124,60 @@ kernel writes_before_the_wait
     ds_store_b32 v2, v1
     s_barrier_wait -1
 finish writes_before_the_wait
+
+// The address, the data: what a store sends must have been written as well.
+kernel store_of_unwritten
+    global_store_b32 v1, v3, s[6:7]
+finish store_of_unwritten
+
+kernel address_unwritten
+    global_load_b32 v2, v3, s[4:5]
+finish address_unwritten
+
+// Only one half of a pair has arrived.
+kernel base_unwritten
+    s_mov_b32 s8, s4
+    global_load_b32 v2, v1, s[8:9]
+finish base_unwritten
+
+kernel no_wait_for_address
+    global_load_b32 v2, v1, s[4:5]
+    global_load_b32 v3, v2, s[4:5]
+finish no_wait_for_address
+
+kernel matrix_unwritten
+    v_dual_mov_b32 v2, 0 :: v_dual_mov_b32 v3, 0
+    v_wmma_i32_16x16x16_iu8 v[16:23], v[2:3], v[4:5], 0
+finish matrix_unwritten
+
+kernel no_wait_for_matrix
+    v_dual_mov_b32 v4, 0 :: v_dual_mov_b32 v5, 0
+    v_mov_b32 v3, 0
+    global_load_b32 v2, v1, s[4:5]
+    v_wmma_i32_16x16x16_iu8 v[16:23], v[2:3], v[4:5], 0
+finish no_wait_for_matrix
+
+// The wait is for another counter.
+kernel waits_for_another_counter
+    global_load_b32 v2, v1, s[4:5]
+    s_wait_dscnt 0x0
+    s_wait_kmcnt 0x0
+    v_add_f32 v3, v2, v2
+finish waits_for_another_counter
+
+// Scalar loads come back in any order: one of two says nothing.
+kernel waits_for_one_of_two_scalars
+    s_load_b32 s8, s[4:5], 0x0
+    s_load_b32 s9, s[4:5], 0x4
+    s_wait_kmcnt 0x1
+    s_add_co_u32 s8, s8, 1
+finish waits_for_one_of_two_scalars
+
+kernel atomic_beyond
+    v_mov_b32 v2, 1
+    global_atomic_add_u32 v1, v2, s[6:7] offset:256
+finish atomic_beyond
+
+kernel lds_atomic_unwritten
+    ds_add_u32 v1, v1
+finish lds_atomic_unwritten

@@ -65,7 +65,10 @@ void gfx_wave_free(gfx_wave *w)
 static void start_wave(gfx_wave *w, gfx_group *g, uint32_t index, const uint32_t at[3])
 {
     const gfx_launch *l = g->launch;
-    memset(w, 0, sizeof *w);
+    for (unsigned r = 0; r < GFX_VGPRS; r++) /* what nothing wrote is zero since the workgroup before */
+        if (w->v_written[r])
+            memset(w->v[r], 0, sizeof w->v[r]);
+    memset((uint8_t *)w + sizeof w->v, 0, sizeof *w - sizeof w->v);
     w->group = g;
     w->index = index;
     w->time = 2;
@@ -170,6 +173,8 @@ static bool make_worker(worker *k, pool *p, uint32_t wave_count)
     g->launch = l, g->wave_count = wave_count, g->atomics = &p->atomics;
     g->waves = aligned_alloc(64, wave_count * sizeof *g->waves);
     bool fine = make_room(g, l->kernel) && g->waves;
+    if (fine)
+        memset(g->waves, 0, wave_count * sizeof *g->waves);
     if (!l->touch)
         return fine;
     g->touch = calloc(l->buffer_count + 1, sizeof *g->touch);

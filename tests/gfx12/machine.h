@@ -150,10 +150,14 @@ typedef struct gfx_op {
     uint8_t param; /* bytes of a memory access; the counter of a wait; the sources and the result that are 16 bits: half
                     * a register, which op_sel picks */
 } gfx_op;
-/* The tables, each ended by an entry without a name. A program of tests is responsible for each (gfx_test_all_ran). */
-extern const gfx_op gfx_scalar_ops[], gfx_scalar_float_ops[], gfx_vector_ops[], gfx_convert_ops[], gfx_half_ops[],
-    gfx_packed_ops[], gfx_compare_ops[], gfx_lane_ops[], gfx_memory_ops[], gfx_lds_ops[], gfx_atomic_ops[],
-    gfx_matrix_ops[];
+/* The tables, gfx_NAME_ops, each ended by an entry without a name; what is in none of this list cannot be decoded. Each
+ * has a test that ends with gfx_test_all_ran(gfx_NAME_ops), which tests/unit/test_gfx12.c looks for. */
+#define GFX_TABLES(X)                                                                                        \
+    X(scalar) X(scalar_float) X(vector) X(convert) X(half) X(packed) X(compare) X(lane) X(memory) X(lds) X(atomic) \
+    X(matrix)
+#define GFX_TABLE(name) extern const gfx_op gfx_##name##_ops[];
+GFX_TABLES(GFX_TABLE)
+#undef GFX_TABLE
 const gfx_op *gfx_op_find(const char *name);
 
 /* ---- code ---- */
@@ -181,7 +185,8 @@ typedef struct gfx_error { char text[512]; } gfx_error;
 /* Loads an ELF code object for gfx1200 or gfx1201 and decodes every kernel in it. False: *err says what is wrong or not
  * known. Nothing of `elf` is kept. */
 bool gfx_code_load(const void *elf, size_t size, gfx_code *out, gfx_error *err);
-/* The same but for the instructions, which gfx_kernel_decode adds to a kernel that is to run; `elf` stays as long as *out. */
+/* The same but for the instructions, which gfx_kernel_decode adds to a kernel that is to run; `elf` stays as long as
+ * *out. */
 bool gfx_code_open(const void *elf, size_t size, gfx_code *out, gfx_error *err);
 bool gfx_kernel_decode(gfx_kernel *k, gfx_error *err);
 void gfx_code_free(gfx_code *c); /* zeroed is fine */

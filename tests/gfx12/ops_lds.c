@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tests/gfx12/lanes.h"
+#include "tests/gfx12/transfer.h"
 
 /* ---- what is read before it is written, and what no barrier orders ---- */
 
@@ -66,57 +67,68 @@ uint8_t *gfx_lds(gfx_wave *w, uint32_t address, uint32_t bytes, gfx_lds_use use,
 }
 
 /* What `count` dwords from the n-th mostly are, read or written whole: false where touch must look at each. */
-static inline bool touch_words(const gfx_wave *w, const gfx_lds_log *log, uint32_t n, uint32_t count, bool write)
+static bool touch_words(const gfx_wave *w, uint32_t n, uint32_t count, bool write)
 {
+    const gfx_lds_log *log = &w->group->lds_log;
     uint32_t me = w->index, now = w->time, bit = UINT32_C(1) << me, bad = 0;
-    const uint32_t *marks = log->marks + n, *write_time = log->write_time + n;
-    uint32_t *time = log->read_time[now & 1] + n, *readers = log->readers[now & 1] + n;
-    const uint32_t *time_before = log->read_time[~now & 1] + n, *before = log->readers[~now & 1] + n;
+    uint32_t *restrict marks = log->marks + n, *restrict write_time = log->write_time + n;
+    uint32_t *restrict time = log->read_time[now & 1] + n, *restrict readers = log->readers[now & 1] + n;
+    const uint32_t *restrict time_before = log->read_time[~now & 1] + n, *restrict before = log->readers[~now & 1] + n;
+    if (write) {
+        for (uint32_t k = 0; k < count; k++) {
+            uint32_t fresh = marks[k] & 15 << GFX_LDS_FRESH, of_others = (marks[k] & GFX_LDS_WRITER) != me;
+            bad |= (fresh && now - write_time[k] + 1 <= 2 ? of_others : 0) |
+                   ((time[k] >> 4 == now ? readers[k] : 0) & ~bit) |
+                   (now - (time_before[k] >> 4) <= 1 ? before[k] & ~bit : 0);
+        }
+        for (uint32_t k = 0; k < count && !bad; k++) {
+            marks[k] = me | 15 << GFX_LDS_FRESH | 15 << GFX_LDS_WRITTEN;
+            write_time[k] = now;
+        }
+        return !bad;
+    }
     for (uint32_t k = 0; k < count; k++) {
-        uint32_t fresh =
-            (marks[k] & 15 << GFX_LDS_FRESH) && now - write_time[k] + 1 <= 2 && (marks[k] & GFX_LDS_WRITER) != me;
-        uint32_t missing = ~marks[k] & 15 << GFX_LDS_WRITTEN;
-        bad |= write ? fresh | ((time[k] >> 4 == now ? readers[k] : 0) & ~bit) |
-                       (now - (time_before[k] >> 4) <= 1 ? before[k] & ~bit : 0)
-                     : fresh | missing;
+        uint32_t fresh = marks[k] & 15 << GFX_LDS_FRESH, of_others = (marks[k] & GFX_LDS_WRITER) != me;
+        bad |= (fresh && now - write_time[k] + 1 <= 2 ? of_others : 0) | (~marks[k] & 15 << GFX_LDS_WRITTEN);
     }
-    if (bad)
-        return false;
-    for (uint32_t k = 0; k < count && write; k++) {
-        log->marks[n + k] = me | 15 << GFX_LDS_FRESH | 15 << GFX_LDS_WRITTEN;
-        log->write_time[n + k] = now;
-    }
-    for (uint32_t k = 0; k < count && !write; k++) {
+    for (uint32_t k = 0; k < count && !bad; k++) {
         readers[k] = (time[k] >> 4 == now ? readers[k] : 0) | bit;
         time[k] = now << 4 | 15;
     }
-    return true;
+    return !bad;
 }
 
-/* Checks `bytes` at an address of each active lane, whole dwords. */
-static inline __attribute__((always_inline)) bool reach(gfx_wave *w, const uint32_t address[GFX_LANES], uint32_t bytes,
-                                                        bool write)
-{
-    gfx_lds_log log = w->group->lds_log;
-    uint32_t size = w->group->lds_bytes;
-    for (uint32_t left = w->s[GFX_EXEC]; left; left &= left - 1) {
-        int l = __builtin_ctz(left);
-        uint32_t at = address[l];
-        bool whole = !(at & 3) && at <= size && bytes <= size - at;
-        if (!(whole && touch_words(w, &log, at / 4, bytes / 4, write)) &&
-            !gfx_lds(w, at, bytes, write ? GFX_LDS_WRITE : GFX_LDS_READ, l))
-            return false;
-    }
-    return true;
-}
+/* Checks `bytes` at an address of each active lane, whole dwords. Lanes mostly lie behind each other, or at one place:
+ * what they touch together is looked at once. */
 static bool reached(gfx_wave *w, const uint32_t address[GFX_LANES], uint32_t bytes, bool write)
 {
-    switch (bytes) { /* loops of known length */
-    case 4: return write ? reach(w, address, 4, true) : reach(w, address, 4, false);
-    case 8: return write ? reach(w, address, 8, true) : reach(w, address, 8, false);
-    case 16: return write ? reach(w, address, 16, true) : reach(w, address, 16, false);
-    default: return reach(w, address, bytes, write);
+    uint32_t size = w->group->lds_bytes, exec = w->s[GFX_EXEC], first = 0, end = 0; /* of what is to be looked at */
+    bool whole = true;
+    if (exec == UINT32_MAX && !(address[0] & 3) && address[0] <= size && GFX_LANES * bytes <= size - address[0]) {
+        uint32_t apart = 0;
+        LANES { apart |= address[l] ^ (address[0] + bytes * (uint32_t)l); }
+        if (apart == 0 && touch_words(w, address[0] / 4, GFX_LANES * bytes / 4, write))
+            return true;
     }
+    for (uint32_t left = exec; left && whole; left &= left - 1) {
+        uint32_t at = address[__builtin_ctz(left)];
+        whole = !(at & 3) && at <= size && bytes <= size - at;
+        if (at >= first && at + bytes <= end)
+            continue;
+        if (at == end) {
+            end += bytes;
+            continue;
+        }
+        whole = whole && touch_words(w, first / 4, (end - first) / 4, write);
+        first = at;
+        end = at + bytes;
+    }
+    if (whole && touch_words(w, first / 4, (end - first) / 4, write))
+        return true;
+    for (uint32_t left = exec; left; left &= left - 1) /* each by itself: what was looked at may be so again */
+        if (!gfx_lds(w, address[__builtin_ctz(left)], bytes, write ? GFX_LDS_WRITE : GFX_LDS_READ, __builtin_ctz(left)))
+            return false;
+    return true;
 }
 
 /* ---- loads and stores ---- */
@@ -163,10 +175,16 @@ static void load_narrow(gfx_wave *w, const gfx_insn *i)
     }
 }
 
+static void in_host(const gfx_group *g, const uint32_t at[GFX_LANES], uint64_t out[GFX_LANES])
+{
+    LANES { out[l] = (uint64_t)(uintptr_t)g->lds + at[l]; }
+}
+
 /* `count` pieces of `bytes` each, at their own offsets. */
 static void load_wide(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned count, const uint32_t *offsets)
 {
     uint32_t address[GFX_LANES], exec = w->s[GFX_EXEC];
+    uint64_t places[GFX_LANES];
     if (!aimed(w, i))
         return;
     memcpy(address, w->v[i->src[0].index], sizeof address); /* the load may go to where the address is */
@@ -177,14 +195,16 @@ static void load_wide(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned c
         LANES { at[l] = address[l] + offsets[n]; }
         if (!reached(w, at, bytes, false))
             return;
+        if (exec == UINT32_MAX) {
+            in_host(w->group, at, places);
+            gfx_load_lanes(&w->v[i->dst.index + n * (bytes / 4)], bytes / 4, places);
+            continue;
+        }
         for (unsigned k = 0; k < bytes / 4; k++) {
             const uint8_t *lds = w->group->lds + 4 * k;
             uint32_t *to = w->v[i->dst.index + n * (bytes / 4) + k];
-            if (exec == UINT32_MAX)
-                LANES { memcpy(&to[l], lds + at[l], 4); }
-            else
-                for (uint32_t left = exec; left; left &= left - 1)
-                    memcpy(&to[__builtin_ctz(left)], lds + at[__builtin_ctz(left)], 4);
+            for (uint32_t left = exec; left; left &= left - 1)
+                memcpy(&to[__builtin_ctz(left)], lds + at[__builtin_ctz(left)], 4);
         }
     }
 }
@@ -204,6 +224,12 @@ static void store(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned count
         LANES { at[l] = w->v[i->src[0].index][l] + offsets[n]; }
         if (bytes >= 4 && !reached(w, at, bytes, true))
             return;
+        if (bytes >= 4 && exec == UINT32_MAX) {
+            uint64_t places[GFX_LANES];
+            in_host(w->group, at, places);
+            gfx_store_lanes((const uint32_t(*)[GFX_LANES])&w->v[data->index], bytes / 4, places);
+            continue;
+        }
         for (uint32_t left = exec; left; left &= left - 1) {
             int l = __builtin_ctz(left);
             uint8_t *to = bytes < 4 ? gfx_lds(w, at[l], bytes, GFX_LDS_WRITE, l) : w->group->lds + at[l];

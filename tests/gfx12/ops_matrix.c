@@ -1,8 +1,13 @@
 /* WMMA 16x16x16 in waves of 32: lane l holds, with r = l & 15 and h = l >> 4,
  *   A  row r, k = 8 h .. + 7      B  column r, k = 8 h .. + 7      C, D  column r, rows 8 h .. + 7
- * (8 bits: 2 registers; 16 bits: 4; C and D: 8). How the hardware rounds inside a product of floats is not
- * documented: here the 16 products are summed in double with C and rounded once, so a kernel's test must allow for
- * any order. Integers wrap, or saturate with clamp. */
+ * (8 bits: 2 registers; 16 bits: 4; C and D: 8). Integers wrap, or saturate with clamp.
+ *
+ * How the hardware rounds inside a product of floats is not documented. Here every product is exact, C and the 16
+ * products are added in double in the order C, k = 0, 8, 1, 9 .. 7, 15, and the sum is rounded once to float. That is
+ * what any order would give that loses nothing on the way (a double has 29 bits more than the result), so a kernel's
+ * tolerance is measured against a sum that favours no order; the tolerance itself must allow for a rounding to float at
+ * every product. The code for AVX-512, for AVX2 and for neither gives the same bits: the order of
+ * one element's sum is the same, and an exact product makes no difference between fused and not. */
 #include <string.h>
 #ifdef __AVX2__
 #include <immintrin.h>
@@ -45,13 +50,17 @@ static void read_c(const gfx_wave *w, const gfx_insn *i, uint32_t out[N][N])
     }
 }
 
-static void put(gfx_wave *w, const gfx_insn *i, uint32_t d[N][N])
+static void put(gfx_wave *w, const gfx_insn *i, const void *rows)
 {
-    for (int k = 0; k < 8; k++) {
-        uint32_t r[GFX_LANES];
-        memcpy(r, d[k], sizeof d[k]);
-        memcpy(r + N, d[8 + k], sizeof d[8 + k]);
-        gfx_set_lanes(w, i->dst.index + (unsigned)k, r, UINT32_MAX);
+    for (unsigned k = 0; k < 8; k++) {
+        unsigned index = i->dst.index + k;
+        if (w->v_pending[index]) {
+            gfx_fault(w, "v%u is written while a load into it is under way", index);
+            return;
+        }
+        memcpy(w->v[index], (const uint32_t *)rows + N * k, N * sizeof(uint32_t));
+        memcpy(w->v[index] + N, (const uint32_t *)rows + N * (8 + k), N * sizeof(uint32_t));
+        w->v_written[index] = UINT32_MAX;
     }
 }
 
@@ -136,61 +145,163 @@ static inline float value_of(float_kind kind, uint32_t x)
          : kind == FLOAT_FP8 ? gfx_e4m3(x & 255) : gfx_e5m2(x & 255);
 }
 
-/* Of all rows or columns after each other, k = 0, 8, 1, 9 .. */
-static inline __attribute__((always_inline)) void read_floats(const gfx_wave *w, const gfx_operand *o, float_kind kind,
-                                                              double out[N][N])
+/* A or B as doubles: all rows or columns of one k after each other, k = 0, 8, 1, 9 .., and what was converted. */
+typedef struct fragment {
+    _Alignas(64) double of[N][N];
+    uint32_t raw[4][GFX_LANES];
+    float_kind kind;
+    bool full;
+} fragment;
+static int registers_of(float_kind kind) { return kind == FLOAT_FP8 || kind == FLOAT_BF8 ? 2 : 4; }
+
+static void widen(const float x[GFX_LANES], double *to)
 {
-    int each = kind == FLOAT_FP8 || kind == FLOAT_BF8 ? 4 : 2, bits = 32 / each;
-    for (int e = 0; e < 8; e++) {
-        const uint32_t *from = w->v[o->index + e / each];
-        int down = bits * (e % each);
-        float x[GFX_LANES];
-        LANES { x[l] = value_of(kind, from[l] >> down); }
-        double *to = out[0] + GFX_LANES * e;
-        LANES { to[l] = (double)x[l]; }
-    }
+    LANES { to[l] = (double)x[l]; }
 }
 
-/* Four columns of a row. Products are exact in double: fused or not, the result is the same. */
-typedef double four __attribute__((vector_size(32), may_alias));
+static bool any_nan_e4m3(const uint32_t (*from)[GFX_LANES])
+{
+    uint32_t any = 0;
+    for (int v = 0; v < 2; v++)
+        LANES { any |= (from[v][l] & 0x7f7f7f7f) + 0x01010101; }
+    return any & 0x80808080;
+}
+
+/* One value of each lane of a register, the `part`-th; e4m3 without NaN. */
+static inline __attribute__((always_inline)) void values_of(float_kind kind, const uint32_t from[GFX_LANES], int part,
+                                                            float out[GFX_LANES])
+{
+    int each = 4 / registers_of(kind) * 2, down = 32 / each * part;
+    if (kind == FLOAT_FP8) { /* to the top, and the sign's copies away: what gfx_e4m3 does, in fewer steps */
+        LANES { out[l] = gfx_float((uint32_t)((int32_t)(from[l] << (24 - down)) >> 4) & 0x87f00000) * 0x1p120f; }
+        return;
+    }
+#if defined __AVX512F__ && defined __F16C__
+    if (kind == FLOAT_F16) {
+        for (int l = 0; l < GFX_LANES; l += 16) {
+            __m512i x = _mm512_srli_epi32(_mm512_loadu_si512(from + l), (unsigned)down);
+            _mm512_storeu_ps(out + l, _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)));
+        }
+        return;
+    }
+#endif
+    LANES { out[l] = value_of(kind, from[l] >> down); }
+}
+
+static inline __attribute__((always_inline)) void convert(float_kind kind, const uint32_t (*from)[GFX_LANES],
+                                                          double (*to)[N])
+{
+    int regs = registers_of(kind), each = 8 / regs;
+    float x[GFX_LANES];
+    if (kind == FLOAT_FP8 && any_nan_e4m3(from)) {
+        for (int e = 0; e < 8; e++) {
+            LANES { x[l] = value_of(kind, from[e / each][l] >> 8 * (e % each)); }
+            widen(x, to[2 * e]);
+        }
+        return;
+    }
+    for (int v = 0; v < regs; v++)
+#pragma GCC unroll 4
+        for (int e = 0; e < each; e++) {
+            values_of(kind, from[v], e, x);
+            widen(x, to[2 * (each * v + e)]);
+        }
+}
+
+/* A fragment that several WMMAs take is converted once: a kernel's loops have the same few registers again and again.
+ * What it was converted from is compared, so nothing else needs to know. */
+#define SLOTS 2
+static inline __attribute__((always_inline)) const fragment *fragment_of(const gfx_wave *w, const gfx_operand *o,
+                                                                         float_kind kind, int side)
+{
+    static _Thread_local fragment slots[2][SLOTS];
+    int regs = registers_of(kind);
+    fragment *f = &slots[side][o->index / (unsigned)regs % SLOTS];
+    const uint32_t(*from)[GFX_LANES] = (const uint32_t(*)[GFX_LANES])w->v[o->index];
+    size_t bytes = (size_t)regs * sizeof *from;
+    if (f->full && f->kind == kind && memcmp(f->raw, from, bytes) == 0)
+        return f;
+    convert(kind, from, f->of);
+    memcpy(f->raw, from, bytes);
+    f->kind = kind;
+    f->full = true;
+    return f;
+}
+
+/* Columns of a row, as many as a register of the host holds. Products are exact in double: fused or not, the result is
+ * the same. */
+#if defined __AVX512F__ && defined __FMA__
+#define WIDE 8
+#define ROWS 8 /* at a time: 16 sums, 2 vectors of B; A's values come from memory */
+typedef double wide __attribute__((vector_size(64), may_alias));
+#define ADD_PRODUCT(sum, a, b) ((wide)_mm512_fmadd_pd((__m512d)(a), (__m512d)(b), (__m512d)(sum)))
+#define EVERY(x) { (x), (x), (x), (x), (x), (x), (x), (x) }
+#define WIDENED(p) ((wide)_mm512_cvtps_pd(_mm256_loadu_ps(p)))
+#define NARROWED(p, x) _mm256_storeu_ps(p, _mm512_cvtpd_ps((__m512d)(x)))
+#else
+#define WIDE 4
+#define ROWS 2 /* 8 sums, 4 vectors of B, 2 of A */
+typedef double wide __attribute__((vector_size(32), may_alias));
 #ifdef __FMA__
-#define ADD_PRODUCT(sum, a, b) ((four)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(sum)))
+#define ADD_PRODUCT(sum, a, b) ((wide)_mm256_fmadd_pd((__m256d)(a), (__m256d)(b), (__m256d)(sum)))
 #else
 #define ADD_PRODUCT(sum, a, b) ((sum) + (a) * (b))
 #endif
+#ifdef __AVX2__ /* __builtin_convertvector goes through memory */
+#define WIDENED(p) ((wide)_mm256_cvtps_pd(_mm_loadu_ps(p)))
+#define NARROWED(p, x) _mm_storeu_ps(p, _mm256_cvtpd_ps((__m256d)(x)))
+#else
+#define WIDENED(p) ((wide){ (double)(p)[0], (double)(p)[1], (double)(p)[2], (double)(p)[3] })
+#define NARROWED(p, x)               \
+    for (int e = 0; e < WIDE; e++)   \
+        (p)[e] = (float)(x)[e];
+#endif
+#define EVERY(x) { (x), (x), (x), (x) }
+#endif
+#define VECTORS (N / WIDE) /* of a row */
+typedef float lane_float __attribute__((may_alias)); /* of a register */
 
 static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const gfx_insn *i, float_kind of_a,
                                                              float_kind of_b)
 {
-    if (!check(w, i, of_a == FLOAT_FP8 || of_a == FLOAT_BF8 ? 2 : 4))
+    if (!check(w, i, (unsigned)registers_of(of_a)))
         return;
     if (i->neg_lo || i->neg_hi || i->clamp) {
         gfx_fault(w, "WMMA of floats with modifiers");
         return;
     }
-    _Alignas(64) double a[N][N], b[N][N];
-    uint32_t d[N][N];
-    read_floats(w, &i->src[0], of_a, a);
-    read_floats(w, &i->src[1], of_b, b);
-    read_c(w, i, d);
-    for (int r = 0; r < N; r += 2) {
-        uint32_t *rows = d[0] + N * r; /* this one and the next */
-        double sum[2 * N];
-        four s[2][4];
-        for (int n = 0; n < 2 * N; n++)
-            sum[n] = (double)gfx_float(rows[n]);
-        memcpy(s, sum, sizeof s);
+    const fragment *a = fragment_of(w, &i->src[0], of_a, 0), *b = fragment_of(w, &i->src[1], of_b, 1);
+    _Alignas(64) float d[N][N];
+    float c[N];
+    const gfx_operand *o = &i->src[2];
+    for (int n = 0; n < N; n++)
+        c[n] = gfx_float(o->bits);
+    for (int r = 0; r < N; r += ROWS) {
+        wide s[ROWS][VECTORS];
+#pragma GCC unroll 16
+        for (int n = 0; n < ROWS; n++) {
+            const lane_float *row =
+                o->kind == GFX_VGPR ? (const lane_float *)&w->v[o->index + (r + n) % 8][(r + n) / 8 * N] : c;
+#pragma GCC unroll 4
+            for (int v = 0; v < VECTORS; v++)
+                s[n][v] = WIDENED(row + WIDE * v);
+        }
+#pragma GCC unroll 2
         for (int k = 0; k < N; k++) {
-            const double *x = &a[k][r];
-            const four *y = (const four *)b[k], x0 = { x[0], x[0], x[0], x[0] }, x1 = { x[1], x[1], x[1], x[1] };
-            for (int n = 0; n < 4; n++) {
-                s[0][n] = ADD_PRODUCT(s[0][n], x0, y[n]);
-                s[1][n] = ADD_PRODUCT(s[1][n], x1, y[n]);
+            const wide *y = (const wide *)b->of[k];
+#pragma GCC unroll 16
+            for (int n = 0; n < ROWS; n++) {
+                const wide x = EVERY(a->of[k][r + n]);
+#pragma GCC unroll 4
+                for (int v = 0; v < VECTORS; v++)
+                    s[n][v] = ADD_PRODUCT(s[n][v], x, y[v]);
             }
         }
-        memcpy(sum, s, sizeof sum);
-        for (int n = 0; n < 2 * N; n++)
-            rows[n] = gfx_bits((float)sum[n]);
+#pragma GCC unroll 16
+        for (int n = 0; n < ROWS; n++)
+#pragma GCC unroll 4
+            for (int v = 0; v < VECTORS; v++)
+                NARROWED(&d[r + n][WIDE * v], s[n][v]);
     }
     put(w, i, d);
 }

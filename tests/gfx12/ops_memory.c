@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tests/gfx12/lanes.h"
+#include "tests/gfx12/transfer.h"
 
 /* How a narrow value fills its register: gfx_op.param of loads below 4 bytes. D16: one half of it, the other stays. */
 enum { SIGNED = 0x80, D16 = 0x40, HIGH = 0x20, BYTES = 0x1f };
@@ -81,14 +82,14 @@ static void fill(gfx_wave *w, const gfx_insn *i, unsigned bytes, const uint64_t 
         }
         return;
     }
-    for (unsigned k = 0; k < bytes / 4; k++) {
-        uint32_t *v = w->v[i->dst.index + k];
-        if (exec == UINT32_MAX)
-            LANES { memcpy(&v[l], (const uint8_t *)(uintptr_t)at[l] + 4 * k, 4); }
-        else
-            for (uint32_t left = exec; left; left &= left - 1)
-                memcpy(&v[__builtin_ctz(left)], (const uint8_t *)(uintptr_t)at[__builtin_ctz(left)] + 4 * k, 4);
+    if (exec == UINT32_MAX) {
+        gfx_load_lanes(&w->v[i->dst.index], bytes / 4, at);
+        return;
     }
+    for (unsigned k = 0; k < bytes / 4; k++)
+        for (uint32_t left = exec; left; left &= left - 1)
+            memcpy(&w->v[i->dst.index + k][__builtin_ctz(left)],
+                   (const uint8_t *)(uintptr_t)at[__builtin_ctz(left)] + 4 * k, 4);
 }
 
 /* The registers may be written, and are pending from now on. */
@@ -120,6 +121,10 @@ static void spread(gfx_wave *w, const gfx_insn *i, const gfx_operand *data, unsi
                    const uint64_t at[GFX_LANES])
 {
     int skip = !(i->op->flags & GFX_WIDE_ACCESS) && (i->op->param & HIGH) ? 2 : 0; /* bytes of the register */
+    if (bytes >= 4 && w->s[GFX_EXEC] == UINT32_MAX) {
+        gfx_store_lanes((const uint32_t(*)[GFX_LANES])&w->v[data->index], bytes / 4, at);
+        return;
+    }
     for (uint32_t left = w->s[GFX_EXEC]; left; left &= left - 1) {
         int l = __builtin_ctz(left);
         uint8_t *to = (uint8_t *)(uintptr_t)at[l];

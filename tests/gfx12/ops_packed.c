@@ -70,23 +70,25 @@ PACKED_I(max_i, IA > IB ? a : b)
 
 /* c + a0 b0 + a1 b1. How the hardware rounds it is not documented: products are exact and the sum, in double, is
  * rounded once. */
-static void dot2(gfx_wave *w, const gfx_insn *i, uint32_t *r, bool half)
+static inline __attribute__((always_inline)) void dot2(gfx_wave *w, const gfx_insn *i, uint32_t *r, bool half)
 {
     halves a, b;
+    double sum[GFX_LANES];
     SOURCE(2, pc);
     read_halves(w, i, 0, true, &a);
     read_halves(w, i, 1, true, &b);
-    bool flip = i->neg_lo & 4;
-    LANES {
-        double sum = (double)gfx_float(pc[l]);
-        sum = flip ? -sum : sum;
-        for (int h = 0; h < 2; h++) {
-            uint32_t x = a.part[h][l], y = b.part[h][l];
-            sum += half ? (double)gfx_half(x) * (double)gfx_half(y)
-                        : (double)gfx_float(x << 16) * (double)gfx_float(y << 16);
-        }
-        r[l] = R(i->clamp ? unit((float)sum) : (float)sum);
+    uint32_t flip = i->neg_lo & 4 ? 0x80000000 : 0;
+    LANES { sum[l] = (double)gfx_float(pc[l] ^ flip); }
+    for (int h = 0; h < 2; h++) {
+        const uint32_t *x = a.part[h], *y = b.part[h];
+        if (half) /* 22 bits, and no exponent that a float has not */
+            LANES { sum[l] += (double)(gfx_half(x[l]) * gfx_half(y[l])); }
+        else
+            LANES { sum[l] += (double)gfx_float(x[l] << 16) * (double)gfx_float(y[l] << 16); }
     }
+    LANES { r[l] = R((float)sum[l]); }
+    if (i->clamp)
+        LANES { r[l] = R(unit(gfx_float(r[l]))); }
 }
 static void dot2_f16(gfx_wave *w, const gfx_insn *i, uint32_t *r) { dot2(w, i, r, true); }
 static void dot2_bf16(gfx_wave *w, const gfx_insn *i, uint32_t *r) { dot2(w, i, r, false); }

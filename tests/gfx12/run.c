@@ -17,9 +17,9 @@ void gfx_fault(gfx_wave *w, const char *format, ...)
 
 const gfx_op *gfx_op_find(const char *name)
 {
-    const gfx_op *const tables[] = { gfx_scalar_ops, gfx_scalar_float_ops, gfx_vector_ops, gfx_convert_ops,
-                                     gfx_half_ops, gfx_packed_ops, gfx_compare_ops, gfx_lane_ops, gfx_memory_ops,
-                                     gfx_lds_ops, gfx_atomic_ops, gfx_matrix_ops };
+#define TABLE(name) gfx_##name##_ops,
+    const gfx_op *const tables[] = { GFX_TABLES(TABLE) };
+#undef TABLE
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const gfx_op *op = tables[t]; op->name; op++)
             if (strcmp(op->name, name) == 0)

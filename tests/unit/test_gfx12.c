@@ -1,5 +1,6 @@
 /* The interpreter of gfx1201 machine code (tests/gfx12): lanes and masks, what it must find, and the tile fragments
  * of tests/gfx12/fragment.hip and a workgroup's reduction, compiled and executed. */
+#include <glob.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "format/halffloat.h"
 #include "format/tile.h"
+#include "kernels/gfx12/gfx12.h"
 
 /* ---- what moves between lanes, masks and scalars ---- */
 
@@ -317,6 +319,42 @@ static void workgroup(void **state)
     gfx_code_free(&code);
 }
 
+static gfx_code open_object(const ash_gfx_object *o)
+{
+    gfx_code code;
+    gfx_error err;
+    if (!gfx_code_open(o->data, (size_t)(o->end - o->data), &code, &err))
+        fail_msg("%s: %s", o->name, err.text);
+    return code;
+}
+
+/* The library's kernels run in the interpreter as gfx1201's. Those of gfx1200 are the same machine code, with the same
+ * registers and LDS: what is shown of the one holds for the other. */
+static void both_targets_are_one(void **state)
+{
+    (void)state;
+    size_t count, others;
+    const ash_gfx_object *objects = ash_gfx_objects(ASH_GFX1201, &count);
+    (void)ash_gfx_objects(ASH_GFX1200, &others);
+    assert_int_equal(count, others);
+    assert_true(count > 0);
+    for (size_t k = 0; k < count; k++) {
+        const ash_gfx_object *other = ash_gfx_object_find(ASH_GFX1200, objects[k].name);
+        assert_non_null(other);
+        gfx_code a = open_object(&objects[k]), b = open_object(other);
+        assert_int_equal(a.count, b.count);
+        for (size_t n = 0; n < a.count; n++) {
+            const gfx_kernel *x = &a.kernels[n], *y = gfx_kernel_find(&b, x->name);
+            if (!y || x->text_bytes != y->text_bytes || memcmp(x->text, y->text, x->text_bytes) != 0 ||
+                x->vgprs != y->vgprs || x->sgprs != y->sgprs || x->lds_bytes != y->lds_bytes ||
+                x->scratch_bytes != y->scratch_bytes || x->kernarg_bytes != y->kernarg_bytes)
+                fail_msg("%s of %s is another one for gfx1200", x->name, objects[k].name);
+        }
+        gfx_code_free(&a);
+        gfx_code_free(&b);
+    }
+}
+
 static void damaged_code_objects(void **state)
 {
     (void)state;
@@ -340,9 +378,36 @@ static void damaged_code_objects(void **state)
     free(elf), free(copy), free(out);
 }
 
+/* Each table of operations has a program that runs all of it, and no table hides what another one has. */
+static void every_table_has_a_test(void **state)
+{
+    (void)state;
+#define TABLE(name) { "gfx_test_all_ran(gfx_" #name "_ops)", gfx_##name##_ops },
+    static const struct { const char *call; const gfx_op *ops; } tables[] = { GFX_TABLES(TABLE) };
+#undef TABLE
+    glob_t files;
+    assert_int_equal(glob("tests/unit/test_gfx12_*.c", 0, NULL, &files), 0);
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        bool found = false;
+        for (size_t f = 0; f < files.gl_pathc && !found; f++) {
+            size_t size;
+            uint8_t *text = test_read_file(files.gl_pathv[f], &size);
+            found = memmem(text, size, tables[t].call, strlen(tables[t].call)) != NULL;
+            free(text);
+        }
+        if (!found)
+            fail_msg("no program of tests/unit calls %s", tables[t].call);
+        for (const gfx_op *op = tables[t].ops; op->name; op++)
+            if (gfx_op_find(op->name) != op)
+                fail_msg("%s is in two places", op->name);
+    }
+    globfree(&files);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(lanes_and_masks), cmocka_unit_test(faults), cmocka_unit_test(unknown_is_refused),
     cmocka_unit_test(fragments), cmocka_unit_test(workgroup), cmocka_unit_test(damaged_code_objects),
+    cmocka_unit_test(both_targets_are_one), cmocka_unit_test(every_table_has_a_test),
 };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12", tests, NULL, NULL); }

@@ -15,6 +15,7 @@ static const struct { const char *kernel, *found; } compiled[] = {
     { "scalar_beyond", "wave 0: the wave reads 4 bytes at byte 255488 of y, which has 256" },
     { "lds_unwritten", "wave 1: lane 0 reads LDS at 128 before anything wrote it" },
     { "lds_beyond", "wave 0: lane 0: 4 bytes of LDS at 256, of which the kernel has 256" },
+    { "lds_beyond_in_part", "wave 1: lane 16: 4 bytes of LDS at 256, of which the kernel has 256" },
     { "no_barrier_before_read", "LDS at" },
     { "no_barrier_before_write", "LDS at" },
     { "two_writers", "wave 1: lane 0 writes LDS at 0, which wave 0 wrote with no barrier between" },
@@ -39,6 +40,16 @@ static const struct { const char *kernel, *found; } compiled[] = {
     { "waits_without_signal", "waits at a barrier that it did not signal" },
     { "signals_twice", "signals a barrier twice" },
     { "writes_before_the_wait", "LDS at" },
+    { "store_of_unwritten", "v3 is read in lane 0 before anything wrote it" },
+    { "address_unwritten", "v3 is read in lane 0 before anything wrote it" },
+    { "base_unwritten", "s9 is read before anything wrote it" },
+    { "no_wait_for_address", "v2 is read before s_wait_loadcnt covers its load" },
+    { "matrix_unwritten", "v4 is read in lane 0 before anything wrote it" },
+    { "no_wait_for_matrix", "v2 is read before s_wait_loadcnt covers its load" },
+    { "waits_for_another_counter", "v2 is read before s_wait_loadcnt covers its load" },
+    { "waits_for_one_of_two_scalars", "s8 is read before s_wait_kmcnt covers its load" },
+    { "atomic_beyond", "of y, which has 256" },
+    { "lds_atomic_unwritten", "before anything wrote it" },
 };
 
 static void expect(const gfx_code *code, const char *name, const char *found, uint64_t seed)
@@ -87,10 +98,30 @@ static void broken_assembly(void **state)
     gfx_code_free(&code);
 }
 
+static void expect_refusal(const char *source, const char *more, const char *why)
+{
+    char flags[300], *out = test_path("refused.co");
+    snprintf(flags, sizeof flags, "-x hip --cuda-device-only --no-gpu-bundle-output -nogpuinc -nogpulib -O2 %s "
+             "--offload-arch=gfx1201", more);
+    gfx_test_clang(flags, source, out);
+    size_t size;
+    uint8_t *elf = test_read_file(out, &size);
+    gfx_code code;
+    gfx_error err = { "" };
+    assert_false(gfx_code_load(elf, size, &code, &err));
+    if (!strstr(err.text, why))
+        fail_msg("%s: %s", more, err.text);
+    free(elf), free(out);
+}
+
 /* What the hardware would do in another mode, or what is not interpreted, is refused when the code is loaded. */
 static void refused(void **state)
 {
     (void)state;
+    static const struct { const char *flags, *why; } unknown[] = {
+        { "-DUNKNOWN_INSTRUCTION", "unknown_instruction: an instruction that is not known in \"v_lerp_u8" },
+        { "-DUNKNOWN_MODIFIER", "unknown_modifier: a modifier that is not known in \"v_pk_add_u16" },
+    };
     static const char source[] = "extern \"C\" __attribute__((global)) void k(float *y) { y[0] *= 3; }\n"
                                  "#ifdef MODE\nextern \"C\" __attribute__((global)) void t(float *y)\n"
                                  "{ asm volatile(\"s_setreg_imm32_b32 hwreg(HW_REG_MODE, 0, 2), 1\"); y[0] *= 3; }\n"
@@ -100,23 +131,13 @@ static void refused(void **state)
         { "-mwavefrontsize64", "not compiled for waves of 32 lanes: k" },
         { "-DMODE", "an instruction that is not known in \"s_setreg" },
     };
-    char *path = test_path("mode.hip"), *out = test_path("mode.co");
+    char *path = test_path("mode.hip");
     test_write_file(path, source, sizeof source - 1);
-    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
-        char flags[300];
-        snprintf(flags, sizeof flags, "-x hip --cuda-device-only --no-gpu-bundle-output -nogpuinc -nogpulib -O2 %s "
-                 "--offload-arch=gfx1201", cases[k].flags);
-        gfx_test_clang(flags, path, out);
-        size_t size;
-        uint8_t *elf = test_read_file(out, &size);
-        gfx_code code;
-        gfx_error err = { "" };
-        assert_false(gfx_code_load(elf, size, &code, &err));
-        if (!strstr(err.text, cases[k].why))
-            fail_msg("%s: %s", cases[k].flags, err.text);
-        free(elf);
-    }
-    free(path), free(out);
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++)
+        expect_refusal(path, cases[k].flags, cases[k].why);
+    for (size_t k = 0; k < sizeof unknown / sizeof *unknown; k++)
+        expect_refusal("tests/gfx12/broken.hip", unknown[k].flags, unknown[k].why);
+    free(path);
 }
 
 static const struct CMUnitTest tests[] = {

@@ -193,6 +193,26 @@ static void float_ops(void **state)
     gfx_insns_free(i, COUNT(floats));
 }
 
+/* The same registers taken as one type and then as another. */
+static void types_in_turn(void **state)
+{
+    (void)state;
+    static const uint32_t finite[] = { 0, 0x3c003c00, 0xbc000001, 0x38383838, 0x40b81107, 0x54432108 };
+    const char *lines[COUNT(floats)];
+    for (size_t k = 0; k < COUNT(floats); k++)
+        lines[k] = floats[k].text;
+    gfx_insn *i = gfx_test_assemble(lines, COUNT(floats));
+    gfx_wave *w = gfx_wave_new();
+    test_rng rng = test_rng_start("types");
+    fill(w, 0, 16, &rng, finite, COUNT(finite));
+    for (size_t k = 0; k < 2 * COUNT(floats); k++) {
+        gfx_test_step(w, &i[k % COUNT(floats)]);
+        check_floats(w, k % COUNT(floats));
+    }
+    gfx_wave_free(w);
+    gfx_insns_free(i, COUNT(floats));
+}
+
 /* D may be C; a chain of products accumulates in place. */
 static void in_place(void **state)
 {
@@ -255,7 +275,8 @@ static void every_operation(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(integers), cmocka_unit_test(float_ops), cmocka_unit_test(in_place), cmocka_unit_test(faults),
+    cmocka_unit_test(integers), cmocka_unit_test(float_ops), cmocka_unit_test(types_in_turn),
+    cmocka_unit_test(in_place), cmocka_unit_test(faults),
     cmocka_unit_test(every_operation),
 };
 

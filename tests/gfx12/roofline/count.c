@@ -109,6 +109,8 @@ typedef struct run {
     const gfx_kernel *kernel;
     const places *p;
     const ash_gfx_args *args;
+    bool untouched; /* what is touched is not counted */
+    double seconds; /* of this core */
     gfx_stats stats;
     gfx_touch touch[ROOF_BUFFERS];
 } run;
@@ -133,8 +135,12 @@ static bool execute(run *r, uint64_t total, uint64_t count, char why[512])
     }
     gfx_launch launch = { .kernel = r->kernel, .grid = { g->x, g->y, g->z }, .block = { r->l->kernel->threads, 1, 1 },
                           .args = r->args, .buffers = r->p->buffer, .buffer_count = r->p->count,
-                          .groups = (const uint32_t (*)[3])groups, .group_count = count, .touch = r->touch };
-    if (gfx_run(&launch, &r->stats, &err))
+                          .groups = (const uint32_t (*)[3])groups, .group_count = count,
+                          .touch = r->untouched ? NULL : r->touch };
+    double start = roof_host_seconds();
+    bool fine = gfx_run(&launch, &r->stats, &err);
+    r->seconds = roof_host_seconds() - start;
+    if (fine)
         return true;
     snprintf(why, 512, "%s", err.text);
     return false;
@@ -204,5 +210,25 @@ bool roof_count(const roof_launch *l, roof_counts *out, char why[512])
     if (fine)
         gather(&one, &some, (double)total, (double)count, out);
     unplace(&p);
+    return fine;
+}
+
+#define HOST_INSNS 100000
+#define HOST_GROUPS 512
+bool roof_host(const roof_launch *l, roof_host_run *sum, char why[512])
+{
+    static ash_gfx_args args;
+    places p = { 0 };
+    const gfx_kernel *kernel = load(l->kernel, why);
+    uint64_t total = (uint64_t)l->grid.x * l->grid.y * l->grid.z;
+    uint64_t count = l->sample == 0 || l->sample > total ? total : l->sample;
+    run r = { .l = l, .kernel = kernel, .p = &p, .args = &args, .untouched = true };
+    bool fine = kernel && place(l, &p, &args, why) && execute(&r, total, count, why);
+    if (fine && gfx_total(r.stats.insns, 0, GFX_EVENTS - 1) < HOST_INSNS && count < total)
+        fine = execute(&r, total, total < HOST_GROUPS ? total : HOST_GROUPS, why); /* else a launch's start is it all */
+    unplace(&p);
+    sum->insns += (double)gfx_total(r.stats.insns, 0, GFX_EVENTS - 1);
+    sum->matrix += (double)gfx_total(r.stats.insns, GFX_WMMA_IU8, GFX_WMMA_BF16);
+    sum->seconds += r.seconds;
     return fine;
 }

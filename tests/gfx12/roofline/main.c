@@ -1,4 +1,5 @@
-/* make roofline: prints the tables, writes the picture. usage: roofline OUT.svg [MODEL [TYPE]] */
+/* make roofline: prints the tables, writes the picture. usage: roofline OUT.svg [MODEL [TYPE]], or
+ * roofline --speed [PART]: how fast the interpreter executes kernels. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,8 +63,13 @@ static void long_attention(const roof_model *m)
 int main(int argc, char **argv)
 {
     results = calloc(RESULTS_MAX, sizeof *results);
+    if ((argc == 2 || argc == 3) && results && strcmp(argv[1], "--speed") == 0) {
+        uint32_t failed = roof_speed(stdout, argc == 3 ? argv[2] : "", &results->list);
+        free(results);
+        return failed != 0;
+    }
     if (argc < 2 || argc > 4 || !results) {
-        fprintf(stderr, "usage: %s OUT.svg [MODEL [TYPE]]\n", argv[0]);
+        fprintf(stderr, "usage: %s OUT.svg [MODEL [TYPE]] | --speed [PART]\n", argv[0]);
         return 2;
     }
     printf("What an %s (gfx1201) would reach, projected from instructions and bytes that the interpreter counts.\n"

@@ -282,8 +282,8 @@ static void prefill_launch(const builder *b, shape_of s, const member *m, uint32
 /* Inputs for all of these members, if one rounding serves them all. */
 static inputs_of inputs_for(const builder *b, uint32_t layer, const member *m, uint32_t count, bool norm)
 {
-    inputs_of in = { ash_gfx_form_of(roof_type(b->h, b->recipe, m->role, layer)), (uint32_t)cols_of(b->h, m->role), norm,
-                     true };
+    ash_gfx_form form = ash_gfx_form_of(roof_type(b->h, b->recipe, m->role, layer));
+    inputs_of in = { form, (uint32_t)cols_of(b->h, m->role), norm, true };
     for (uint32_t i = 1; i < count; i++)
         if (ash_gfx_form_of(roof_type(b->h, b->recipe, m[i].role, layer)) != in.form)
             return (inputs_of){ 0 };
@@ -422,18 +422,23 @@ static void pass(builder *b)
     arg_max(b);
 }
 
-void roof_decode(const ash_hparams *h, const char *recipe, uint32_t context, roof_list *out)
+void roof_pass(const ash_hparams *h, const char *recipe, uint32_t tokens, uint32_t context, roof_list *out)
 {
-    builder b = { .h = h, .recipe = recipe, .tokens = 1, .pos = context - 1, .context = context, .list = out };
+    bool decode = tokens <= ASH_GFX_DECODE_TOKENS;
+    builder b = { .h = h, .recipe = recipe, .tokens = tokens, .pos = decode ? context - tokens : 0,
+                  .context = decode ? context : tokens, .list = out };
     *out = (roof_list){ .count = 0 };
     pass(&b);
 }
 
+void roof_decode(const ash_hparams *h, const char *recipe, uint32_t context, roof_list *out)
+{
+    roof_pass(h, recipe, 1, context, out);
+}
+
 void roof_prefill(const ash_hparams *h, const char *recipe, uint32_t tokens, roof_list *out)
 {
-    builder b = { .h = h, .recipe = recipe, .tokens = tokens, .context = tokens, .list = out };
-    *out = (roof_list){ .count = 0 };
-    pass(&b);
+    roof_pass(h, recipe, tokens, tokens, out);
 }
 
 void roof_attention(const ash_hparams *h, uint32_t tokens, roof_list *out)

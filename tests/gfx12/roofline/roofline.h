@@ -68,7 +68,8 @@ typedef struct roof_launch {
     roof_buffer buffers[ROOF_BUFFERS];
     uint32_t buffer_count;
     uint32_t sample;              /* workgroups to count; 0: all of them */
-    uint32_t together;            /* those of this many neighbouring y, the last of which does something for all; 0: any */
+    uint32_t together;            /* those of this many neighbouring y, the last of which does something for all; 0:
+                                   * any */
     uint32_t times;               /* a token, or a prompt */
     double weights;               /* elements of its matrices */
     double products;              /* multiplications with an addition that it needs: of matrices, of attention */
@@ -101,6 +102,8 @@ uint64_t roof_weight_bytes(const ash_hparams *h, const char *recipe);
 void roof_decode(const ash_hparams *h, const char *recipe, uint32_t context, roof_list *out);
 /* A prompt of `tokens` from position 0, to the logits of its last token. */
 void roof_prefill(const ash_hparams *h, const char *recipe, uint32_t tokens, roof_list *out);
+/* Either, by the number of tokens, the last at position context - 1 of a decoded pass. */
+void roof_pass(const ash_hparams *h, const char *recipe, uint32_t tokens, uint32_t context, roof_list *out);
 /* Prefill's attention alone, of one layer. */
 void roof_attention(const ash_hparams *h, uint32_t tokens, roof_list *out);
 
@@ -140,6 +143,16 @@ double roof_cycles_a_weight(double weight_bytes, double share);
 double roof_cycles_a_product(double cycles, double share);
 /* Cycles of the type's matrix instruction, 16 x 16 x 16 products. */
 double roof_matrix_cycles(ash_dtype dtype);
+
+/* ---- the interpreter itself (count.c, speed.c) ---- */
+
+typedef struct roof_host_run { double insns, matrix, seconds; } roof_host_run;
+/* Executes the launch's sample once, and adds wave instructions and seconds of this core to *sum. False: *why. */
+bool roof_host(const roof_launch *l, roof_host_run *sum, char why[512]);
+double roof_host_seconds(void); /* that this thread has used */
+/* The speed of every kernel whose symbol contains `part`; returns how many could not be measured. *list is room to
+ * work in. */
+uint32_t roof_speed(FILE *to, const char *part, roof_list *list);
 
 /* ---- what is shown ---- */
 

@@ -1,0 +1,67 @@
+/* What lanes load and store, between memory and registers: register k of lane l is the k-th dword at the lane's
+ * address. Four lanes at a time, their dwords turned as a square, for that is most of what a load costs. All lanes take part. */
+#ifndef ASHLAR_TESTS_GFX12_TRANSFER_H
+#define ASHLAR_TESTS_GFX12_TRANSFER_H
+
+#include <string.h>
+
+#include "tests/gfx12/machine.h"
+
+typedef uint32_t gfx_quad __attribute__((vector_size(16)));
+
+static inline gfx_quad gfx_quad_at(const void *p)
+{
+    gfx_quad q;
+    memcpy(&q, p, sizeof q);
+    return q;
+}
+static inline void gfx_quad_to(void *p, gfx_quad q) { memcpy(p, &q, sizeof q); }
+
+/* q[n][k] to q[k][n]. */
+static inline void gfx_quads_turn(gfx_quad q[4])
+{
+    gfx_quad a = __builtin_shufflevector(q[0], q[1], 0, 4, 1, 5), b = __builtin_shufflevector(q[2], q[3], 0, 4, 1, 5);
+    gfx_quad c = __builtin_shufflevector(q[0], q[1], 2, 6, 3, 7), d = __builtin_shufflevector(q[2], q[3], 2, 6, 3, 7);
+    q[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
+    q[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
+    q[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
+    q[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
+}
+
+static inline void gfx_load_lanes(uint32_t (*v)[GFX_LANES], unsigned dwords, const uint64_t at[GFX_LANES])
+{
+    unsigned k = 0;
+    for (; k + 4 <= dwords; k += 4)
+        for (int l = 0; l < GFX_LANES; l += 4) {
+            gfx_quad q[4];
+            for (int n = 0; n < 4; n++)
+                q[n] = gfx_quad_at((const uint8_t *)(uintptr_t)at[l + n] + 4 * k);
+            gfx_quads_turn(q);
+            for (int n = 0; n < 4; n++)
+                gfx_quad_to(&v[k + (unsigned)n][l], q[n]);
+        }
+    for (; k < dwords; k++)
+        for (int l = 0; l < GFX_LANES; l++)
+            memcpy(&v[k][l], (const uint8_t *)(uintptr_t)at[l] + 4 * k, 4);
+}
+
+/* Lanes in ascending order: where two store to one place, the last one's stays. */
+static inline void gfx_store_lanes(const uint32_t (*v)[GFX_LANES], unsigned dwords, const uint64_t at[GFX_LANES])
+{
+    for (int l = 0; l < GFX_LANES; l += 4) {
+        unsigned k = 0;
+        for (; k + 4 <= dwords; k += 4) {
+            gfx_quad q[4];
+            for (int n = 0; n < 4; n++)
+                q[n] = gfx_quad_at(&v[k + (unsigned)n][l]);
+            gfx_quads_turn(q);
+            for (int n = 0; n < 4; n++)
+                gfx_quad_to((uint8_t *)(uintptr_t)at[l + n] + 4 * k, q[n]);
+        }
+        for (int n = 0; n < 4; n++)
+            for (unsigned rest = k; rest < dwords; rest++)
+                memcpy((uint8_t *)(uintptr_t)at[l + n] + 4 * rest, &v[rest][l + n], 4);
+    }
+}
+
+#endif
