@@ -23,9 +23,20 @@ static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* ---- the cache ---- */
 
-static void store(const ashlar_session *s, const float *x, uint8_t *row)
+/* Positions come in any order, from any thread. */
+static void note_nan(ashlar_session *s, uint32_t position)
+{
+    uint32_t first = atomic_load_explicit(&s->nan_position, memory_order_relaxed);
+    while (position < first && !atomic_compare_exchange_weak_explicit(&s->nan_position, &first, position,
+                                                                      memory_order_relaxed, memory_order_relaxed))
+        ;
+}
+
+static void store(ashlar_session *s, const float *x, int64_t position, uint8_t *row)
 {
     int64_t dim = s->model->meta.h.head_dim;
+    if (s->kv.type != ASH_F16 && isnan(s->kernels.max_abs(x, dim)))
+        note_nan(s, (uint32_t)position);
     switch (s->kv.type) {
     case ASH_F8_E4M3: s->kernels.encode_e4m3(x, dim, 1, row); break;
     case ASH_Q8_0: s->kernels.encode[ASH_Q8_0](x, NULL, dim, row); break;
@@ -36,7 +47,8 @@ static void store(const ashlar_session *s, const float *x, uint8_t *row)
 /* Token t's heads of KV head g: biases, head norms, rotation; then its key and value go into the cache. */
 static void rotate_and_store(const ash_pass *p, uint32_t layer_index, int64_t t, uint32_t g)
 {
-    const ashlar_session *s = p->s, *own = ash_pass_session(p, t);
+    const ashlar_session *s = p->s;
+    ashlar_session *own = ash_pass_session(p, t);
     const ashlar_model *model = s->model;
     const ash_hparams *h = &model->meta.h;
     const ash_layer *layer = &model->layers[layer_index];
@@ -59,8 +71,8 @@ static void rotate_and_store(const ash_pass *p, uint32_t layer_index, int64_t t,
     kernels->rope(q, group, dim, h->rope_dim, angles);
     kernels->rope(k, 1, dim, h->rope_dim, angles);
     int64_t at = ash_kv_offset(&own->kv, layer_index, g) + position * own->kv.stride;
-    store(own, k, own->kv.k + at);
-    store(own, v, own->kv.v + at);
+    store(own, k, position, own->kv.k + at);
+    store(own, v, position, own->kv.v + at);
 }
 
 /* ---- calls ---- */
@@ -87,9 +99,20 @@ static ash_attention call(const ash_pass *p, uint32_t layer, uint32_t g, int64_t
                             .out_stride = s->attn_stride };
 }
 
+/* As an F16 cache has it: a query that sees a key or value with a NaN gives NaN. */
+static void spread_nan(const ash_pass *p, int64_t t, const ash_attention *a)
+{
+    int64_t first = atomic_load_explicit(&ash_pass_session(p, t)->nan_position, memory_order_relaxed);
+    for (int64_t i = at_least(first - a->pos, 0); i < a->tokens; i++)
+        for (int64_t k = 0; k < a->group * a->head_dim; k++)
+            a->out[i * a->out_stride + k] = NAN;
+}
+
 static void run(const ash_pass *p, uint32_t thread, int64_t t, const ash_attention *a)
 {
     p->s->kernels.attention[ash_pass_session(p, t)->kv.type](a, p->s->thread[thread].scratch);
+    if (!a->parts)
+        spread_nan(p, t, a);
     spent(p, thread, ASH_SLOT_ATTENTION);
 }
 
@@ -151,6 +174,7 @@ static void decode_part(const ash_pass *p, uint32_t thread, uint32_t layer, int6
     atomic_store_explicit(&own->parts_done[g], 0, memory_order_relaxed);
     for (int64_t head = 0; head < a.group; head++)
         p->s->kernels.attention_join(all + head * elems, parts, a.group * elems, a.head_dim, a.out + head * a.head_dim);
+    spread_nan(p, t, &a);
     spent(p, thread, ASH_SLOT_ATTENTION);
 }
 

@@ -8,6 +8,7 @@
 #include "format/checked.h"
 #include "format/directory.h"
 #include "runtime/api.h"
+#include "runtime/prefetch.h"
 
 #define ROLES ASH_ROLE_COUNT
 #define DAMAGED "the file is damaged, convert again"
@@ -368,6 +369,8 @@ static ash_status load(const char *path, ashlar_model *model, ash_error *err)
     free(json);
     ASH_TRY(status);
 
+    const ash_section_record *data = ash_file_section(model->file, ASH_SECTION_DATA);
+    ash_prefetch_advise((const uint8_t *)ash_file_header(model->file), data->offset, data->size);
     directory d = { .model = model, .h = &model->meta.h };
     status = build(&d, err);
     free(d.slots);

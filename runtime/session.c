@@ -138,6 +138,7 @@ int ashlar_session_new(const ashlar_model *model, const ashlar_session_options *
     }
     s->model = model;
     s->choice = -1;
+    atomic_store(&s->nan_position, UINT32_MAX);
     if (open_session(s, options ? options : &defaults, &local) != ASH_OK) {
         ashlar_session_free(s);
         return ash_public_error(&local, err);
@@ -183,6 +184,8 @@ int ashlar_session_rewind(ashlar_session *s, uint32_t position, ashlar_error *er
     }
     s->position = position;
     s->logits_count = 0;
+    if (position <= atomic_load(&s->nan_position))
+        atomic_store(&s->nan_position, UINT32_MAX);
     atomic_store(&s->stop, 0);
     return ASHLAR_OK;
 }

@@ -74,6 +74,9 @@ struct ashlar_session {
     ash_thread_buffers *thread;
     float *parts;           /* of one token's attention, by KV head: attend.c */
     atomic_int *parts_done; /* by KV head; 0 between layers */
+    /* In 8-bit caches, whose codes have no NaN that attention reads: the first position with one in a key or a value, or
+     * UINT32_MAX. What sees it is NaN. */
+    _Atomic uint32_t nan_position;
 
     float *angles; /* cosines and sines by position, filled up to angles_ready */
     uint32_t angles_ready;

@@ -52,11 +52,14 @@ static ash_status verify(const ashlar_session *s, const ashlar_session_options *
     return o->verify ? ash_file_verify(s->model->file, NULL, NULL, err) : ASH_OK;
 }
 
-/* All layers on the CPU: the file is read ahead of them. A card reads its weights itself, and once. */
+/* All layers on the CPU: the file is read ahead of them, from the first one on. What comes before it is the embedding, of
+ * which the first tokens need some rows alone. A card reads its weights itself, and once. */
 static ash_status use_mapping(ashlar_session *s, const ashlar_session_options *o, ash_error *err)
 {
     const ash_section_record *data = ash_file_section(s->model->file, ASH_SECTION_DATA);
-    s->prefetch = ash_prefetch_start(ash_file_path(s->model->file), data->offset, data->size);
+    const uint8_t *map = (const uint8_t *)ash_file_header(s->model->file);
+    uint64_t first = (uint64_t)(s->model->layers[0].qkv.part[0].w.data - map);
+    s->prefetch = ash_prefetch_start(ash_file_path(s->model->file), map, data->offset, data->size, first);
     return verify(s, o, err);
 }
 

@@ -330,6 +330,56 @@ static void test_fp8(void **state)
     }
 }
 
+static size_t count_nan(const ashlar_session *s, uint32_t vocab)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < vocab; i++)
+        n += ashlar_session_logits(s, 0)[i] != ashlar_session_logits(s, 0)[i];
+    return n;
+}
+
+/* A NaN in a key or a value reaches the logits of its token and of those that follow, whatever the cache; going back
+ * behind it takes it away. `before`: tokens in front of it, few or so many that decoding cuts them into parts. */
+static void check_nan(int cache, bool in_value, size_t before, bool prompt)
+{
+    make_spec spec = make_defaults();
+    spec.architecture = "qwen2";
+    spec.context = 1024;
+    ashlar_model *model = test_load(make_gguf("nan", &spec), "nan.ashlar", ASH_TYPE_KEEP);
+    uint32_t vocab = model->meta.h.vocab;
+    const ash_layer *layer = &model->layers[1];
+    float *bias = (float *)(uintptr_t)(in_value ? layer->v_bias : layer->k_bias), kept;
+    assert_non_null(bias);
+    int32_t ids[600];
+    test_ids(ids, 600, "nan");
+    ashlar_session *s = test_session(model, (ashlar_session_options){ .threads = 2, .cache = cache });
+    test_feed(s, ids, before);
+    assert_int_equal(count_nan(s, vocab), 0);
+    float *last = &bias[model->meta.h.kv_heads * model->meta.h.head_dim - 1];
+    kept = *last, *last = NAN;
+    test_feed(s, ids + before, prompt ? 3 : 1);
+    *last = kept;
+    assert_int_equal(count_nan(s, vocab), vocab);
+    test_feed(s, ids, 1);
+    assert_int_equal(count_nan(s, vocab), vocab);
+    rewind_to(s, (uint32_t)before + 1); /* the first NaN stays */
+    test_feed(s, ids, 2);
+    assert_int_equal(count_nan(s, vocab), vocab);
+    rewind_to(s, (uint32_t)before);
+    test_feed(s, ids, 3);
+    assert_int_equal(count_nan(s, vocab), 0);
+    ashlar_session_free(s);
+    ashlar_model_free(model);
+}
+
+static void test_nan_in_the_cache(void **state)
+{
+    (void)state;
+    for (int cache = ASHLAR_CACHE_F16; cache <= ASHLAR_CACHE_Q8_0; cache++)
+        for (int i = 0; i < 8; i++)
+            check_nan(cache, i & 1, i & 2 ? 3 : 550, i & 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +391,7 @@ int main(void)
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_stop),
         cmocka_unit_test(test_fp8),
+        cmocka_unit_test(test_nan_in_the_cache),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
