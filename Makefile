@@ -83,6 +83,7 @@ ALL_LDFLAGS = -pthread -Wl,--gc-sections $(SAN) $(LDFLAGS)
 
 MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 FLAGS_avx2 := -mavx2 -mfma -mf16c -mbmi2
+FLAGS_avxvnni := $(FLAGS_avx2) -mavxvnni
 FLAGS_avx512 := $(FLAGS_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
 FLAGS_vnni := $(FLAGS_avx512) -mavx512vnni
 FLAGS_avx512bf16 := $(FLAGS_vnni) -mavx512bf16
@@ -156,7 +157,7 @@ endif
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(run)$(CC) $(ALL_CFLAGS) $(foreach l,avx2 avx512 vnni avx512bf16,$(if $(filter %_$(l),$*),$(FLAGS_$(l)))) -MMD -MP -c $< -o $@
+	$(run)$(CC) $(ALL_CFLAGS) $(foreach l,avx2 avxvnni avx512 vnni avx512bf16,$(if $(filter %_$(l),$*),$(FLAGS_$(l)))) -MMD -MP -c $< -o $@
 
 $(LIB): $(call obj,$(LIB_SRC))
 	@rm -f $@
@@ -183,6 +184,19 @@ $(call obj,$(STANDIN_SRC)): CFLAGS += -I$(LLVM_INCLUDE)
 $(STANDIN): $(call obj,$(STANDIN_SRC)) $(GFX12) $(LIB)
 	$(call say,LD)
 	$(run)$(CC) -shared -Wl,-z,nodelete $(ALL_LDFLAGS) $^ -L$(LLVM_LIB) -lLLVM-19 -Wl,-rpath,$(LLVM_LIB) -lm -o $@
+# The products of AVX-VNNI as their EVEX twins (kernels/x86/tiles_vec_avx2.h), before the library's own, which stay out.
+ifeq ($(MACHINE),x86_64)
+EVEX_BIN := $(B)/tests/test_kernels_evex
+$(B)/obj/tests/evex/matmul_q8_avxvnni.o: kernels/x86/matmul_q8_avxvnni.c Makefile
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(run)$(CC) $(ALL_CFLAGS) $(FLAGS_avx2) -mavx512vl -mavx512vnni -MMD -MP -c $< -o $@
+-include $(B)/obj/tests/evex/matmul_q8_avxvnni.d
+$(EVEX_BIN): $(B)/obj/tests/unit/test_kernels.o $(B)/obj/tests/evex/matmul_q8_avxvnni.o $(SUPPORT) $(TOOLS) $(LIB)
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(run)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=ash_level_has $^ -lcmocka $(PKG_LIBS) -lm -o $@
+endif
 GFX12_BIN := $(filter $(B)/tests/test_gfx12%,$(UNIT_BIN))
 STANDIN_BIN := $(filter $(B)/tests/test_standin%,$(UNIT_BIN))
 ifneq ($(GFX12_SRC),)
@@ -243,7 +257,7 @@ check: deps-test
 	@$(MAKE) --no-print-directory all test-programs
 	@$(MAKE) --no-print-directory $(SMOLLM2_GGUF)
 	@$(MAKE) --no-print-directory test
-test-programs: $(UNIT_BIN) $(REPLAY_BIN) $(STANDIN)
+test-programs: $(UNIT_BIN) $(EVEX_BIN) $(REPLAY_BIN) $(STANDIN)
 test: $(ASHLAR) $(SAMPLE_BIN) test-programs
 	@B=$(B) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/run.sh
 

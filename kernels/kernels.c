@@ -18,25 +18,25 @@ const ash_kernel *ash_kernel_list(size_t *count)
 
 const char *ash_level_name(ash_level level)
 {
-    static const char *const names[ASH_LEVEL_COUNT] = { "scalar", "avx2", "avx512", "vnni",
-                                                        "avx512bf16" };
+    static const char *const names[ASH_LEVEL_COUNT] = { "scalar", "neon", "avx2", "avxvnni",
+                                                        "avx512", "vnni", "avx512bf16" };
     return level < ASH_LEVEL_COUNT ? names[level] : "unknown";
 }
 
 void ash_kernels_init(ash_kernels *out, ash_level level)
 {
-    ash_level detected = ash_level_detect();
-    if (level > detected)
-        level = detected;
+    bool use[ASH_LEVEL_COUNT];
+    for (int l = 0; l < ASH_LEVEL_COUNT; l++)
+        use[l] = l <= (int)level && ash_level_has((ash_level)l);
     memset(out, 0, sizeof *out);
-    out->level = level;
+    out->level = ash_level_upto(level);
     /* Assignments in the registry's order: a later line replaces an earlier one. The compiler checks each function
      * against its member's type. */
 #define ASH_KERNEL_TYPED(op, field, dtype, wanted, function) \
-    if (ASH_LEVEL_##wanted <= level)                         \
+    if (use[ASH_LEVEL_##wanted])                             \
         out->field[ASH_##dtype] = function;
 #define ASH_KERNEL(op, field, wanted, function) \
-    if (ASH_LEVEL_##wanted <= level)            \
+    if (use[ASH_LEVEL_##wanted])                \
         out->field = function;
 #include "kernels/registry.def"
 }

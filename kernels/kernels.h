@@ -1,9 +1,9 @@
 /* The operations of a forward pass, and the registry of their implementations.
  *
  * Every operation has a scalar form (kernels/scalar/), which is its specification, and faster forms beside it
- * (kernels/x86/), each in a file compiled with its own flags. kernels/registry.def lists all of them, a line each:
- * dispatch, tests and benchmarks read that list. ash_kernels_init fills the table level by level, so the last
- * line whose level the machine has wins.
+ * (kernels/x86/, kernels/arm/), each in a file compiled with its own flags. kernels/registry.def lists all of them, a
+ * line each: dispatch, tests and benchmarks read that list. ash_kernels_init fills the table level by level, so the
+ * last line whose level the machine has wins.
  *
  * Conventions. Floats are IEEE single. Rows of activations are padded with zeros to ASH_COLS_PAD columns. Pointers
  * that a comment calls aligned are aligned to 64 bytes. Operations write nothing but what their comment names, keep no
@@ -200,12 +200,17 @@ typedef void ash_attention_join_fn(const float *parts, int64_t count, int64_t st
 
 /* ---- registry ---- */
 
-typedef enum ash_level { /* a level includes the ones before it in its family */
-    ASH_LEVEL_SCALAR = 0,
-    ASH_LEVEL_AVX2 = 1,     /* AVX2, FMA, F16C */
-    ASH_LEVEL_AVX512 = 2,   /* F, BW, DQ, VL */
-    ASH_LEVEL_VNNI = 3,     /* AVX-512 VNNI */
-    ASH_LEVEL_AVX512BF16 = 4, /* AVX-512 BF16: no processor has it without VNNI */
+/* In the order in which later ones are preferred. A machine has a set of them (ash_level_has), not all up to its best:
+ * NEON and the others exclude each other, and a processor with AVX-512 may lack AVX-VNNI. Whoever asks for a level that
+ * the machine lacks gets the best one below it (ash_level_upto). */
+typedef enum ash_level {
+    ASH_LEVEL_SCALAR = 0,     /* every machine */
+    ASH_LEVEL_NEON = 1,       /* arm64: Advanced SIMD with its dot product (ARMv8.2) */
+    ASH_LEVEL_AVX2 = 2,       /* AVX2, FMA, F16C */
+    ASH_LEVEL_AVXVNNI = 3,    /* and AVX-VNNI, of 256 bits */
+    ASH_LEVEL_AVX512 = 4,     /* AVX2, and AVX-512 F, BW, DQ, VL */
+    ASH_LEVEL_VNNI = 5,       /* and AVX-512 VNNI */
+    ASH_LEVEL_AVX512BF16 = 6, /* and AVX-512 BF16: no processor has it without VNNI */
     ASH_LEVEL_COUNT
 } ash_level;
 
@@ -272,10 +277,13 @@ typedef struct ash_kernels {
     ash_attention_join_fn *attention_join;
 } ash_kernels;
 
-/* The best level that processor and operating system both grant (CPUID, then XGETBV). */
+/* Whether processor and operating system both grant a level (CPUID and XGETBV; on arm64 the kernel's HWCAP). */
+bool ash_level_has(ash_level level);
+/* The best of those up to `most`; of all. */
+ash_level ash_level_upto(ash_level most);
 ash_level ash_level_detect(void);
-const char *ash_level_name(ash_level level); /* "scalar", "avx2", "avx512", "vnni", "avx512bf16" */
-/* Fills `out` with the best kernels up to min(level, detected). */
+const char *ash_level_name(ash_level level); /* "scalar", "neon", "avx2", "avxvnni", "avx512", "vnni", "avx512bf16" */
+/* Fills `out` with the best kernels of the levels up to `level` that the machine has; out->level is the best of these. */
 void ash_kernels_init(ash_kernels *out, ash_level level);
 
 /* A source row (row-major blocks, ash_row_bytes, any alignment) to floats, scalar: what conversion, quantizers and

@@ -35,6 +35,8 @@ uint64_t ash_peak(ash_level level, ash_peak_kind kind, uint64_t rounds)
         return ash_peak_int8_vnni(rounds);
     if (level >= ASH_LEVEL_AVX512)
         return (kind == ASH_PEAK_INT8 ? ash_peak_int8_avx512 : ash_peak_f32_avx512)(rounds);
+    if (kind == ASH_PEAK_INT8 && level >= ASH_LEVEL_AVXVNNI)
+        return ash_peak_int8_avxvnni(rounds);
     if (level >= ASH_LEVEL_AVX2)
         return (kind == ASH_PEAK_INT8 ? ash_peak_int8_avx2 : ash_peak_f32_avx2)(rounds);
 #endif

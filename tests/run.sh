@@ -50,6 +50,7 @@ for source in tests/unit/*.c; do
     name=$(basename "$source" .c)
     run_one "$name" "$B/tests/$name"
 done
+if [ -e "$B/tests/test_kernels_evex" ]; then run_one test_kernels_evex "$B/tests/test_kernels_evex" --only _avxvnni; fi
 for script in tests/cli/*.sh; do
     [ -e "$script" ] || continue
     run_one "$(basename "$script" .sh)" bash "$script"

@@ -262,8 +262,10 @@ _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTE
 
 /* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens. 512 bits have registers for 14
  * integer and 14 float sums, 2 weights and an activation; without VNNI 16-bit sums come on top. */
-#ifdef HAVE_DPBUSD
+#if defined(HAVE_DPBUSD) && ROW_VECTORS == 1
 #define BLOCK_TOKENS 7
+#elif defined(HAVE_DPBUSD) /* 256 bits have 16 registers: 12 integer sums; the float ones wait in memory for a group's end */
+#define BLOCK_TOKENS 6
 #else
 #define BLOCK_TOKENS 4
 #endif
@@ -390,7 +392,11 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
     }
 /* More than FEW_TOKENS in shares of at most BLOCK_TOKENS, evenly, are at least LEAST_TOKENS each. */
 #ifdef HAVE_DPBUSD
+#if BLOCK_TOKENS == 7
 #define EACH_TOKENS(M, kind, V) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6) M(kind, V, 7)
+#else
+#define EACH_TOKENS(M, kind, V) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6)
+#endif
 #define LEAST_TOKENS 4
 #else
 #define EACH_TOKENS(M, kind, V) M(kind, V, 2) M(kind, V, 3) M(kind, V, 4)

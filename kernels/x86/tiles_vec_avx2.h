@@ -126,4 +126,16 @@ INLINE vf vf_row_scales(const float *s) { return _mm256_set1_ps(s[0]); }
 INLINE vf vf_even_lanes(vf a, vf b) { return _mm256_permute2f128_ps(a, b, 0x20); }
 INLINE vf vf_odd_lanes(vf a, vf b) { return _mm256_permute2f128_ps(a, b, 0x31); }
 
+/* AVX-VNNI's vpdpbusd, or with AVX-512's flags its EVEX twin, which is the same but for the encoding: tests run that on
+ * machines without AVX-VNNI. */
+#if defined(__AVXVNNI__)
+#define DPBUSD256 _mm256_dpbusd_avx_epi32
+#elif defined(__AVX512VNNI__) && defined(__AVX512VL__)
+#define DPBUSD256 _mm256_dpbusd_epi32
+#endif
+#ifdef DPBUSD256
+#define HAVE_DPBUSD 1
+INLINE vi v_dpbusd(vi sum, vi u, vi s) { return DPBUSD256(sum, u, s); }
+#endif
+
 #endif

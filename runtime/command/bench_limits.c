@@ -82,11 +82,10 @@ bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
     ash_error ignored;
     limit_run *r = calloc(1, sizeof *r);
     uint8_t *bytes = malloc(BUFFER_BYTES);
-    ash_level best = ash_level_detect();
     if (r && bytes && ash_pool_new(threads ? threads : ash_cpu_count(), &r->pool, &ignored) == ASH_OK) {
         memset(bytes, 1, BUFFER_BYTES);
         r->bytes = bytes, r->count = BUFFER_BYTES;
-        r->level = cpu_level == 0 || cpu_level - 1 > (int)best ? best : (ash_level)(cpu_level - 1);
+        r->level = ash_level_upto((ash_level)((cpu_level ? cpu_level : ASH_LEVEL_COUNT) - 1));
         out.bytes_s = best_rate(r, read_part);
         r->kind = ASH_PEAK_INT8;
         out.int8_s = best_rate(r, multiply_part);

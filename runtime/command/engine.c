@@ -65,8 +65,9 @@ static bool session_options(const engine *e, const usage *u, ashlar_session_opti
         *code = usage_error(u, "--cpu %s is not known", e->level);
         return false;
     }
-    if (out->cpu_level - 1 > (int)ash_level_detect()) {
-        *code = fail("--cpu %s: this machine has %s at most", e->level, ash_level_name(ash_level_detect()));
+    if (!ash_level_has((ash_level)(out->cpu_level - 1))) {
+        *code = fail("--cpu %s: this machine does not have it; its best is %s", e->level,
+                     ash_level_name(ash_level_detect()));
         return false;
     }
     return true;

@@ -152,7 +152,7 @@ int kernel_bench(const char *filter)
         for (int dtype = 0; dtype <= ASH_DTYPE_COUNT; dtype++) {
             for (size_t i = 0; i < count; i++) {
                 const ash_kernel *k = &list[i];
-                if ((int)k->op != op || (int)k->dtype != dtype || k->level > ash_level_detect() ||
+                if ((int)k->op != op || (int)k->dtype != dtype || !ash_level_has(k->level) ||
                     !strstr(k->name, filter))
                     continue;
                 bool is_new = m.data.p == NULL || scalar == NULL || scalar->op != k->op || scalar->dtype != k->dtype;
