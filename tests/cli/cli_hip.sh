@@ -102,7 +102,7 @@ run --device hip
 check "no memory: exit 1, one line" failed_with 1 "memory for the weights" "hipError 2"
 export ASHLAR_STANDIN_FAIL="ModuleLaunchKernel:9~719"
 run --device hip --no-graph
-check "a kernel that fails: exit 1, one line, with its place" died_with "a pass, in one of ash_" "hipError 719"
+check "a kernel that fails: exit 1, one line, with its place" died_with "a pass, layer 0, in one of ash_" "hipError 719"
 unset ASHLAR_STANDIN_FAIL
 export ASHLAR_STANDIN_REPORT="$TEST_TMP/report.json"
 run --device hip
@@ -113,6 +113,11 @@ started=$SECONDS
 run --device hip --no-graph
 check "a kernel that hangs: exit 1, one line, named" died_with "no answer from the card" "layer" "ash_"
 check "  at once" [ $((SECONDS - started)) -lt 20 ]
+export ASHLAR_STANDIN_HANG="GraphLaunch:1"
+run --device hip
+check "a graph that hangs: exit 1, one line, the kernels between" died_with "a pass, layers 0 to 6, from ash_embed_q8_0 to ash_" "no answer"
+line=$(printf '%s\n' "$err" | tail -1)
+check "  of less than 200 characters" [ "${#line}" -lt 200 ]
 export ASHLAR_STANDIN_HANG="MemcpyAsync:2"
 run --device hip
 check "a copy that hangs: exit 1, one line" died_with "no answer from the card"
