@@ -21,15 +21,26 @@ static bool would_fit(const ashlar_model *model, const ash_hip_plan_options *o, 
     return total(&sizes) <= room;
 }
 
-/* The largest value of *at in (0, most] that fits; 0: none. */
-static uint32_t largest(const ashlar_model *model, ash_hip_plan_options o, uint32_t *at, uint32_t most, bool from_above,
-                        uint64_t room)
+typedef enum amount { CONTEXT, LAYERS } amount; /* of tokens; of layers on the card, the last ones */
+
+static bool fits_with(const ashlar_model *model, ash_hip_plan_options o, amount what, uint32_t value, uint64_t room)
+{
+    if (what == CONTEXT) { /* passes are no longer than it */
+        o.context = value;
+        o.batch = o.batch < value ? o.batch : value;
+    } else {
+        o.first_layer = model->meta.h.layers - value;
+    }
+    return would_fit(model, &o, room);
+}
+
+/* The most of it in (0, most] that fits, all else as in `o`; 0: none. */
+static uint32_t largest(const ashlar_model *model, const ash_hip_plan_options *o, amount what, uint32_t most, uint64_t room)
 {
     uint32_t low = 0, high = most + 1; /* low fits (or is 0), high does not */
     while (high - low > 1) {
         uint32_t middle = low + (high - low) / 2;
-        *at = from_above ? most - middle : middle;
-        if (would_fit(model, &o, room))
+        if (fits_with(model, *o, what, middle, room))
             low = middle;
         else
             high = middle;
@@ -49,17 +60,16 @@ ash_status ash_card_fits(const ashlar_model *model, ash_hip_plan_options *option
         return ASH_OK;
     char ways[160];
     size_t used = 0;
-    ash_hip_plan_options o = *options;
-    uint32_t layers = largest(model, o, &o.first_layer, model->meta.h.layers, true, room);
+    uint32_t layers = largest(model, options, LAYERS, model->meta.h.layers - options->first_layer, room);
     if (layers && fit_layers) {
         options->first_layer = model->meta.h.layers - layers;
         return ASH_OK;
     }
-    uint32_t context = largest(model, o, &o.context, options->context, false, room);
+    uint32_t context = largest(model, options, CONTEXT, options->context, room);
     ways[0] = 0;
     if (context)
         used += (size_t)snprintf(ways, sizeof ways, "--ctx %u, ", context);
-    o = *options;
+    ash_hip_plan_options o = *options;
     o.cache_fp8 = true;
     if (!options->cache_fp8 && would_fit(model, &o, room))
         used += (size_t)snprintf(ways + used, sizeof ways - used, "--kv fp8, ");
@@ -67,7 +77,7 @@ ash_status ash_card_fits(const ashlar_model *model, ash_hip_plan_options *option
         used += (size_t)snprintf(ways + used, sizeof ways - used, "--gpu-layers %u, ", layers);
     return ash_fail(err, ASH_E_LIMIT,
                     "card %d, %s, has %.2f GiB free and this takes %.2f more (weights %.2f, KV cache %.2f for %u "
-                    "tokens, workspace %.2f): use %sor a smaller weight type",
+                    "tokens, workspace %.2f): use %s%sa smaller weight type",
                     device->index, device->name, gib(device->memory_free), gib(all - room), gib(m.weights),
-                    gib(m.cache), options->context, gib(m.workspace + m.constants), ways);
+                    gib(m.cache), options->context, gib(m.workspace + m.constants), ways, used ? "or " : "");
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "convert/convert.h"
+#include "runtime/hip/plan.h"
 #include "runtime/session.h"
 #include "tests/support/hip.h"
 #include "tests/support/make_gguf.h"
@@ -105,6 +106,101 @@ static void test_deep(void **state)
     }
     assert_memory_equal(ids[0], ids[1], sizeof ids[0]);
     ashlar_model_free(deep);
+}
+
+/* ---- memory and cards ---- */
+
+static int try_open(ashlar_session_options o, char device[64], ashlar_error *err)
+{
+    ashlar_session *s;
+    int status = ashlar_session_new(model, &o, &s, err);
+    if (status == ASHLAR_OK)
+        snprintf(device, 64, "%.63s", ashlar_session_device(s));
+    ashlar_session_free(s);
+    return status;
+}
+
+static uint32_t number_after(const char *text, const char *word)
+{
+    const char *at = strstr(text, word);
+    if (!at)
+        fail_msg("no %s in: %s", word, text);
+    return (uint32_t)strtoul(at + strlen(word), NULL, 10);
+}
+
+/* A card with a little less than is asked for: what the message advises fits, and no more would. */
+static void test_advice(void **state)
+{
+    (void)state;
+    ashlar_session_options o = { .context = 512, .device = "hip", .card_layers = 2, .threads = 1 };
+    ash_hip_plan *plan;
+    ash_error err;
+    ashlar_error public_err;
+    char memory[32], device[64];
+    hip_standin();
+    assert_ok(ash_hip_plan_new(model, &(ash_hip_plan_options){ .context = 512, .batch = 512 }, &plan, &err), &err);
+    ash_hip_plan_memory m = ash_hip_plan_sizes(plan);
+    ash_hip_plan_free(plan);
+    uint64_t all = m.weights + m.constants + m.workspace + m.cache;
+    snprintf(memory, sizeof memory, "%llu", (unsigned long long)all + (UINT64_C(256) << 20));
+    hip_set("ASHLAR_STANDIN_MEMORY", memory); /* to the byte */
+    assert_int_equal(try_open(o, device, &public_err), ASHLAR_OK);
+    snprintf(memory, sizeof memory, "%llu", (unsigned long long)all + (UINT64_C(256) << 20) - 100000);
+    hip_set("ASHLAR_STANDIN_MEMORY", memory);
+    assert_int_equal(try_open(o, device, &public_err), ASHLAR_ERROR_LIMIT);
+    char text[sizeof public_err.text];
+    memcpy(text, public_err.text, sizeof text);
+    uint32_t context = number_after(text, "--ctx "), layers = number_after(text, "--gpu-layers ");
+    assert_non_null(strstr(text, "--kv fp8, "));
+    assert_int_equal(layers, 1);
+    assert_true(context > 100 && context < 512);
+    o.context = context;
+    assert_int_equal(try_open(o, device, &public_err), ASHLAR_OK);
+    o.context++;
+    assert_int_equal(try_open(o, device, &public_err), ASHLAR_ERROR_LIMIT);
+    o.context = 512, o.cache = ASHLAR_CACHE_FP8;
+    assert_int_equal(try_open(o, device, &public_err), ASHLAR_OK);
+    o.cache = ASHLAR_CACHE_F16, o.card_layers = 1;
+    assert_int_equal(try_open(o, device, &public_err), ASHLAR_OK);
+    o.card_layers = 0; /* as many as fit */
+    assert_int_equal(try_open(o, device, &public_err), ASHLAR_OK);
+    assert_non_null(strstr(device, "1 of 2 layers"));
+    snprintf(memory, sizeof memory, "%llu", (unsigned long long)(all - m.cache) + (UINT64_C(256) << 20));
+    o.card_layers = 2;
+    hip_set("ASHLAR_STANDIN_MEMORY", memory); /* half a cache is none */
+    assert_int_equal(try_open(o, device, &public_err), ASHLAR_ERROR_LIMIT);
+    assert_null(strstr(public_err.text, "--kv fp8"));
+    hip_set("ASHLAR_STANDIN_MEMORY", NULL);
+}
+
+/* Of two cards of ours the one with more memory left. */
+static void test_two_cards(void **state)
+{
+    (void)state;
+    ashlar_session_options o = { .context = 32, .device = "hip:0", .threads = 1 };
+    const int32_t ids[2] = { 1, 2 };
+    ashlar_error err;
+    hip_standin();
+    char *nodes = test_path("two"), *one = strdup(getenv("ASHLAR_KFD_NODES"));
+    assert_non_null(one);
+    setenv("ASHLAR_KFD_NODES", nodes, 1);
+    hip_set("ASHLAR_STANDIN_CARDS", "gfx1201:A,gfx1201:B");
+    ashlar_session *s[2] = { hip_session(model, &o), NULL };
+    o.device = "hip";
+    s[1] = test_session(model, o);
+    assert_non_null(strstr(ashlar_session_device(s[1]), "hip:1, B"));
+    assert_int_equal(ashlar_sessions_feed(s, 2, ids, &err), ASHLAR_ERROR_ARGUMENT);
+    assert_non_null(strstr(err.text, "another device"));
+    test_feed(s[0], ids, 2);
+    test_feed(s[1], ids, 2);
+    assert_same_logits(s[0], s[1]);
+    ashlar_session_free(s[0]);
+    ashlar_session_free(s[1]);
+    hip_assert_clean();
+    hip_assert_freed();
+    setenv("ASHLAR_KFD_NODES", one, 1);
+    hip_set("ASHLAR_STANDIN_CARDS", NULL);
+    free(nodes), free(one);
 }
 
 /* ---- the likeliest tokens ---- */
@@ -354,6 +450,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_passes),           cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_advice),           cmocka_unit_test(test_two_cards),
         cmocka_unit_test(test_top),
         cmocka_unit_test(test_top_not_finite),   cmocka_unit_test(test_together),
         cmocka_unit_test(test_together_after_choosing), cmocka_unit_test(test_together_refused),
