@@ -151,7 +151,8 @@ static void test_advice(void **state)
     char text[sizeof public_err.text];
     memcpy(text, public_err.text, sizeof text);
     uint32_t context = number_after(text, "--ctx "), layers = number_after(text, "--gpu-layers ");
-    assert_non_null(strstr(text, "--kv fp8, "));
+    assert_non_null(strstr(text, " or --kv fp8 or "));
+    assert_non_null(strstr(text, "or weights in q8_0 (convert --type)"));
     assert_int_equal(layers, 1);
     assert_true(context > 100 && context < 512);
     o.context = context;
@@ -162,6 +163,14 @@ static void test_advice(void **state)
     assert_int_equal(try_open(o, device, &public_err), ASHLAR_OK);
     o.cache = ASHLAR_CACHE_F16, o.card_layers = 1;
     assert_int_equal(try_open(o, device, &public_err), ASHLAR_OK);
+    o.card_layers = 2;
+    make_spec spec = make_defaults();
+    spec.context = 512;
+    ashlar_model *whole = model;
+    model = test_load(make_gguf("tiny", &spec), "tiny-q8_0.ashlar", ASH_Q8_0);
+    assert_int_equal(try_open(o, device, &public_err), ASHLAR_OK);
+    ashlar_model_free(model);
+    model = whole;
     o.card_layers = 0; /* as many as fit */
     assert_int_equal(try_open(o, device, &public_err), ASHLAR_OK);
     assert_non_null(strstr(device, "1 of 2 layers"));
@@ -170,6 +179,9 @@ static void test_advice(void **state)
     hip_set("ASHLAR_STANDIN_MEMORY", memory); /* half a cache is none */
     assert_int_equal(try_open(o, device, &public_err), ASHLAR_ERROR_LIMIT);
     assert_null(strstr(public_err.text, "--kv fp8"));
+    hip_set("ASHLAR_STANDIN_MEMORY", "268500000"); /* next to nothing */
+    assert_int_equal(try_open(o, device, &public_err), ASHLAR_ERROR_LIMIT);
+    assert_non_null(strstr(public_err.text, "): use the CPU"));
     hip_set("ASHLAR_STANDIN_MEMORY", NULL);
 }
 
