@@ -166,6 +166,7 @@ ASHLAR_API int ashlar_session_rewind(ashlar_session *session, uint32_t position,
 enum {
     ASHLAR_FEED_ALL_LOGITS = 1, /* keep logits for each of the tokens fed, not the last alone */
     ASHLAR_FEED_CHOOSE = 2,     /* the most likely next token is wanted (ashlar_session_choice), and no logits */
+    ASHLAR_FEED_TOP = 4,        /* the most likely next tokens are enough (ashlar_session_top): a card keeps the others */
 };
 /* Runs tokens through the model. When fewer than `count` places are left in the context nothing is fed and the result
  * is ASHLAR_ERROR_LIMIT. With ALL_LOGITS count is at most ASHLAR_ALL_LOGITS_MAX. An id outside the vocabulary is
@@ -177,9 +178,10 @@ ASHLAR_API int ashlar_session_feed(ashlar_session *session, const int32_t *ids, 
                                    ashlar_error *err);
 /* Runs one token through each of `count` sessions of one model, together: they share each read of the weights. ids[i]
  * goes to sessions[i], which then stands as after ashlar_session_feed(sessions[i], &ids[i], 1, 0, err). No session is
- * there twice; all were made with the same activations and cpu_level; caches and contexts may differ. The threads of the
- * first one do the work. When one of the sessions is full or stopped, or one of the ids is outside the vocabulary,
- * nothing is fed to any, and the result is that session's. */
+ * there twice; all were made with the same activations and cpu_level; caches and contexts may differ. All are on the CPU,
+ * and the threads of the first one do the work; or all have every layer on the same card, which takes eight at a time
+ * with the weights of the first one. When one of the sessions is full or stopped, or one of the ids is outside the
+ * vocabulary, nothing is fed to any, and the result is that session's. */
 #define ASHLAR_SESSIONS_MAX 64
 ASHLAR_API int ashlar_sessions_feed(ashlar_session *const *sessions, size_t count, const int32_t *ids,
                                     ashlar_error *err);
@@ -197,6 +199,11 @@ ASHLAR_API const float *ashlar_session_logits(const ashlar_session *session, siz
 
 /* After ASHLAR_FEED_CHOOSE: the most likely next token, among equals the smallest id; else -1. */
 ASHLAR_API int32_t ashlar_session_choice(const ashlar_session *session);
+/* After ASHLAR_FEED_TOP on a card: how many of the last token's largest logits there are (ASHLAR_TOP, or the vocabulary
+ * where it is smaller), with their ids, the largest first, of equals the smallest id; valid until the next feed. 0 where
+ * ashlar_session_logits has all of them instead: on the CPU, and where one of these is not finite. */
+#define ASHLAR_TOP 64
+ASHLAR_API size_t ashlar_session_top(const ashlar_session *session, const int32_t **ids, const float **logits);
 
 /* ---- cards ---- */
 
@@ -234,6 +241,11 @@ ASHLAR_API void ashlar_sampler_free(ashlar_sampler *sampler);
 /* Draws the next token: penalty, temperature, top-k, top-p, min-p in this order. The same seed, options and logits give
  * the same token. */
 ASHLAR_API int32_t ashlar_sampler_next(ashlar_sampler *sampler, const float *logits);
+/* How many of the largest logits decide: 1 or top_k; 0: all of them may, as without top_k or with a penalty. */
+ASHLAR_API uint32_t ashlar_sampler_top(const ashlar_sampler *sampler);
+/* The token that ashlar_sampler_next draws from all logits, from the largest alone, ashlar_sampler_top of them or more, as
+ * ashlar_session_top gives them. */
+ASHLAR_API int32_t ashlar_sampler_next_of(ashlar_sampler *sampler, const int32_t *ids, const float *logits, size_t count);
 /* Tells the repetition penalty of a token that was fed or chosen. */
 ASHLAR_API void ashlar_sampler_accept(ashlar_sampler *sampler, int32_t id);
 ASHLAR_API void ashlar_sampler_reset(ashlar_sampler *sampler);

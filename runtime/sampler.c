@@ -165,24 +165,11 @@ static size_t draw(ashlar_sampler *s, size_t count, double total)
     return count - 1;
 }
 
-int32_t ashlar_sampler_next(ashlar_sampler *s, const float *logits)
+/* Among the first `count` candidates, the largest of whose logits is `max`; `sorted`: in order. */
+static int32_t choose(ashlar_sampler *s, size_t count, double max, bool sorted)
 {
     const ashlar_sampler_options *o = &s->options;
-    take_logits(s, logits);
-    int32_t best = most_likely(s);
-    if (o->temperature == 0 || o->top_k == 1)
-        return best;
-    double max = s->logits[best], scale = 1 / (double)o->temperature;
-
-    bool sorted = o->top_k != 0 && o->top_k < s->vocab;
-    size_t count = s->vocab;
-    if (sorted) {
-        count = select_top(s, o->top_k);
-    } else {
-        for (uint32_t i = 0; i < s->vocab; i++)
-            s->candidates[i] = (candidate){ s->logits[i], (int32_t)i };
-    }
-
+    double scale = 1 / (double)o->temperature;
     double total = 0; /* weights are relative to the most likely token's, which is 1 */
     for (size_t i = 0; i < count; i++)
         total += s->weights[i] = exp((s->candidates[i].logit - max) * scale);
@@ -212,6 +199,42 @@ int32_t ashlar_sampler_next(ashlar_sampler *s, const float *logits)
     }
     size_t i = draw(s, kept, sum);
     return sorted ? heap[i].id : heap[count - 1 - i].id;
+}
+
+int32_t ashlar_sampler_next(ashlar_sampler *s, const float *logits)
+{
+    const ashlar_sampler_options *o = &s->options;
+    take_logits(s, logits);
+    int32_t best = most_likely(s);
+    if (o->temperature == 0 || o->top_k == 1)
+        return best;
+    double max = s->logits[best];
+    if (o->top_k != 0 && o->top_k < s->vocab)
+        return choose(s, select_top(s, o->top_k), max, true);
+    for (uint32_t i = 0; i < s->vocab; i++)
+        s->candidates[i] = (candidate){ s->logits[i], (int32_t)i };
+    return choose(s, s->vocab, max, false);
+}
+
+/* ---- from the largest logits alone ---- */
+
+uint32_t ashlar_sampler_top(const ashlar_sampler *s)
+{
+    const ashlar_sampler_options *o = &s->options;
+    if (o->repeat_penalty != 1)
+        return 0;
+    return o->temperature == 0 ? 1 : o->top_k < s->vocab ? o->top_k : 0;
+}
+
+int32_t ashlar_sampler_next_of(ashlar_sampler *s, const int32_t *ids, const float *logits, size_t count)
+{
+    size_t k = ashlar_sampler_top(s);
+    k = k < count ? k : count;
+    if (k == 1)
+        return ids[0];
+    for (size_t i = 0; i < k; i++)
+        s->candidates[i] = (candidate){ usable(logits[i]), ids[i] };
+    return choose(s, k, s->candidates[0].logit, true);
 }
 
 /* ---- life ---- */

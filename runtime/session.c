@@ -165,6 +165,13 @@ uint32_t ashlar_session_position(const ashlar_session *s) { return s->position; 
 const char *ashlar_session_device(const ashlar_session *s) { return s->device; }
 int32_t ashlar_session_choice(const ashlar_session *s) { return s->choice; }
 
+size_t ashlar_session_top(const ashlar_session *s, const int32_t **ids, const float **logits)
+{
+    *ids = s->top_ids;
+    *logits = s->top_logits;
+    return s->top_count;
+}
+
 uint64_t ashlar_session_kv_bytes(const ashlar_session *s)
 {
     if (!s->card)
@@ -181,7 +188,7 @@ int ashlar_session_rewind(ashlar_session *s, uint32_t position, ashlar_error *er
         return ash_public_error(&local, err);
     }
     s->position = position;
-    s->logits_count = 0;
+    s->logits_count = s->top_count = 0;
     if (position <= atomic_load(&s->nan_position))
         atomic_store(&s->nan_position, UINT32_MAX);
     atomic_store(&s->stop, 0);
@@ -215,7 +222,7 @@ static ash_status run_pass(ashlar_session *s, const int32_t *ids, uint32_t count
     ash_session_announce(s, s->position + count);
     if (s->card) {
         float *to = s->logits + (all ? (int64_t)done * s->logits_stride : 0);
-        return ash_session_card_feed(s, ids, count, flags, to, err);
+        return ash_session_card_feed(s, ids, count, flags, last, to, err);
     }
     ash_forward(s, ids, count, all ? ASH_LOGITS_ALL : last ? ASH_LOGITS_LAST : ASH_LOGITS_NONE);
     return ASH_OK;
@@ -239,10 +246,11 @@ static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, unsi
 {
     bool all = flags & ASHLAR_FEED_ALL_LOGITS;
     uint32_t most = s->card ? ash_session_card_pass(s, flags) : ASH_BATCH;
-    s->logits_count = 0;
+    unsigned asked = flags & (ASHLAR_FEED_ALL_LOGITS | ASHLAR_FEED_CHOOSE | ASHLAR_FEED_TOP);
+    s->logits_count = s->top_count = 0;
     s->choice = -1;
-    if (all && (flags & ASHLAR_FEED_CHOOSE))
-        return ash_fail(err, ASH_E_ARGUMENT, "either all logits or the choice can be asked for, not both");
+    if (asked & (asked - 1))
+        return ash_fail(err, ASH_E_ARGUMENT, "all logits, the likeliest tokens or the choice can be asked for, one of them");
     if (count == 0)
         return ash_fail(err, ASH_E_ARGUMENT, "there are no tokens to feed: the prompt is empty");
     if (all && count > ASHLAR_ALL_LOGITS_MAX)
@@ -261,7 +269,7 @@ static ash_status feed(ashlar_session *s, const int32_t *ids, size_t count, unsi
         done += n;
     }
     if (!(flags & ASHLAR_FEED_CHOOSE))
-        s->logits_count = all ? (uint32_t)count : 1;
+        s->logits_count = all ? (uint32_t)count : !s->top_count;
     else if (!s->card)
         s->choice = most_likely(s->logits, s->model->meta.h.vocab);
     return ASH_OK;
@@ -297,19 +305,32 @@ static ash_status check_together(ashlar_session *const *sessions, size_t count, 
         if (s->q8 != first->q8 || s->kernels.level != first->kernels.level)
             return ash_fail(err, ASH_E_ARGUMENT, "session %zu has other activations or another CPU level than the first: "
                             "feed it apart", i);
-        if (s->card)
-            return ash_fail(err, ASH_E_UNSUPPORTED, "session %zu is on a card: feed it apart", i);
+        ASH_TRY(ash_session_card_may_join(s, first, i, err));
         ASH_TRY(check_feed(s, &ids[i], 1, err));
     }
+    return ASH_OK;
+}
+
+/* All sessions have room and logits for a token. */
+static ash_status run_together(ashlar_session *const *sessions, size_t count, const int32_t *ids, ash_error *err)
+{
+    const ashlar_session *lead = sessions[0];
+    if (lead->card)
+        return ash_session_card_feed_together(sessions, count, ids, err);
+    ash_forward_sessions(sessions, ids, (int64_t)count);
+    for (size_t i = 1; i < count; i++)
+        memcpy(sessions[i]->logits, lead->logits + (int64_t)i * lead->logits_stride,
+               (size_t)lead->logits_stride * sizeof *lead->logits);
     return ASH_OK;
 }
 
 static ash_status feed_together(ashlar_session *const *sessions, size_t count, const int32_t *ids, ash_error *err)
 {
     ASH_TRY(check_together(sessions, count, ids, err));
-    ashlar_session *lead = sessions[0];
-    for (size_t i = 0; i < count; i++)
-        sessions[i]->logits_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        sessions[i]->logits_count = sessions[i]->top_count = 0;
+        sessions[i]->choice = -1;
+    }
     for (size_t i = 0; i < count; i++)
         ASH_TRY(reserve_logits(sessions[i], i == 0 ? (uint32_t)count : 1, err));
     for (size_t i = 0; i < count; i++)
@@ -317,12 +338,9 @@ static ash_status feed_together(ashlar_session *const *sessions, size_t count, c
             return ash_fail(err, ASH_E_CANCELLED, "stopped before a token of session %zu", i);
     for (size_t i = 0; i < count; i++)
         ash_session_announce(sessions[i], sessions[i]->position + 1);
-    ash_forward_sessions(sessions, ids, (int64_t)count);
+    ASH_TRY(run_together(sessions, count, ids, err));
     for (size_t i = 0; i < count; i++) {
         ashlar_session *s = sessions[i];
-        if (i > 0)
-            memcpy(s->logits, lead->logits + (int64_t)i * lead->logits_stride,
-                   (size_t)lead->logits_stride * sizeof *s->logits);
         s->ids[s->position++] = ids[i];
         s->logits_count = 1;
     }

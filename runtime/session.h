@@ -85,6 +85,9 @@ struct ashlar_session {
     uint32_t cpu_layers;    /* the first ones, where a card has the others */
     char device[256];
     int32_t choice;         /* or -1 */
+    const int32_t *top_ids; /* top_count of them; the card's memory */
+    const float *top_logits;
+    uint32_t top_count;
     ash_prefetch *prefetch; /* of the file's weights, where the CPU has all layers */
 
     float *logits;
@@ -95,9 +98,14 @@ struct ashlar_session {
 
 /* A card for the session, as its options ask; "auto" may leave it without. s->context is known. */
 ash_status ash_session_use_card(ashlar_session *s, const ashlar_session_options *o, ash_error *err);
-/* One pass of `count` tokens (at most ash_session_card_pass) at s->position on the card. `to`: where ALL copies its logits. */
-ash_status ash_session_card_feed(ashlar_session *s, const int32_t *ids, uint32_t count, unsigned flags, float *to,
-                                 ash_error *err);
+/* One pass of `count` tokens (at most ash_session_card_pass) at s->position on the card; `last` of its feed or not, which
+ * alone has logits or a choice unless all logits are asked for. `to`: where they go. */
+ash_status ash_session_card_feed(ashlar_session *s, const int32_t *ids, uint32_t count, unsigned flags, bool last,
+                                 float *to, ash_error *err);
+/* Whether sessions[index] can be fed together with the first of them: both on the CPU, or on the same card with all layers. */
+ash_status ash_session_card_may_join(const ashlar_session *s, const ashlar_session *first, size_t index, ash_error *err);
+/* The next token of each, whose cards may join: each one's logits are then there; positions are not changed. */
+ash_status ash_session_card_feed_together(ashlar_session *const *sessions, size_t count, const int32_t *ids, ash_error *err);
 uint32_t ash_session_card_pass(const ashlar_session *s, unsigned flags);
 
 static inline bool ash_runs_in_q8(const ashlar_session *s, const ash_part *part)

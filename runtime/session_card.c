@@ -1,4 +1,5 @@
 /* A session whose layers, all of them or the last ones, run on a card. */
+#include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,11 +113,23 @@ static void tell_timings(const ashlar_session *s)
     }
 }
 
-ash_status ash_session_card_feed(ashlar_session *s, const int32_t *ids, uint32_t count, unsigned flags, float *to,
-                                 ash_error *err)
+/* The likeliest tokens, where they stand for all: a sampler takes NaN for the lowest logit and infinities for the largest
+ * finite ones, among which it goes by id, and the card's order does not. */
+static bool take_top(ashlar_session *s)
+{
+    uint32_t count = ash_card_top(s->card, &s->top_logits, &s->top_ids);
+    bool finite = s->top_logits[0] < FLT_MAX && s->top_logits[count - 1] > -FLT_MAX;
+    s->top_count = finite ? count : 0;
+    return finite;
+}
+
+ash_status ash_session_card_feed(ashlar_session *s, const int32_t *ids, uint32_t count, unsigned flags, bool last,
+                                 float *to, ash_error *err)
 {
     ash_hip_plan_output output = flags & ASHLAR_FEED_ALL_LOGITS ? ASH_PLAN_ALL
+                                 : !last                        ? ASH_PLAN_NONE
                                  : flags & ASHLAR_FEED_CHOOSE   ? ASH_PLAN_GREEDY
+                                 : flags & ASHLAR_FEED_TOP      ? ASH_PLAN_TOP
                                                                 : ASH_PLAN_LAST;
     if (s->cpu_layers) {
         ash_forward_embed(s, ids, count);
@@ -127,13 +140,52 @@ ash_status ash_session_card_feed(ashlar_session *s, const int32_t *ids, uint32_t
     ASH_TRY(ash_card_feed(s->card, ids, s->cpu_layers ? s->x : NULL, s->x_stride, count, s->position, output, err));
     if (s->profile.fn)
         tell_timings(s);
+    if (output == ASH_PLAN_NONE)
+        return ASH_OK;
     if (output == ASH_PLAN_GREEDY) {
         s->choice = ash_card_choice(s->card);
         return ASH_OK;
     }
+    if (output == ASH_PLAN_TOP && take_top(s))
+        return ASH_OK;
+    if (output == ASH_PLAN_TOP)
+        ASH_TRY(ash_card_fetch_logits(s->card, err));
     uint32_t vocab = s->model->meta.h.vocab, rows = output == ASH_PLAN_ALL ? count : 1;
     for (uint32_t i = 0; i < rows; i++)
         memcpy(to + i * s->logits_stride, ash_card_logits(s->card, i), vocab * sizeof(float));
+    return ASH_OK;
+}
+
+/* ---- several sessions ---- */
+
+ash_status ash_session_card_may_join(const ashlar_session *s, const ashlar_session *first, size_t index, ash_error *err)
+{
+    if (!s->card != !first->card ||
+        (s->card && ash_card_device(s->card)->index != ash_card_device(first->card)->index))
+        return ash_fail(err, ASH_E_ARGUMENT, "session %zu is on another device than the first: feed it apart", index);
+    if (s->card && s->cpu_layers)
+        return ash_fail(err, ASH_E_UNSUPPORTED, "session %zu has %u of its layers on the CPU: feed it apart", index,
+                        s->cpu_layers);
+    return ASH_OK;
+}
+
+ash_status ash_session_card_feed_together(ashlar_session *const *sessions, size_t count, const int32_t *ids, ash_error *err)
+{
+    size_t most = ash_card_batch(sessions[0]->card);
+    most = most < ASH_GFX_DECODE_TOKENS ? most : ASH_GFX_DECODE_TOKENS;
+    for (size_t done = 0; done < count;) {
+        ash_card *cards[ASH_GFX_DECODE_TOKENS];
+        uint32_t positions[ASH_GFX_DECODE_TOKENS], n = (uint32_t)(count - done < most ? count - done : most);
+        for (uint32_t i = 0; i < n; i++) {
+            cards[i] = sessions[done + i]->card;
+            positions[i] = sessions[done + i]->position;
+        }
+        ash_card_profile(cards[0], false);
+        ASH_TRY(ash_card_feed_together(cards, n, ids + done, positions, err));
+        for (uint32_t i = 0; i < n; i++)
+            memcpy(sessions[done + i]->logits, ash_card_logits(cards[0], i), sessions[0]->model->meta.h.vocab * sizeof(float));
+        done += n;
+    }
     return ASH_OK;
 }
 

@@ -35,18 +35,6 @@ static bool report_open(report *r)
 
 /* ---- the machine ---- */
 
-/* The first line of a file without its end; "" where there is none. */
-static const char *first_line(const char *path, char out[256])
-{
-    FILE *f = fopen(path, "r");
-    out[0] = 0;
-    if (f && fgets(out, 256, f))
-        out[strcspn(out, "\n")] = 0;
-    if (f)
-        fclose(f);
-    return out;
-}
-
 /* The value of a "name<separator>value" line. */
 static void value_of(const char *path, const char *name, char separator, char out[256])
 {
@@ -78,8 +66,7 @@ static void tell_machine(report *r)
     value_of("/etc/os-release", "PRETTY_NAME", '=', text);
     if (uname(&u) == 0)
         fprintf(r->out, "system     %s, %s %s\n", text, u.sysname, u.release);
-    first_line("/sys/module/amdgpu/version", text);
-    fprintf(r->out, "driver     amdgpu %s%s\n", access("/sys/module/amdgpu", F_OK) == 0 ? "loaded " : "not loaded", text);
+    fprintf(r->out, "driver     %s\n", driver_text(text));
     fprintf(r->out, "device     /dev/kfd %s\n",
             access("/dev/kfd", F_OK) != 0         ? "is not there"
             : access("/dev/kfd", R_OK | W_OK) == 0 ? "may be used"

@@ -188,11 +188,27 @@ void text_stream_end(text_stream *s)
 
 /* ---- sampling loop ---- */
 
+/* What the next feed is to leave: without chance or penalties the token is chosen where the model runs. */
+static unsigned wanted(const engine *e)
+{
+    uint32_t top = ashlar_sampler_top(e->sampler);
+    if (e->sampling.temperature == 0 && e->sampling.repeat_penalty == 1)
+        return ASHLAR_FEED_CHOOSE;
+    return top && top <= ASHLAR_TOP ? ASHLAR_FEED_TOP : 0;
+}
+
+static int32_t next_token(engine *e)
+{
+    const float *logits = ashlar_session_logits(e->session, 0), *largest;
+    const int32_t *ids;
+    size_t count = ashlar_session_top(e->session, &ids, &largest);
+    if (count)
+        return ashlar_sampler_next_of(e->sampler, ids, largest, count);
+    return logits ? ashlar_sampler_next(e->sampler, logits) : ashlar_session_choice(e->session);
+}
+
 generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated *out, ashlar_error *err)
 {
-    const float *logits = ashlar_session_logits(e->session, 0);
-    /* Without chance or penalties the token is chosen where the model runs. */
-    bool choose = e->sampling.temperature == 0 && e->sampling.repeat_penalty == 1;
     size_t room = out->count; /* what is there is as large as that or larger */
     double started = 0, before = out->seconds;
     for (;;) {
@@ -200,7 +216,7 @@ generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated 
             return END_INTERRUPT;
         if (out->count == limit)
             return END_LIMIT;
-        int32_t id = logits ? ashlar_sampler_next(e->sampler, logits) : ashlar_session_choice(e->session);
+        int32_t id = next_token(e);
         if (out->count == room) {
             room = 2 * room + 64;
             int32_t *bigger = realloc(out->ids, room * sizeof *bigger);
@@ -220,14 +236,13 @@ generate_end generate(engine *e, uint32_t limit, text_stream *stream, generated 
             return END_CONTEXT;
         if (started == 0)
             started = seconds_now();
-        int status = ashlar_session_feed(e->session, &id, 1, choose ? ASHLAR_FEED_CHOOSE : 0, err);
+        int status = ashlar_session_feed(e->session, &id, 1, wanted(e), err);
         if (status == ASHLAR_ERROR_CANCELLED)
             return END_INTERRUPT;
         if (status != ASHLAR_OK)
             return END_ERROR;
         out->fed++;
         out->seconds = before + seconds_now() - started;
-        logits = ashlar_session_logits(e->session, 0);
     }
 no_memory:
     *err = (ashlar_error){ ASHLAR_ERROR_MEMORY, "out of memory while generating" };

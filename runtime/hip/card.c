@@ -81,7 +81,11 @@ static ash_status make_buffers(ash_card *c, ash_error *err)
     c->step_bytes = sizeof(ash_gfx_step) + c->batch * sizeof(int32_t);
     const char *what = "pinned memory for ids and logits";
     ASH_TRY(ash_hip_check(hip, hip->HostMalloc((void **)&c->step, c->step_bytes, 0), err, what));
-    ASH_TRY(ash_hip_check(hip, hip->HostMalloc((void **)&c->choice, sizeof *c->choice, 0), err, what));
+    ASH_TRY(ash_hip_check(
+        hip, hip->HostMalloc((void **)&c->values, ASH_PLAN_TOP_K * (sizeof *c->values + sizeof *c->choice), 0), err, what));
+    c->choice = (int32_t *)(void *)(c->values + ASH_PLAN_TOP_K);
+    ASH_TRY(ash_hip_check(
+        hip, hip->HostMalloc((void **)&c->row_steps, ASH_GFX_DECODE_TOKENS * ASH_PLAN_ROW_STEP, 0), err, what));
     ASH_TRY(ash_hip_check(
         hip, hip->HostMalloc((void **)&c->logits, (uint64_t)rows * c->io.logits_stride * sizeof(float), 0), err, what));
     if (c->options.first_layer)
@@ -152,7 +156,7 @@ void ash_card_free(ash_card *c)
         return;
     ash_card_forget_graphs(c);
     ash_card_forget_ticks(c);
-    void *pinned[] = { c->step, c->choice, c->logits, c->rows };
+    void *pinned[] = { c->step, c->values, c->row_steps, c->logits, c->rows };
     for (size_t i = 0; i < sizeof pinned / sizeof *pinned; i++)
         if (pinned[i])
             hip->HostFree(pinned[i]);
@@ -177,6 +181,13 @@ ash_hip_plan_memory ash_card_memory(const ash_card *c) { return ash_hip_plan_siz
 uint32_t ash_card_batch(const ash_card *c) { return c->batch; }
 uint32_t ash_card_first_layer(const ash_card *c) { return c->options.first_layer; }
 int32_t ash_card_choice(const ash_card *c) { return *c->choice; }
+
+uint32_t ash_card_top(const ash_card *c, const float **values, const int32_t **ids)
+{
+    *values = c->values;
+    *ids = c->choice;
+    return c->model->meta.h.vocab < ASH_PLAN_TOP_K ? c->model->meta.h.vocab : ASH_PLAN_TOP_K;
+}
 
 const float *ash_card_logits(const ash_card *c, uint32_t i)
 {

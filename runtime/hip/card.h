@@ -40,9 +40,19 @@ uint32_t ash_card_first_layer(const ash_card *card);
  * floats apart, from layers that the CPU has computed. Returns when the results are on the host. */
 ash_status ash_card_feed(ash_card *card, const int32_t *ids, const float *rows, int64_t stride, uint32_t count,
                          uint32_t position, ash_hip_plan_output output, ash_error *err);
-/* Of the last feed: LAST, ALL: row i of the logits. GREEDY: none on the host (NULL); the choice instead. */
+/* Of the last feed: LAST, ALL: row i of the logits. NONE, GREEDY: none on the host (NULL); of GREEDY the choice instead. */
 const float *ash_card_logits(const ash_card *card, uint32_t i);
 int32_t ash_card_choice(const ash_card *card);
+/* TOP: the largest logits and their ids, of equals the smaller id first. How many there are. */
+uint32_t ash_card_top(const ash_card *card, const float **values, const int32_t **ids);
+/* After TOP: fetches the logits, as LAST does. */
+ash_status ash_card_fetch_logits(ash_card *card, ash_error *err);
+
+/* Feeds the next token of each of `count` (1 to the first one's batch, ASH_GFX_DECODE_TOKENS at most) cards that hold one
+ * model, all layers of it, on the same device, by the first one's weights and stream: ids[i] at positions[i] of cards[i].
+ * Row i of the first one's logits is cards[i]'s. */
+ash_status ash_card_feed_together(ash_card *const *cards, uint32_t count, const int32_t *ids, const uint32_t *positions,
+                                  ash_error *err);
 
 /* What each launch of a pass took, by events around it: with `on` passes are launched one by one, and none overlaps another. */
 typedef struct ash_card_timing {

@@ -12,12 +12,11 @@
 
 /* A captured pass. */
 typedef struct ash_card_graph {
-    uint32_t tokens, pieces; /* 0 pieces: none yet */
-    ash_hip_plan_output output;
+    uint32_t pieces; /* 0: none yet */
     ash_hip_graph_exec *piece[ASH_GRAPH_PIECES];
     ash_launches list; /* what it holds, for messages */
 } ash_card_graph;
-#define ASH_CARD_GRAPHS (2 * ASH_GFX_DECODE_TOKENS) /* LAST and GREEDY of each length */
+#define ASH_CARD_GRAPHS (3 * ASH_GFX_DECODE_TOKENS) /* LAST, TOP and GREEDY of each length */
 
 struct ash_card {
     ash_hip hip;
@@ -45,8 +44,10 @@ struct ash_card {
 
     ash_gfx_step *step; /* pinned, as are the following */
     uint64_t step_bytes;
-    int32_t *choice;
+    float *values;   /* ASH_PLAN_TOP_K, and behind them as many ids */
+    int32_t *choice; /* the first of those */
     float *logits, *rows;
+    uint8_t *row_steps;
     uint32_t logits_rows;
     bool next_known; /* the card's own step block holds (next_pos, 1 token, *choice) */
     uint32_t next_pos;

@@ -53,27 +53,52 @@ static ash_status mark(ash_card *c, track *t, uint32_t done, ash_error *err)
     return ash_hip_check(&c->hip, c->hip.EventRecord(c->event[t->marks++], c->stream), err, "an event");
 }
 
-/* Names the kernels between the last event that has come and the next: one of them has failed or does not end. */
-static void name_place(const ash_card *c, const ash_launches *list, const track *t, char where[320])
+#define NAMES 3 /* kernels that a message names one by one; of more than that the first and the last */
+
+/* The kernels among launches [first, end): "in ash_a", "in one of ash_a, ash_b", "from ash_a to ash_z". */
+static void name_kernels(const ash_launch *first, const ash_launch *end, char text[128])
+{
+    const char *name[NAMES];
+    uint32_t names = 0;
+    for (const ash_launch *l = first; l < end && names <= NAMES; l++) {
+        uint32_t i = 0;
+        while (i < names && strcmp(name[i], l->kernel->symbol) != 0)
+            i++;
+        if (i == names && names++ < NAMES)
+            name[i] = l->kernel->symbol;
+    }
+    size_t used = 0;
+    if (names > NAMES)
+        snprintf(text, 128, "from %.48s to %.48s", first->kernel->symbol, end[-1].kernel->symbol);
+    for (uint32_t i = 0; names <= NAMES && i < names && used < 128; i++)
+        used += (size_t)snprintf(text + used, 128 - used, "%s%.36s", i ? ", " : names > 1 ? "in one of " : "in ", name[i]);
+}
+
+/* Where a pass stands: between the last event that has come and the next a kernel has failed or does not end. */
+static void name_place(const ash_card *c, const ash_launches *list, const track *t, char where[256])
 {
     uint32_t passed = 0;
     while (passed < t->marks && c->hip.EventQuery(c->event[passed]) == ASH_HIP_SUCCESS)
         passed++;
-    uint32_t first = passed * t->each, end = first + t->each < list->count ? first + t->each : list->count;
-    char what[256] = "the copies around it";
-    size_t used = 0;
-    for (uint32_t i = first; i < end && used + 48 < sizeof what; i++) {
-        bool seen = used && strstr(what, list->list[i].kernel->symbol);
-        if (!seen)
-            used += (size_t)snprintf(what + used, sizeof what - used, "%s%s", used ? ", " : "",
-                                     list->list[i].kernel->symbol);
+    if (passed * t->each >= list->count) {
+        snprintf(where, 256, "a pass, in the copies around it");
+        return;
     }
-    uint32_t layer = first < list->count ? list->list[first].layer : ASH_NO_LAYER;
-    const char *of = end > first + 1 ? "one of " : "";
-    if (layer == ASH_NO_LAYER)
-        snprintf(where, 320, "a pass, in %s%s", of, what);
-    else
-        snprintf(where, 320, "a pass, layer %u, in %s%s", layer, of, what);
+    const ash_launch *first = list->list + passed * t->each, *end = list->list + list->count;
+    end = end - first > t->each ? first + t->each : end;
+    uint32_t low = ASH_NO_LAYER, high = ASH_NO_LAYER;
+    for (const ash_launch *l = first; l < end; l++)
+        if (l->layer != ASH_NO_LAYER) {
+            low = low == ASH_NO_LAYER ? l->layer : low;
+            high = l->layer;
+        }
+    char kernels[128], layers[40] = "";
+    name_kernels(first, end, kernels);
+    if (low != high)
+        snprintf(layers, sizeof layers, "layers %u to %u, ", low, high);
+    else if (low != ASH_NO_LAYER)
+        snprintf(layers, sizeof layers, "layer %u, ", low);
+    snprintf(where, 256, "a pass, %s%s", layers, kernels);
 }
 
 static ash_status launch_all(ash_card *c, const ash_launches *list, track *t, ash_error *err)
@@ -149,9 +174,10 @@ static ash_status find_graph(ash_card *c, uint32_t tokens, ash_hip_plan_output o
                              ash_error *err)
 {
     *out = NULL;
-    if (c->options.no_graph || c->profile || c->load || tokens > ASH_GFX_DECODE_TOKENS || output == ASH_PLAN_ALL)
+    if (c->options.no_graph || c->profile || c->load || tokens > ASH_GFX_DECODE_TOKENS || output == ASH_PLAN_NONE ||
+        output == ASH_PLAN_ALL)
         return ASH_OK;
-    ash_card_graph *g = &c->graph[2 * (tokens - 1) + (output == ASH_PLAN_GREEDY)];
+    ash_card_graph *g = &c->graph[3 * (tokens - 1) + (output == ASH_PLAN_TOP) + 2 * (output == ASH_PLAN_GREEDY)];
     if (g->pieces == 0) {
         ASH_TRY(ash_hip_plan_pass(c->plan, tokens, output, &g->list, err));
         bool small = g->list.count <= ASH_GRAPH_NODES * ASH_GRAPH_PIECES;
@@ -212,6 +238,14 @@ static ash_status send_rows(ash_card *c, const float *rows, int64_t stride, uint
 static ash_status fetch_results(ash_card *c, uint32_t count, ash_hip_plan_output output, ash_error *err)
 {
     const ash_hip *hip = &c->hip;
+    if (output == ASH_PLAN_NONE)
+        return ASH_OK;
+    if (output == ASH_PLAN_TOP)
+        return ash_hip_check(hip,
+                             hip->MemcpyAsync(c->values, (const void *)(uintptr_t)c->io.values,
+                                              ASH_PLAN_TOP_K * (sizeof *c->values + sizeof *c->choice), ASH_HIP_TO_HOST,
+                                              c->stream),
+                             err, "fetching the likeliest tokens");
     if (output == ASH_PLAN_GREEDY)
         return ash_hip_check(hip,
                              hip->MemcpyAsync(c->choice, (const void *)(uintptr_t)c->io.ids, sizeof *c->choice,
@@ -227,7 +261,7 @@ static ash_status fetch_results(ash_card *c, uint32_t count, ash_hip_plan_output
 static ash_status finish(ash_card *c, const ash_launches *list, const track *t, ash_error *err)
 {
     ash_hip_event *end = c->event[ASH_CARD_EVENTS - 1];
-    char where[320], text[512];
+    char where[256], text[512];
     ASH_TRY(ash_hip_check(&c->hip, c->hip.EventRecord(end, c->stream), err, "a pass"));
     ash_status status = ash_hip_wait(&c->hip, end, c->timeout_ms, "a pass", err);
     if (status != ASH_OK) {
@@ -244,17 +278,23 @@ static ash_status finish(ash_card *c, const ash_launches *list, const track *t, 
     return ASH_OK;
 }
 
+/* Ready for a pass at `position`. */
+static ash_status begin(ash_card *c, uint32_t position, ash_error *err)
+{
+    c->logits_rows = 0;
+    c->pass_pos = position;
+    if (ash_hip_hangs())
+        return ash_fail(err, ASH_E_LIMIT, "card %d, %s, hangs", c->device.index, c->device.name);
+    return ash_hip_check(&c->hip, c->hip.SetDevice(c->device.index), err, "choosing the card");
+}
+
 ash_status ash_card_feed(ash_card *c, const int32_t *ids, const float *rows, int64_t stride, uint32_t count,
                          uint32_t position, ash_hip_plan_output output, ash_error *err)
 {
     ash_card_graph *graph;
     ash_launches made = { 0 };
     track t;
-    c->logits_rows = 0;
-    c->pass_pos = position;
-    if (ash_hip_hangs())
-        return ash_fail(err, ASH_E_LIMIT, "card %d, %s, hangs", c->device.index, c->device.name);
-    ASH_TRY(ash_hip_check(&c->hip, c->hip.SetDevice(c->device.index), err, "choosing the card"));
+    ASH_TRY(begin(c, position, err));
     ASH_TRY(find_graph(c, count, output, &graph, err));
     if (!graph)
         ASH_TRY(ash_hip_plan_pass(c->plan, count, output, &made, err));
@@ -280,5 +320,63 @@ ash_status ash_card_feed(ash_card *c, const int32_t *ids, const float *rows, int
         c->next_pos = position + count;
     }
     ash_launches_free(&made);
+    return status;
+}
+
+ash_status ash_card_fetch_logits(ash_card *c, ash_error *err)
+{
+    ASH_TRY(begin(c, c->pass_pos, err));
+    ASH_TRY(fetch_results(c, 1, ASH_PLAN_LAST, err));
+    ASH_TRY(ash_card_wait(c, "fetching logits", err));
+    c->logits_rows = 1;
+    return ASH_OK;
+}
+
+/* ---- several sessions ---- */
+
+static ash_status send_row_steps(ash_card *c, uint32_t count, const uint32_t *positions, ash_error *err)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        const ash_gfx_step step = { .pos = positions[i], .tokens = 1 };
+        memcpy(c->row_steps + i * ASH_PLAN_ROW_STEP, &step, sizeof step);
+    }
+    return ash_hip_check(&c->hip,
+                         c->hip.MemcpyAsync((void *)(uintptr_t)c->io.row_steps, c->row_steps, count * ASH_PLAN_ROW_STEP,
+                                            ASH_HIP_TO_DEVICE, c->stream),
+                         err, "sending positions");
+}
+
+static ash_status run_together(ash_card *c, const ash_launches *list, uint32_t count, const int32_t *ids,
+                               const uint32_t *positions, ash_error *err)
+{
+    track t = track_of(list);
+    ASH_TRY(ash_card_ticks(c, list->count, err));
+    ASH_TRY(send_step(c, ids, count, positions[0], err));
+    ASH_TRY(send_row_steps(c, count, positions, err));
+    ASH_TRY(launch_all(c, list, &t, err));
+    ASH_TRY(fetch_results(c, count, ASH_PLAN_ALL, err));
+    ASH_TRY(finish(c, list, &t, err));
+    return ash_card_read_ticks(c, list, err);
+}
+
+ash_status ash_card_feed_together(ash_card *const *cards, uint32_t count, const int32_t *ids, const uint32_t *positions,
+                                  ash_error *err)
+{
+    ash_card *lead = cards[0];
+    const ash_hip_plan *plans[ASH_GFX_DECODE_TOKENS];
+    ash_launches list;
+    if (count > ASH_GFX_DECODE_TOKENS)
+        return ash_fail(err, ASH_E_ARGUMENT, "%u sessions in a pass: %d at most", count, ASH_GFX_DECODE_TOKENS);
+    for (uint32_t i = 0; i < count; i++) {
+        plans[i] = cards[i]->plan;
+        cards[i]->logits_rows = 0;
+        cards[i]->next_known = false;
+    }
+    ASH_TRY(begin(lead, positions[0], err));
+    ASH_TRY(ash_hip_plan_together(plans, count, &list, err));
+    ash_status status = run_together(lead, &list, count, ids, positions, err);
+    ash_launches_free(&list);
+    if (status == ASH_OK)
+        lead->logits_rows = count;
     return status;
 }

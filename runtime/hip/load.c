@@ -14,10 +14,16 @@
 #define PAUSE_US 200
 #define MARKS 16 /* events at which the front of what is copied stood, the newest last */
 
-/* One piece of the DATA section, inside one checksum's range: what of it the plan wants (extents never share bytes). */
+/* What the plan wants of DATA, cut at the ranges of checksums: a piece lies in one of them (extents never share bytes). */
 typedef struct piece {
     uint64_t from, to, bytes; /* of DATA, of the allocation */
 } piece;
+
+/* The pieces [first, end) of one checksum's range: read together, with the little that lies between them, so that no byte is
+ * read twice, and each copied to its place. */
+typedef struct span {
+    uint32_t first, end;
+} span;
 
 typedef enum buffer_state { BUFFER_FREE, BUFFER_READING, BUFFER_COPYING } buffer_state;
 typedef struct buffer {
@@ -34,7 +40,8 @@ struct ash_load {
     const ash_hash128 *chunks;
     ash_load_options options;
     piece *pieces;
-    uint32_t count;
+    span *spans;
+    uint32_t count; /* of spans */
     uint64_t total; /* bytes of all pieces */
 
     ash_hip_stream *stream;
@@ -44,9 +51,9 @@ struct ash_load {
 
     pthread_mutex_t lock; /* of all below */
     pthread_cond_t changed;
-    uint32_t next; /* piece to be taken */
+    uint32_t next; /* span to be taken */
     bool *enqueued;
-    uint32_t front; /* pieces before it have their copies on the stream */
+    uint32_t front; /* spans before it have their copies on the stream */
     uint64_t copied_bytes;
     uint64_t waiting_us; /* that nobody has seen a copy end */
     ash_hip_event *mark[MARKS];
@@ -57,7 +64,9 @@ struct ash_load {
     ash_error error;
 };
 
-/* ---- pieces ---- */
+/* ---- pieces and spans ---- */
+
+static uint64_t range_of(const piece *p) { return p->from / ASH_LOAD_PIECE; }
 
 static ash_status cut(ash_load *l, const ash_hip_plan *plan, ash_error *err)
 {
@@ -67,15 +76,21 @@ static ash_status cut(ash_load *l, const ash_hip_plan *plan, ash_error *err)
     for (uint32_t i = 0; i < extents; i++)
         count += (e[i].from + e[i].bytes + ASH_LOAD_PIECE - 1) / ASH_LOAD_PIECE - e[i].from / ASH_LOAD_PIECE;
     l->pieces = calloc(count + 1, sizeof *l->pieces);
+    l->spans = calloc(count + 1, sizeof *l->spans);
     l->enqueued = calloc(count + 1, sizeof *l->enqueued);
-    if (!l->pieces || !l->enqueued)
+    if (!l->pieces || !l->spans || !l->enqueued)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for %llu pieces of the file", (unsigned long long)count);
+    uint32_t pieces = 0;
     for (uint32_t i = 0; i < extents; i++) {
         uint64_t from = e[i].from, end = e[i].from + e[i].bytes;
         while (from < end) {
             uint64_t stop = (from / ASH_LOAD_PIECE + 1) * ASH_LOAD_PIECE;
             stop = stop < end ? stop : end;
-            l->pieces[l->count++] = (piece){ from, e[i].to + (from - e[i].from), stop - from };
+            piece *p = &l->pieces[pieces];
+            *p = (piece){ from, e[i].to + (from - e[i].from), stop - from };
+            if (pieces == 0 || range_of(p) != range_of(p - 1))
+                l->spans[l->count++].first = pieces;
+            l->spans[l->count - 1].end = ++pieces;
             l->total += stop - from;
             from = stop;
         }
@@ -85,11 +100,12 @@ static ash_status cut(ash_load *l, const ash_hip_plan *plan, ash_error *err)
 
 /* ---- reading ---- */
 
-/* [from, from + bytes) of DATA, aligned outwards to pages, to `into`; *skip: where the first wanted byte lies. */
-static ash_status read_range(ash_load *l, uint64_t from, uint64_t bytes, uint8_t *into, uint64_t *skip, ash_error *err)
+/* [from, from + bytes) of DATA, aligned outwards to pages, to `into`; *at_from: where the first wanted byte lies. */
+static ash_status read_range(ash_load *l, uint64_t from, uint64_t bytes, uint8_t *into, const uint8_t **at_from,
+                             ash_error *err)
 {
     uint64_t at = (l->data_first + from) / PAGE * PAGE, end = l->data_first + from + bytes;
-    *skip = l->data_first + from - at;
+    *at_from = into + (l->data_first + from - at);
     uint64_t want = (end - at + PAGE - 1) / PAGE * PAGE, done = 0;
     while (at + done < end) {
         ssize_t n = pread(l->fd, into + done, want - done, (off_t)(at + done));
@@ -110,31 +126,26 @@ static ash_status read_range(ash_load *l, uint64_t from, uint64_t bytes, uint8_t
     return ASH_OK;
 }
 
-static ash_status check(const ash_load *l, const piece *p, const uint8_t *bytes, ash_error *err)
+static ash_status check(const ash_load *l, uint64_t begin, uint64_t size, const uint8_t *bytes, ash_error *err)
 {
-    uint64_t chunk = p->from / ASH_LOAD_PIECE, begin = chunk * ASH_LOAD_PIECE;
-    uint64_t size = l->data_bytes - begin < ASH_LOAD_PIECE ? l->data_bytes - begin : ASH_LOAD_PIECE;
-    if (!ash_hash_equal(ash_hash(bytes, (size_t)size), l->chunks[chunk]))
+    if (!ash_hash_equal(ash_hash(bytes, (size_t)size), l->chunks[begin / ASH_LOAD_PIECE]))
         return ash_fail(
             err, ASH_E_CHECKSUM, "%s: bytes %llu to %llu have a wrong checksum: copy or convert the file again",
             l->path, (unsigned long long)(l->data_first + begin), (unsigned long long)(l->data_first + begin + size));
     return ASH_OK;
 }
 
-/* Reads piece p to buffer b; *bytes: where it begins there. To verify, the whole range of its checksum is read. */
-static ash_status fetch(ash_load *l, const piece *p, buffer *b, const uint8_t **bytes, ash_error *err)
+/* Reads a span to buffer b; *bytes: where its first piece begins there. To verify, all of its checksum's range is read. */
+static ash_status fetch(ash_load *l, const span *s, buffer *b, const uint8_t **bytes, ash_error *err)
 {
-    uint64_t skip;
-    if (!l->options.verify) {
-        ASH_TRY(read_range(l, p->from, p->bytes, b->p, &skip, err));
-        *bytes = b->p + skip;
-        return ASH_OK;
-    }
-    uint64_t begin = p->from / ASH_LOAD_PIECE * ASH_LOAD_PIECE;
+    const piece *first = &l->pieces[s->first], *last = &l->pieces[s->end - 1];
+    if (!l->options.verify)
+        return read_range(l, first->from, last->from + last->bytes - first->from, b->p, bytes, err);
+    uint64_t begin = range_of(first) * ASH_LOAD_PIECE;
     uint64_t size = l->data_bytes - begin < ASH_LOAD_PIECE ? l->data_bytes - begin : ASH_LOAD_PIECE;
-    ASH_TRY(read_range(l, begin, size, b->p, &skip, err));
-    ASH_TRY(check(l, p, b->p + skip, err));
-    *bytes = b->p + skip + (p->from - begin);
+    ASH_TRY(read_range(l, begin, size, b->p, bytes, err));
+    ASH_TRY(check(l, begin, size, *bytes, err));
+    *bytes += first->from - begin;
     return ASH_OK;
 }
 
@@ -186,23 +197,27 @@ static void fail(ash_load *l, ash_status status, const ash_error *err)
     pthread_cond_broadcast(&l->changed);
 }
 
-/* The copy of piece `index` goes on the stream; where the front moves, it is marked. */
+/* The copies of a span go on the stream; where the front moves, it is marked. */
 static ash_status enqueue(ash_load *l, uint32_t index, buffer *b, const uint8_t *bytes, ash_error *err)
 {
-    const piece *p = &l->pieces[index];
-    ASH_TRY(ash_hip_check(
-        l->hip, l->hip->MemcpyAsync((void *)(uintptr_t)(l->to + p->to), bytes, p->bytes, ASH_HIP_TO_DEVICE, l->stream),
-        err, "copying weights to the card"));
-    ASH_TRY(ash_hip_check(l->hip, l->hip->EventRecord(b->copied, l->stream), err, "copying weights to the card"));
-    b->state = BUFFER_COPYING;
+    const span *s = &l->spans[index];
+    const char *what = "copying weights to the card";
+    for (uint32_t i = s->first; i < s->end; i++) {
+        const piece *p = &l->pieces[i];
+        const uint8_t *from = bytes + (p->from - l->pieces[s->first].from);
+        void *to = (void *)(uintptr_t)(l->to + p->to);
+        ASH_TRY(ash_hip_check(l->hip, l->hip->MemcpyAsync(to, from, p->bytes, ASH_HIP_TO_DEVICE, l->stream), err, what));
+        b->state = BUFFER_COPYING; /* from here on the card may read it */
+        l->copied_bytes += p->bytes;
+    }
+    ASH_TRY(ash_hip_check(l->hip, l->hip->EventRecord(b->copied, l->stream), err, what));
     l->enqueued[index] = true;
-    l->copied_bytes += p->bytes;
     uint32_t before = l->front;
     while (l->front < l->count && l->enqueued[l->front])
         l->front++;
     if (l->front == before)
         return ASH_OK;
-    const piece *last = &l->pieces[l->front - 1];
+    const piece *last = &l->pieces[l->spans[l->front - 1].end - 1];
     uint32_t slot = l->marks % MARKS;
     ASH_TRY(ash_hip_check(l->hip, l->hip->EventRecord(l->mark[slot], l->stream), err, "copying weights to the card"));
     l->mark_bytes[slot] = l->front == l->count ? UINT64_MAX : last->to + last->bytes;
@@ -247,7 +262,7 @@ static void *reader(void *context)
     while (take(l, &index, &b)) {
         const uint8_t *bytes;
         pthread_mutex_unlock(&l->lock);
-        status = fetch(l, &l->pieces[index], b, &bytes, &err);
+        status = fetch(l, &l->spans[index], b, &bytes, &err);
         pthread_mutex_lock(&l->lock);
         if (status == ASH_OK && !l->stop)
             status = enqueue(l, index, b, bytes, &err);
@@ -416,6 +431,7 @@ ash_status ash_load_finish(ash_load *l, bool cancel, ash_error *err)
     pthread_mutex_destroy(&l->lock);
     pthread_cond_destroy(&l->changed);
     free(l->pieces);
+    free(l->spans);
     free(l->enqueued);
     free(l);
     return status;

@@ -1,7 +1,7 @@
 /* Weights from the file into the card's memory, while the first layers already compute.
  *
- * Several threads read pieces of the file (O_DIRECT where the file system has it, else pread) into a ring of pinned
- * buffers; each piece is copied by the card on a stream of its own, and its buffer is used again once the copy is done.
+ * Several threads read pieces of the file (O_DIRECT where the file system has it, else pread), no byte twice, into a ring of
+ * pinned buffers; each piece is copied by the card on a stream of its own, and its buffer is used again once the copy is done.
  * Nothing goes through a mapping of the file: ROCm copies from those at a crawl.
  */
 #ifndef ASHLAR_RUNTIME_HIP_LOAD_H

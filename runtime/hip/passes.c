@@ -7,6 +7,7 @@
 
 typedef struct pass {
     const ash_hip_plan *p;
+    const ash_hip_plan *const *of; /* NULL: tokens follow each other; else token t is the next one of of[t] */
     uint32_t tokens;
     bool decode; /* few enough for the decoding kernels */
     ash_launches *out;
@@ -196,6 +197,22 @@ static ash_status product(pass *s, const plan_linear *op, ash_gfx_kind kind, row
 
 /* ---- a pass ---- */
 
+/* A launch for each row, whose session has its own keys, values and position. */
+static ash_status attend_each(pass *s, ash_gfx_attend a)
+{
+    const ash_hip_plan *p = s->p;
+    a.tokens = 1;
+    for (uint32_t t = 0; t < s->tokens; t++) {
+        a.qkv = writable(p->qkv + (uint64_t)t * p->qkv_stride * sizeof(float));
+        a.out = writable(p->attn + (uint64_t)t * p->attn_stride * sizeof(float));
+        a.step = pointer(p->row_steps + t * ASH_PLAN_ROW_STEP);
+        a.angles = pointer(s->of[t]->angles);
+        a.cache = ash_hip_plan_cache(s->of[t], s->layer);
+        ASH_TRY(push_plain(s, ASH_GFX_OP_ATTEND, a.head_dim, ash_gfx_attend_grid(&a), ASH_ROLE_OTHER, &a));
+    }
+    return ASH_OK;
+}
+
 static ash_status attention(pass *s, const plan_layer *layer)
 {
     const ash_hip_plan *p = s->p;
@@ -222,6 +239,8 @@ static ash_status attention(pass *s, const plan_layer *layer)
                          .tokens = s->tokens,
                          .scale = 1 / sqrtf((float)h->head_dim),
                          .eps = h->norm_eps };
+    if (s->of)
+        return attend_each(s, a);
     if (s->decode)
         return push_plain(s, ASH_GFX_OP_ATTEND, h->head_dim, ash_gfx_attend_grid(&a), ASH_ROLE_OTHER, &a);
     ASH_TRY(push_plain(s, ASH_GFX_OP_KV_STORE, 0, ash_gfx_kv_store_grid(&a), ASH_ROLE_OTHER, &a));
@@ -265,11 +284,13 @@ static ash_status run(pass *s, ash_hip_plan_output output)
         ASH_TRY(run_layer(s));
     }
     s->layer = ASH_NO_LAYER;
+    if (output == ASH_PLAN_NONE)
+        return ASH_OK;
     uint32_t count = output == ASH_PLAN_ALL ? s->tokens : 1;
     rows x = { p->x + (uint64_t)(s->tokens - count) * p->x_stride * sizeof(float), p->output_norm, p->x_stride, count };
     rows logits = { p->logits, 0, p->logits_stride, count };
     ASH_TRY(product(s, &p->output, ASH_GFX_STORE, x, logits, ASH_ROLE_OUTPUT, (following){ NULL, 0 }));
-    if (output != ASH_PLAN_GREEDY)
+    if (output != ASH_PLAN_GREEDY && output != ASH_PLAN_TOP)
         return ASH_OK;
     ash_gfx_sample sample = { .logits = pointer(p->logits),
                               .values = writable(p->values),
@@ -278,6 +299,11 @@ static ash_status run(pass *s, ash_hip_plan_output output)
                               .count = h->vocab,
                               .k = 1,
                               .temperature = 1 };
+    if (output == ASH_PLAN_TOP) {
+        sample.k = h->vocab < ASH_PLAN_TOP_K ? h->vocab : ASH_PLAN_TOP_K;
+        sample.next = NULL;
+        return push_plain(s, ASH_GFX_OP_TOP_K, 0, (ash_gfx_grid){ 1, 1, 1 }, ASH_ROLE_EMBED, &sample);
+    }
     return push_plain(s, ASH_GFX_OP_ARG_MAX, 0, (ash_gfx_grid){ 1, 1, 1 }, ASH_ROLE_EMBED, &sample);
 }
 
@@ -291,6 +317,19 @@ ash_status ash_hip_plan_pass(const ash_hip_plan *plan, uint32_t tokens, ash_hip_
                                                                                         : plan->options.batch);
     pass s = { .p = plan, .tokens = tokens, .decode = tokens <= ASH_GFX_DECODE_TOKENS, .out = out, .err = err };
     ash_status status = run(&s, output);
+    if (status != ASH_OK)
+        ash_launches_free(out);
+    return status;
+}
+
+ash_status ash_hip_plan_together(const ash_hip_plan *const *of, uint32_t count, ash_launches *out, ash_error *err)
+{
+    *out = (ash_launches){ 0 };
+    uint32_t most = of[0]->options.batch < ASH_GFX_DECODE_TOKENS ? of[0]->options.batch : ASH_GFX_DECODE_TOKENS;
+    if (count == 0 || count > most)
+        return ash_fail(err, ASH_E_ARGUMENT, "a pass of %u sessions: this plan takes 1 to %u", count, most);
+    pass s = { .p = of[0], .of = of, .tokens = count, .decode = true, .out = out, .err = err };
+    ash_status status = run(&s, ASH_PLAN_ALL);
     if (status != ASH_OK)
         ash_launches_free(out);
     return status;

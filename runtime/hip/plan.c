@@ -291,8 +291,9 @@ static void place_workspace(ash_hip_plan *p)
     p->parts = take(w, ash_gfx_attend_parts(h->heads, h->head_dim, p->splits), sizeof(float));
     p->done = take(w, h->kv_heads, sizeof(uint32_t));
     p->logits = take(w, (uint64_t)(rows < ASH_PLAN_LOGITS ? rows : ASH_PLAN_LOGITS) * p->logits_stride, sizeof(float));
-    p->values = take(w, ASH_PLAN_TOP_K, sizeof(float));
-    p->ids = take(w, ASH_PLAN_TOP_K, sizeof(int32_t));
+    p->values = take(w, ASH_PLAN_TOP_K, sizeof(float) + sizeof(int32_t));
+    p->ids = p->values + ASH_PLAN_TOP_K * sizeof(float);
+    p->row_steps = take(w, ASH_GFX_DECODE_TOKENS, ASH_PLAN_ROW_STEP);
 }
 
 static uint32_t cache_elem_bytes(const ash_hip_plan *p) { return p->options.cache_fp8 ? 1 : 2; }
@@ -474,6 +475,7 @@ ash_hip_plan_io ash_hip_plan_places(const ash_hip_plan *p)
                               .logits = p->logits,
                               .values = p->values,
                               .ids = p->ids,
+                              .row_steps = p->row_steps,
                               .x_stride = p->x_stride,
                               .logits_stride = p->logits_stride };
 }

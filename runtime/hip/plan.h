@@ -59,10 +59,14 @@ typedef struct ash_hip_plan_io {
     uint64_t step;        /* ash_gfx_step with room for `batch` ids */
     uint64_t x;           /* hidden states: rows of x_stride floats */
     uint64_t logits;      /* rows of logits_stride floats: of the last token alone, or of each one */
-    uint64_t values, ids; /* sampling's: ASH_PLAN_TOP_K each */
+    uint64_t values, ids; /* sampling's: ASH_PLAN_TOP_K each, ids right behind values */
+    uint64_t row_steps;   /* ASH_GFX_DECODE_TOKENS ash_gfx_steps, ASH_PLAN_ROW_STEP bytes apart: of each row's own session */
     uint32_t x_stride, logits_stride;
 } ash_hip_plan_io;
-#define ASH_PLAN_TOP_K 64
+#define ASH_PLAN_TOP_K ASHLAR_TOP
+static_assert(ASH_PLAN_TOP_K <= ASH_GFX_TOP_K, "the kernel finds as many");
+#define ASH_PLAN_ROW_STEP 16
+static_assert(sizeof(ash_gfx_step) <= ASH_PLAN_ROW_STEP, "a step without ids");
 /* Rows of logits that there is room for. */
 #define ASH_PLAN_LOGITS 64
 ash_hip_plan_io ash_hip_plan_places(const ash_hip_plan *plan);
@@ -81,14 +85,20 @@ typedef struct ash_launches {
 } ash_launches;
 
 typedef enum ash_hip_plan_output {
+    ASH_PLAN_NONE,   /* no logits: more of the prompt follows */
     ASH_PLAN_LAST,   /* logits of the last token */
     ASH_PLAN_ALL,    /* of every token: at most ASH_PLAN_LOGITS */
+    ASH_PLAN_TOP,    /* of the last token; values and ids hold the ASH_PLAN_TOP_K largest (or the vocabulary), in order */
     ASH_PLAN_GREEDY, /* of the last token, whose arg-max becomes the next step; values[0] and ids[0] hold it */
 } ash_hip_plan_output;
 
 /* The launches of a pass of `tokens` (1 to the batch). */
 ash_status ash_hip_plan_pass(const ash_hip_plan *plan, uint32_t tokens, ash_hip_plan_output output, ash_launches *out,
                              ash_error *err);
+/* One token of each of `count` sessions (1 to ASH_GFX_DECODE_TOKENS, each with its own plan for the same model on the same
+ * card, all layers there): weights and buffers are the first one's, keys, values and rotation angles each one's own; ids come
+ * from the step block, positions from row_steps. Row i of the logits is of[i]'s. */
+ash_status ash_hip_plan_together(const ash_hip_plan *const *of, uint32_t count, ash_launches *out, ash_error *err);
 void ash_launches_free(ash_launches *l);
 
 #endif

@@ -42,7 +42,7 @@ struct ash_hip_plan {
     uint64_t output_needs;
     ash_gfx_part embed;
     uint64_t output_norm, angles;
-    uint64_t step, x, qkv, attn, h, parts, done, logits, values, ids;
+    uint64_t step, x, qkv, attn, h, parts, done, logits, values, ids, row_steps;
     plan_tiles tiles[2]; /* a product takes its inputs from one and may leave the next one's in the other */
     uint64_t tiles_done;
     uint32_t x_stride, qkv_stride, attn_stride, h_stride, logits_stride;

@@ -102,7 +102,7 @@ run --device hip
 check "no memory: exit 1, one line" failed_with 1 "memory for the weights" "hipError 2"
 export ASHLAR_STANDIN_FAIL="ModuleLaunchKernel:9~719"
 run --device hip --no-graph
-check "a kernel that fails: exit 1, one line, with its place" died_with "a pass, in one of ash_" "hipError 719"
+check "a kernel that fails: exit 1, one line, with its place" died_with "a pass, layer 0, in one of ash_" "hipError 719"
 unset ASHLAR_STANDIN_FAIL
 export ASHLAR_STANDIN_REPORT="$TEST_TMP/report.json"
 run --device hip
@@ -113,7 +113,12 @@ started=$SECONDS
 run --device hip --no-graph
 check "a kernel that hangs: exit 1, one line, named" died_with "no answer from the card" "layer" "ash_"
 check "  at once" [ $((SECONDS - started)) -lt 20 ]
-export ASHLAR_STANDIN_HANG="MemcpyAsync:2"
+export ASHLAR_STANDIN_HANG="GraphLaunch:1" ASHLAR_HIP_TIMEOUT_MS=3000 # more than the passes before it take
+run --device hip
+check "a graph that hangs: exit 1, one line, the kernels between" died_with "a pass, layers 0 to 6, from ash_embed_q8_0 to ash_" "no answer"
+line=$(printf '%s\n' "$err" | tail -1)
+check "  of less than 200 characters" [ "${#line}" -lt 200 ]
+export ASHLAR_STANDIN_HANG="MemcpyAsync:2" ASHLAR_HIP_TIMEOUT_MS=700
 run --device hip
 check "a copy that hangs: exit 1, one line" died_with "no answer from the card"
 run
@@ -141,6 +146,14 @@ ash doctor -o "$TEST_TMP/doctor.txt" --copy 1
 check "doctor: all is well" holds "$code$(cat "$TEST_TMP/doctor.txt")" "RX 9070 XT" "all is well" " 0 of "
 check "  exit 0" [ "$code" = 0 ]
 check "  every kernel runs" [ "$(grep -c 'not run' "$TEST_TMP/doctor.txt")" = 0 ]
+check "  each in some time" [ "$(grep -c ' 0\.0$' "$TEST_TMP/doctor.txt")" = 0 ]
+# A launch of the second pass that does nothing, and one of the second model that ends the examination.
+export ASHLAR_STANDIN_FAIL="ModuleLaunchKernel:20~0,ModuleLaunchKernel:120=719"
+ash doctor -o "$TEST_TMP/wrong.txt" --copy 1
+check "doctor with a wrong kernel: exit 1, what is wrong" holds "$code$(cat "$TEST_TMP/wrong.txt")" 1 "6 of 9 passes wrong" "send this report"
+check "  where it is right, right" [ "$(grep ' 37 tokens' "$TEST_TMP/wrong.txt" | grep -c WRONG)" = 0 ]
+check "  and the kernels of wrong passes" [ "$(grep -cE 'ash_decode_k_8 +9 +9 ' "$TEST_TMP/wrong.txt")" = 1 ]
+unset ASHLAR_STANDIN_FAIL
 ash doctor -o "$TEST_TMP/doctor.txt"
 check "  a report is not replaced: exit 1, one line" failed_with 1 "exists" "--force"
 cards ""

@@ -85,7 +85,8 @@ void standin_mark(standin_call call, work *w)
         if (!is_due(f, call))
             continue;
         w->hang = w->hang || f->hang;
-        if (f->late)
+        w->skip = w->skip || f->skip;
+        if (f->late && !f->skip)
             w->fail = f->code ? f->code : STANDIN_LAUNCH_FAILURE;
     }
 }
@@ -189,7 +190,7 @@ static uint64_t number_of(const char *name, uint64_t otherwise)
     return n;
 }
 
-/* "Malloc:3", "Malloc:3=1", "ModuleLaunchKernel:3~719", "*:3". */
+/* "Malloc:3", "Malloc:3=1", "ModuleLaunchKernel:3~719", "ModuleLaunchKernel:3~0", "*:3". */
 static bool read_failure(const char *s, bool hang, failure *out)
 {
     size_t n = strcspn(s, ":");
@@ -204,8 +205,10 @@ static bool read_failure(const char *s, bool hang, failure *out)
         return false;
     out->number = strtoull(s + n + 1, &end, 10);
     out->late = *end == '~';
+    const char *digits = end + 1;
     if (*end == '=' || *end == '~')
-        out->code = (int)strtol(end + 1, &end, 10);
+        out->code = (int)strtol(digits, &end, 10);
+    out->skip = out->late && end != digits && out->code == 0;
     return out->number != 0 && *end == 0 && !(hang && out->code);
 }
 

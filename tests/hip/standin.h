@@ -27,8 +27,8 @@
  *   ASHLAR_STANDIN_DELAY   microseconds: each copy, fill and launch starts up to so much later
  *   ASHLAR_STANDIN_SEED    of those delays and of the order of waves, default 1
  *   ASHLAR_STANDIN_FAIL    "Malloc:3,MemcpyAsync:2=719,ModuleLaunchKernel:5~719,*:17": the 3rd hipMalloc fails, the
- *                          2nd copy gives 719, the 5th launch succeeds and fails with 719 when it runs, the 17th call
- *                          of any kind fails but releases. Without a code: 2 of Malloc and HostMalloc, 999 of others.
+ *                          2nd copy gives 719, the 5th launch succeeds and fails with 719 when it runs ("~0": does
+ *                          nothing then, and nobody is told), the 17th call of any kind fails but releases. Without a code: 2 of Malloc and HostMalloc, 999 of others.
  *                          700 and 719 stay. A call of EventQuery that gives 600 is not counted, so that numbers do
  *                          not depend on time.
  *   ASHLAR_STANDIN_HANG    "ModuleLaunchKernel:7": the 7th launch never ends (also MemcpyAsync, MemsetAsync,

@@ -74,7 +74,7 @@ typedef enum work_kind { COPY, FILL, LAUNCH, RUN_GRAPH, RECORD, WAIT } work_kind
 typedef struct work {
     struct work *next;
     work_kind kind;
-    bool hang;
+    bool hang, skip;
     int fail;         /* with this code when it runs; 0: no */
     void *to;         /* COPY, FILL */
     const void *from;
@@ -112,7 +112,7 @@ typedef struct failure {
     int call; /* standin_call, or STANDIN_CALLS: any */
     uint64_t number;
     int code;
-    bool late, hang;
+    bool late, hang, skip;
 } failure;
 
 #define FAILURES_MAX 16

@@ -77,6 +77,8 @@ static void perform(stream *s, const work *w)
         hang(s);
     if (!c->failed)
         c->failed = w->fail;
+    if (w->skip)
+        return;
     if (w->kind == RECORD) {
         w->event->done = w->number > w->event->done ? w->number : w->event->done;
         w->event->ms = now_ms();

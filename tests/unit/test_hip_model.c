@@ -17,7 +17,11 @@
 #include "tests/support/unrounded.h"
 
 #define PROMPT 40
+#ifdef __SANITIZE_THREAD__ /* thirty times as slow: one type, and fewer tokens */
+#define DECODED 3
+#else
 #define DECODED 16
+#endif
 #define ROWS (1 + DECODED) /* of logits: the prompt's last token, and each decoded one */
 
 /* ---- models and logits ---- */
@@ -137,6 +141,7 @@ static void test_q8_0(void **state)
     check_type("models/llama-30m", ASH_Q8_0, "q8_0.ashlar", GFX_PROMPT_FACTOR, 2);
 }
 
+#ifndef __SANITIZE_THREAD__
 static void test_q4_k(void **state)
 {
     (void)state;
@@ -160,6 +165,7 @@ static void test_smollm2(void **state)
     (void)state;
     check_type(NULL, ASH_TYPE_KEEP, "smollm2.ashlar", GFX_PROMPT_FACTOR, 0);
 }
+#endif
 
 /* ---- graphs, choices, turns ---- */
 
@@ -206,32 +212,7 @@ static void test_graphs(void **state)
     ashlar_model_free(s.model);
 }
 
-/* What loading moves: each byte of the weights once. */
-static void test_load_counts(void **state)
-{
-    (void)state;
-    hip_standin();
-    ashlar_model *model = open_source("models/llama-30m", ASH_Q4_K, "q4_k.ashlar");
-    hip_reset();
-    ashlar_session_options o = { .context = 64, .device = "hip" };
-    ashlar_session *session = hip_session(model, &o);
-    const int32_t id = 1;
-    standin_counts opened = hip_counts();
-    (void)opened;
-    test_feed_as(session, &id, 1, 0); /* the pass waits for all weights */
-    standin_counts c = hip_counts();
-    size_t data_bytes;
-    ash_file_section_bytes(model->file, ASH_SECTION_DATA, &data_bytes);
-    print_message("# measure load: %llu bytes copied to the card, the file has %zu\n",
-                  (unsigned long long)c.copied_bytes[STANDIN_TO_DEVICE], data_bytes);
-    /* Beside the weights: constants, and ids; norms and angles of llama-30m are a small part of it. */
-    assert_true(c.copied_bytes[STANDIN_TO_DEVICE] < data_bytes + data_bytes / 20);
-    ashlar_session_free(session);
-    hip_assert_clean();
-    hip_assert_freed();
-    ashlar_model_free(model);
-}
-
+#ifndef __SANITIZE_THREAD__
 /* A conversation that grows: the cache keeps what was fed, so that a turn feeds what is new, and rewinding forgets. */
 static void test_turns(void **state)
 {
@@ -263,13 +244,18 @@ static void test_turns(void **state)
     free(rounded), free(exact);
     ashlar_model_free(s.model);
 }
+#endif
 
 int main(void)
 {
+#ifdef __SANITIZE_THREAD__
+    print_message("# measure under ThreadSanitizer: Q8_0 and graphs alone, %d decoded tokens\n", DECODED);
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_q8_0), cmocka_unit_test(test_graphs) };
+#else
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_q8_0),  cmocka_unit_test(test_q4_k),  cmocka_unit_test(test_fp8),
-        cmocka_unit_test(test_bf16),  cmocka_unit_test(test_smollm2), cmocka_unit_test(test_graphs),
-        cmocka_unit_test(test_load_counts), cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_q8_0),    cmocka_unit_test(test_q4_k),   cmocka_unit_test(test_fp8),  cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_smollm2), cmocka_unit_test(test_graphs), cmocka_unit_test(test_turns),
     };
+#endif
     return cmocka_run_group_tests_name("hip_model", tests, NULL, NULL);
 }

@@ -150,6 +150,54 @@ static void test_greedy(void **state)
     }
 }
 
+/* The largest logits alone, as a card gives them, lead to the token that all of them do. */
+static void test_of_the_largest(void **state)
+{
+    (void)state;
+    enum { GIVEN = 64 };
+    static const ashlar_sampler_options options[] = {
+        { .temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1 },
+        { .temperature = 2, .top_k = 64, .top_p = 1, .repeat_penalty = 1 },
+        { .temperature = 1, .top_k = 7, .top_p = 0.5f, .repeat_penalty = 1 },
+        { .temperature = 1, .top_k = 1, .top_p = 1, .repeat_penalty = 1 },
+        { .temperature = 0, .top_k = 40, .top_p = 1, .repeat_penalty = 1 },
+    };
+    static const uint32_t expected[] = { 40, 64, 7, 1, 1 };
+    float logits[VOCAB], largest[GIVEN];
+    int32_t ids[VOCAB];
+    test_rng rng = test_rng_start("largest");
+    for (size_t k = 0; k < sizeof options / sizeof *options; k++) {
+        ashlar_sampler *all = new_sampler(options[k], VOCAB), *top = new_sampler(options[k], VOCAB);
+        assert_int_equal(ashlar_sampler_top(top), expected[k]);
+        for (int round = 0; round < 300; round++) {
+            random_logits(&rng, logits, VOCAB);
+            for (int32_t i = 0; i < VOCAB; i++) {
+                logits[i] = round % 3 == 0 ? (float)(test_rng_next(&rng) % 5) : logits[i]; /* most are equal to others */
+                ids[i] = i;
+            }
+            sort_by = logits;
+            qsort(ids, VOCAB, sizeof *ids, by_logit);
+            for (int i = 0; i < GIVEN; i++)
+                largest[i] = logits[ids[i]];
+            assert_int_equal(ashlar_sampler_next_of(top, ids, largest, GIVEN), ashlar_sampler_next(all, logits));
+        }
+        ashlar_sampler_free(all);
+        ashlar_sampler_free(top);
+    }
+    ashlar_sampler_options o = plain(); /* all logits decide */
+    ashlar_sampler *s = new_sampler(o, VOCAB);
+    assert_int_equal(ashlar_sampler_top(s), 0);
+    ashlar_sampler_free(s);
+    o.top_k = VOCAB;
+    s = new_sampler(o, VOCAB);
+    assert_int_equal(ashlar_sampler_top(s), 0);
+    ashlar_sampler_free(s);
+    o.top_k = 40, o.repeat_penalty = 1.1f;
+    s = new_sampler(o, VOCAB);
+    assert_int_equal(ashlar_sampler_top(s), 0);
+    ashlar_sampler_free(s);
+}
+
 static void test_same_seed_same_tokens(void **state)
 {
     (void)state;
@@ -273,6 +321,7 @@ static void test_bad_options(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_of_the_largest),
         cmocka_unit_test(test_distributions),
         cmocka_unit_test(test_greedy),
         cmocka_unit_test(test_same_seed_same_tokens),

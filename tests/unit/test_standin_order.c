@@ -190,6 +190,23 @@ static void test_late_failure(void **state)
     GIVES(STANDIN_LAUNCH_FAILURE, standin_wait_stream(s));
 }
 
+/* A launch that does nothing, and says nothing. */
+static void test_silent_failure(void **state)
+{
+    (void)state;
+    standin_with("FAIL", "ModuleLaunchKernel:1~0", NULL);
+    standin_stream *s = standin_new_stream();
+    standin_softmax m = standin_softmax_new(s);
+    OK(standin_launch(&m, s));
+    OK(hip.MemcpyAsync(m.host, m.values, LOGITS * 4, STANDIN_TO_HOST, s));
+    OK(standin_wait_stream(s));
+    for (int i = 0; i < LOGITS; i++)
+        assert_true(m.host[i] != m.host[i]); /* as fresh memory is */
+    OK(standin_launch(&m, s));
+    standin_check_softmax(&m, s);
+    assert_int_equal(standin_count().errors, 0);
+}
+
 static void test_unknown_order(void **state)
 {
     (void)state;
@@ -205,7 +222,7 @@ int main(void)
         cmocka_unit_test_setup(test_graph, standin_start),       cmocka_unit_test_setup(test_graph_copies, standin_start),
         cmocka_unit_test_setup(test_large_graph, standin_start), cmocka_unit_test_setup(test_capture_rules, standin_start),
         cmocka_unit_test_setup(test_nth_failure, standin_start), cmocka_unit_test_setup(test_late_failure, standin_start),
-        cmocka_unit_test_setup(test_unknown_order, standin_start),
+        cmocka_unit_test_setup(test_silent_failure, standin_start), cmocka_unit_test_setup(test_unknown_order, standin_start),
     };
     return cmocka_run_group_tests_name("standin_order", tests, standin_open, NULL);
 }
