@@ -57,7 +57,7 @@ static uint64_t bytes_as(const ash_linear *op, ash_dtype type)
     uint64_t sum = 0, panel;
     for (uint32_t i = 0; i < op->part_count; i++) {
         if (!ash_panel_bytes(type, (uint64_t)op->cols, &panel))
-            return UINT64_MAX / 1024;
+            return UINT64_MAX >> 20; /* fits nowhere, and may be added up */
         sum += (uint64_t)op->part[i].panels * panel;
     }
     return sum;

@@ -66,7 +66,7 @@ check "a card of another kind: exit 1, named" failed_with 1 "RX 7900 XTX" "gfx11
 run
 check "  without --device: the CPU, and why" holds "$err" "device cpu:" "gfx1100"
 ash devices
-check "  ashlar devices lists it" holds "$out" "hip:0" "RX 7900 XTX" "gfx1100" "not usable"
+check "  ashlar devices lists it" holds "$out" "hip:0" "RX 7900 XTX" "gfx1100" "not usable" "GB free of" "driver amdgpu" "HIP "
 cards "gfx1100:AMD Radeon RX 7900 XTX,gfx1200:AMD Radeon RX 9060 XT,gfx1201:AMD Radeon RX 9070 XT"
 ash devices --json
 check "three cards as JSON" holds "$out" '"target":	"gfx1201"' '"usable":	true' '"index":	2'
@@ -86,6 +86,8 @@ check "  and with some of the layers" [ "$code" = 0 ]
 check "    said so" holds "$err" "3 of 7 layers"
 run --kv fp8
 check "  and with an FP8 cache" [ "$code" = 0 ]
+ash bench "$model" --device hip --pp 4 --tg 1 --repeat 1 --profile
+check "bench --profile times the card's kernels" holds "$code$out" 0 "ash_" "GB/s"
 run --gpu-layers 8
 check "more layers than there are: exit 1" failed_with 1 "the model has 7"
 run --kv q3

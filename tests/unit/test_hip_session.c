@@ -108,6 +108,32 @@ static void test_deep(void **state)
     ashlar_model_free(deep);
 }
 
+/* Short passes of each length have a graph of their own. */
+static void test_lengths(void **state)
+{
+    (void)state;
+    static const uint32_t lengths[] = { 1, 2, 3, 8, 2, 1, 3 }; /* the first waits for the weights, without a graph */
+    int32_t ids[20];
+    hip_standin();
+    hip_reset();
+    test_ids(ids, 20, "lengths");
+    ashlar_session_options o = { .context = 32, .device = "hip", .threads = 1 };
+    ashlar_session *graphs = hip_session(model, &o);
+    o.no_graph = 1;
+    ashlar_session *launches = hip_session(model, &o);
+    for (size_t i = 0, at = 0; i < sizeof lengths / sizeof *lengths; at += lengths[i++]) {
+        test_feed(launches, ids + at, lengths[i]);
+        standin_counts before = hip_counts();
+        test_feed(graphs, ids + at, lengths[i]);
+        assert_int_equal(hip_counts().graph_launches - before.graph_launches, i > 0);
+        assert_same_logits(graphs, launches);
+    }
+    ashlar_session_free(graphs);
+    ashlar_session_free(launches);
+    hip_assert_clean();
+    hip_assert_freed();
+}
+
 /* ---- memory and cards ---- */
 
 static int try_open(ashlar_session_options o, char device[64], ashlar_error *err)
@@ -462,6 +488,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_passes),           cmocka_unit_test(test_deep),
+        cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_advice),           cmocka_unit_test(test_two_cards),
         cmocka_unit_test(test_top),
         cmocka_unit_test(test_top_not_finite),   cmocka_unit_test(test_together),
