@@ -3,7 +3,7 @@
  *
  * Eight columns at a time: what the sums before them ask of the eight is a small matrix product, taken in registers; a
  * column's own step corrects those after it among the eight by ash_feed_side's `near`; then the sums take in all eight
- * errors, another product. That is 2 rank + 4 multiply-adds a weight, nearly all of them independent of each other. */
+ * errors, another product. That is 2 rank + 3.5 multiply-adds a weight, nearly all of them independent of each other. */
 #ifndef ASHLAR_KERNELS_FEED_H
 #define ASHLAR_KERNELS_FEED_H
 

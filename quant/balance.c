@@ -20,12 +20,17 @@ static int64_t padded(int64_t cols) { return (cols + TILE - 1) / TILE * TILE; }
 /* Number i of column k, in tiles. */
 static inline int64_t place(int64_t rank, int64_t k, int64_t i) { return k / TILE * TILE * rank + i * TILE + k % TILE; }
 
+/* In four sums that do not wait for each other: nearly all of the time that ash_balance_init takes. */
 static double dot(int64_t n, const double *a, const double *b)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += a[i] * b[i];
-    return sum;
+    double sum[4] = { 0 };
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int j = 0; j < 4; j++)
+            sum[j] += a[i + j] * b[i + j];
+    for (; i < n; i++)
+        sum[0] += a[i] * b[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 /* own: D; v: one column's directions; u: scratch; inverse: rank x rank, M^-1 of the columns after k, then from k on. */
@@ -36,10 +41,10 @@ static void feedback_of(double own, const double *v, int64_t rank, double *inver
         u[i] = dot(rank, inverse + i * rank, v);
     double whole = own + dot(rank, u, v);
     for (int64_t i = 0; i < rank && whole > 0; i++) {
-        double share = u[i] / whole;
+        double share = u[i] / whole, *restrict row = inverse + i * rank;
         pull[i * step] = (float)share;
         for (int64_t j = 0; j < rank; j++)
-            inverse[i * rank + j] -= share * u[j];
+            row[j] -= share * u[j];
     }
 }
 
