@@ -61,7 +61,13 @@ static const char *counter_name(uint8_t pending)
 
 bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes)
 {
-    for (unsigned r = first; r < first + count && r < GFX_VGPRS; r++) {
+    unsigned end = first + count < GFX_VGPRS ? first + count : GFX_VGPRS;
+    uint32_t bad = 0;
+    for (unsigned r = first; r < end; r++)
+        bad |= w->v_pending[r] | (lanes & ~w->v_written[r]);
+    if (!bad)
+        return true;
+    for (unsigned r = first; r < end; r++) {
         if (w->v_pending[r]) {
             gfx_fault(w, "v%u is read before s_wait_%s covers its load", r, counter_name(w->v_pending[r]));
             return false;

@@ -104,10 +104,11 @@ static const struct load {
     { "ds_load_u16_d16 v8, v2 offset:2", 2, 2, false, 0 },
     { "ds_load_u16_d16_hi v8, v2 offset:2", 2, 2, false, 1 },
 };
-static void try_load(const struct load *t)
+static void try_load_under(const struct load *t, uint32_t exec)
 {
     bench b;
     start(&b, t->text);
+    b.w->s[GFX_EXEC] = exec;
     uint32_t old[4][GFX_LANES];
     memcpy(old, b.w->v[8], sizeof old);
     gfx_insn *i = gfx_test_assemble(&t->text, 1);
@@ -131,6 +132,14 @@ static void try_load(const struct load *t)
     assert_int_equal(b.w->stats.cached, strstr(t->text, "th:") != NULL);
     gfx_insns_free(i, 1);
     finish(&b);
+}
+
+/* Some lanes, and all of them, for which there is code of its own. */
+static void try_load(const struct load *t)
+{
+    try_load_under(t, 0xa5fff00f);
+    try_load_under(t, UINT32_MAX);
+    try_load_under(t, 0);
 }
 
 /* Each width in the three address spaces that name it alike. */
@@ -210,10 +219,11 @@ static const struct store { const char *text; unsigned bytes, at, skip; } stores
     { "ds_store_b32 v2, v8 offset:12", 4, 12, 0 }, { "ds_store_b64 v2, v[8:9] offset:8", 8, 8, 0 },
     { "ds_store_b96 v2, v[8:10] offset:4", 12, 4, 0 }, { "ds_store_b128 v2, v[8:11] offset:16", 16, 16, 0 },
 };
-static void try_store(const struct store *t)
+static void try_store_under(const struct store *t, uint32_t exec)
 {
     bench b;
     start(&b, t->text);
+    b.w->s[GFX_EXEC] = exec;
     uint8_t want[BYTES];
     bool lds = strncmp(t->text, "ds", 2) == 0;
     const uint8_t *got = lds ? b.w->group->lds : strncmp(t->text, "scratch", 7) == 0 ? b.w->scratch : b.memory;
@@ -232,6 +242,13 @@ static void try_store(const struct store *t)
     assert_int_equal(b.w->stats.bytes[i->event], t->bytes * (unsigned)__builtin_popcount(b.w->s[GFX_EXEC]));
     gfx_insns_free(i, 1);
     finish(&b);
+}
+
+static void try_store(const struct store *t)
+{
+    try_store_under(t, 0xa5fff00f);
+    try_store_under(t, UINT32_MAX);
+    try_store_under(t, 0);
 }
 
 static void store_ops(void **state)
@@ -255,6 +272,92 @@ static void store_ops(void **state)
     }
 }
 
+/* Lanes of LDS that lie behind each other, all at one place, in turn forward and back: loads take what is there, and of
+ * stores to one place the highest lane's stays. */
+static void lanes_together(void **state)
+{
+    (void)state;
+    static const struct { const char *load, *store; uint32_t bytes; } widths[] = {
+        { "ds_load_b32 v12, v4", "ds_store_b32 v4, v8", 4 },
+        { "ds_load_b64 v[12:13], v4", "ds_store_b64 v4, v[8:9]", 8 },
+        { "ds_load_b96 v[12:14], v4", "ds_store_b96 v4, v[8:10]", 12 },
+        { "ds_load_b128 v[12:15], v4", "ds_store_b128 v4, v[8:11]", 16 },
+    };
+    for (size_t k = 0; k < 4 * COUNT(widths); k++) {
+        uint32_t bytes = widths[k / 4].bytes, at[GFX_LANES], want[1024 / 4];
+        bench b;
+        start(&b, "together");
+        b.w->s[GFX_EXEC] = UINT32_MAX;
+        for (uint32_t l = 0; l < GFX_LANES; l++)
+            at[l] = k % 4 == 0 ? bytes * l : k % 4 == 1 ? 64
+                  : k % 4 == 2 ? bytes * (31 - l) : bytes * (l / 4) + 4 * (l % 2);
+        gfx_test_set_v(b.w, 4, at);
+        gfx_insn *i = gfx_test_assemble(&widths[k / 4].load, 1);
+        gfx_test_step(b.w, i);
+        for (uint32_t l = 0; l < GFX_LANES; l++)
+            for (uint32_t n = 0; n < bytes / 4; n++)
+                assert_int_equal(b.w->v[12 + n][l], word(b.lds + at[l] + 4 * n, 4, false));
+        gfx_insns_free(i, 1);
+        memcpy(want, b.lds, sizeof want);
+        for (uint32_t l = 0; l < GFX_LANES; l++)
+            for (uint32_t n = 0; n < bytes / 4; n++)
+                want[at[l] / 4 + n] = b.w->v[8 + n][l];
+        i = gfx_test_assemble(&widths[k / 4].store, 1);
+        gfx_test_step(b.w, i);
+        if (memcmp(want, b.w->group->lds, sizeof want) != 0)
+            fail_msg("%s stored something else", widths[k / 4].store);
+        gfx_insns_free(i, 1);
+        finish(&b);
+    }
+}
+
+/* Offsets of the whole range: 24 bits with a sign of memory, 16 bits of LDS. */
+static void offsets(void **state)
+{
+    (void)state;
+    static const struct { const char *text; int32_t offset; bool scalar; } cases[] = {
+        { "global_load_b32 v8, v3, s[4:5] offset:-64", -64, false },
+        { "global_load_b32 v8, v3, s[4:5] offset:256", 256, false },
+        { "global_load_b32 v8, v3, s[4:5] offset:8388604", 8388604, false },
+        { "global_load_b32 v8, v3, s[4:5] offset:-8388608", -8388608, false },
+        { "s_load_b32 s16, s[4:5], -0x40", -64, true },
+        { "s_load_b32 s16, s[4:5], 0x100", 256, true },
+        { "s_load_b32 s16, s[4:5], 0x7ffffc", 8388604, true },
+    };
+    for (size_t k = 0; k < COUNT(cases); k++) {
+        bench b;
+        start(&b, "offsets");
+        uint64_t base = (uint64_t)(uintptr_t)b.memory - (uint64_t)(int64_t)cases[k].offset;
+        gfx_test_set_s(b.w, 4, (uint32_t)base), gfx_test_set_s(b.w, 5, (uint32_t)(base >> 32));
+        gfx_insn *i = gfx_test_assemble(&cases[k].text, 1);
+        gfx_test_step(b.w, i);
+        if (cases[k].scalar)
+            assert_int_equal(b.w->s[16], word(b.memory, 4, false));
+        for (int l = 0; l < GFX_LANES && !cases[k].scalar; l++)
+            if (b.w->s[GFX_EXEC] >> l & 1)
+                assert_int_equal(b.w->v[8][l], word(b.memory + 64 * l, 4, false));
+        gfx_insns_free(i, 1);
+        finish(&b);
+    }
+    static const char *const lds[] = { "ds_load_b32 v8, v4 offset:992",
+                                       "ds_load_2addr_b32 v[8:9], v4 offset0:248 offset1:249" };
+    for (size_t k = 0; k < COUNT(lds); k++) {
+        uint32_t at[GFX_LANES];
+        bench b;
+        start(&b, "offsets of LDS");
+        for (uint32_t l = 0; l < GFX_LANES; l++)
+            at[l] = l % 7 * 4;
+        gfx_test_set_v(b.w, 4, at);
+        gfx_insn *i = gfx_test_assemble(&lds[k], 1);
+        gfx_test_step(b.w, i);
+        for (int l = 0; l < GFX_LANES; l++)
+            for (unsigned n = 0; n < 1 + k && b.w->s[GFX_EXEC] >> l & 1; n++)
+                assert_int_equal(b.w->v[8 + n][l], word(b.lds + 992 + at[l] + 4 * n, 4, false));
+        gfx_insns_free(i, 1);
+        finish(&b);
+    }
+}
+
 static void two_addresses(void **state)
 {
     (void)state;
@@ -270,9 +373,11 @@ static void two_addresses(void **state)
         { 4, 256, 768, 8 }, { 8, 0, 512, 8 },
     };
     gfx_insn *i = gfx_test_assemble(lines, COUNT(lines));
-    for (size_t k = 0; k < COUNT(lines); k++) {
+    for (size_t round = 0; round < 2 * COUNT(lines); round++) { /* under some lanes, and under all */
+        size_t k = round / 2;
         bench b;
         start(&b, lines[k]);
+        b.w->s[GFX_EXEC] |= round % 2 ? UINT32_MAX : 0;
         uint32_t near[GFX_LANES];
         for (uint32_t l = 0; l < GFX_LANES; l++)
             near[l] = 8 * l;
@@ -573,6 +678,7 @@ static void every_operation(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(load_ops),         cmocka_unit_test(scalar_loads), cmocka_unit_test(store_ops),
+    cmocka_unit_test(lanes_together),   cmocka_unit_test(offsets),
     cmocka_unit_test(two_addresses),    cmocka_unit_test(permutations), cmocka_unit_test(atomic_ops),
     cmocka_unit_test(compare_and_swap), cmocka_unit_test(scratch),      cmocka_unit_test(every_operation),
 };
