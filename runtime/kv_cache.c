@@ -4,15 +4,15 @@
 
 #include "format/checked.h"
 
-void *ash_pages_new(uint64_t bytes, int small_pages)
+void *ash_pages_new(uint64_t bytes, ash_page_size size)
 {
     if (bytes == 0 || bytes > SIZE_MAX / 2)
         return NULL;
     void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    if (small_pages)
-        madvise(p, bytes, MADV_NOHUGEPAGE); /* a hint: refused where the kernel has no huge pages */
+    if (size != ASH_PAGES_ANY) /* a hint: refused where the kernel has no huge pages */
+        madvise(p, bytes, size == ASH_PAGES_LARGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     return p;
 }
 
@@ -32,7 +32,7 @@ ash_status ash_kv_cache_init(ash_kv_cache *cache, const ash_hparams *h, ash_dtyp
     cache->stride = (int64_t)stride;
     cache->head_stride = (int64_t)bytes;
     fits = fits && ash_mul(bytes, heads, &bytes) && ash_mul(bytes, 2, &cache->bytes);
-    void *pages = fits ? ash_pages_new(cache->bytes, 1) : NULL;
+    void *pages = fits ? ash_pages_new(cache->bytes, ASH_PAGES_SMALL) : NULL;
     if (!pages) {
         *cache = (ash_kv_cache){ 0 };
         return ash_fail(err, ASH_E_MEMORY, "no memory for a context of %u tokens: ask for a smaller one", positions);

@@ -30,9 +30,20 @@ static inline int64_t ash_kv_offset(const ash_kv_cache *cache, uint32_t layer, u
     return ((int64_t)layer * cache->kv_heads + kv_head) * cache->head_stride;
 }
 
-/* Zeroed memory that the system fills as it is touched, 4096-aligned; NULL where there is none. `small_pages`
- * keeps the system from filling 2 MiB at the first touch. Freed with ash_pages_free and the same size. */
-void *ash_pages_new(uint64_t bytes, int small_pages);
+/* How memory is filled as it is touched. Measured on SmolLM2-135M and llama-1b, 2 MiB pages against 4 KiB ones:
+ * LARGE for a session's buffers: a first prompt of 512 tokens in 97% and 100% of the time (half the faults, and all
+ * later ones read fewer page tables), for 6 and 10 MiB more, and a first token is no slower.
+ * SMALL for keys and values: every layer and head begins in a page of its own, so a first token would fill 2 MiB for each
+ * of them (90 MiB and 0.17 s more), for prompts in 98.5% of the time and tokens in 99.4%. */
+typedef enum ash_page_size {
+    ASH_PAGES_SMALL,
+    ASH_PAGES_ANY,  /* as the system has it by itself */
+    ASH_PAGES_LARGE /* where the system grants them */
+} ash_page_size;
+
+/* Zeroed memory that the system fills as it is touched, 4096-aligned; NULL where there is none. Freed with
+ * ash_pages_free and the same size. */
+void *ash_pages_new(uint64_t bytes, ash_page_size size);
 void ash_pages_free(void *pages, uint64_t bytes);
 
 #endif

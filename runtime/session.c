@@ -76,7 +76,7 @@ static ash_status reserve_logits(ashlar_session *s, uint32_t tokens, ash_error *
         return ASH_OK;
     uint32_t room = tokens == 1 ? 1 : ASHLAR_ALL_LOGITS_MAX;
     uint64_t bytes = (uint64_t)room * (uint64_t)s->logits_stride * sizeof(float); /* < 2^8 2^32 2^2 */
-    float *p = ash_pages_new(bytes, 0);
+    float *p = ash_pages_new(bytes, ASH_PAGES_ANY);
     if (!p)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for the logits of %u tokens", room);
     ash_pages_free(s->logits, s->logits_bytes);
@@ -112,7 +112,7 @@ static ash_status open_session(ashlar_session *s, const ashlar_session_options *
     if (s->thread && s->ids)
         place_buffers(s, &count);
     if (s->thread && s->ids && !count.overflow)
-        s->arena = ash_pages_new(count.used, 0);
+        s->arena = ash_pages_new(count.used, ASH_PAGES_LARGE);
     if (!s->arena)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for a session: ask for a smaller context or fewer threads");
     s->arena_bytes = count.used;

@@ -44,6 +44,8 @@ int bench_batch_grow(bench_batch *b, engine *e, uint32_t count, ashlar_error *er
 void bench_batch_close(bench_batch *b);
 int bench_batch_rewind(bench_batch *b, uint32_t count, uint32_t position, ashlar_error *err);
 int bench_batch_depth(bench_batch *b, uint32_t count, const int32_t *ids, uint32_t depth, ashlar_error *err);
+/* The t-th token of each, of `tokens`: one pass. */
+int bench_batch_step(bench_batch *b, uint32_t count, const int32_t *ids, uint32_t t, uint32_t tokens, ashlar_error *err);
 int bench_batch_decode(bench_batch *b, uint32_t count, const int32_t *ids, uint32_t tokens, ashlar_error *err);
 
 /* Measured on the spot, on all threads of the session. */
@@ -69,8 +71,8 @@ typedef struct bench_result {
     size_t row_count;
 } bench_result;
 
-/* Runs a row once more and fills row->profile; what comes before it is in the context. */
-int bench_profile_row(engine *e, const int32_t *ids, bench_row *row, ashlar_error *err);
+/* Runs a row once more and fills row->profile; its sessions are open and what comes before it is in their contexts. */
+int bench_profile_row(engine *e, bench_batch *batch, const int32_t *ids, bench_row *row, ashlar_error *err);
 void bench_profile_print(const bench_result *r, const bench_row *row);
 cJSON *bench_profile_json(const bench_result *r, const bench_row *row);
 

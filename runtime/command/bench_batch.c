@@ -38,15 +38,19 @@ int bench_batch_depth(bench_batch *b, uint32_t count, const int32_t *ids, uint32
     return status;
 }
 
+int bench_batch_step(bench_batch *b, uint32_t count, const int32_t *ids, uint32_t t, uint32_t tokens, ashlar_error *err)
+{
+    int32_t next[ASHLAR_SESSIONS_MAX];
+    for (uint32_t i = 0; i < count; i++)
+        next[i] = ids[(t + i) % tokens];
+    return count == 1 ? ashlar_session_feed(b->session[0], next, 1, 0, err)
+                      : ashlar_sessions_feed(b->session, count, next, err);
+}
+
 int bench_batch_decode(bench_batch *b, uint32_t count, const int32_t *ids, uint32_t tokens, ashlar_error *err)
 {
     int status = ASHLAR_OK;
-    for (uint32_t t = 0; status == ASHLAR_OK && t < tokens; t++) {
-        int32_t next[ASHLAR_SESSIONS_MAX];
-        for (uint32_t i = 0; i < count; i++)
-            next[i] = ids[(t + i) % tokens];
-        status = count == 1 ? ashlar_session_feed(b->session[0], next, 1, 0, err)
-                            : ashlar_sessions_feed(b->session, count, next, err);
-    }
+    for (uint32_t t = 0; status == ASHLAR_OK && t < tokens; t++)
+        status = bench_batch_step(b, count, ids, t, tokens, err);
     return status;
 }

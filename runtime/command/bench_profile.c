@@ -29,7 +29,25 @@ static void add(void *context, const ash_profile_record *r)
     p->line[i].macs += r->macs;
 }
 
-int bench_profile_row(engine *e, const int32_t *ids, bench_row *row, ashlar_error *err)
+static void add_alone(bench_profile *p, const char *name, double seconds, uint64_t bytes)
+{
+    add(p, &(ash_profile_record){ .name = name, .layer = ASH_NO_LAYER, .role = ASH_ROLE_OTHER, .dtype = ASH_DTYPE_COUNT,
+                                  .seconds = seconds, .bytes = bytes });
+}
+
+/* What a server does between two passes: a token chosen for each session. */
+static void sample(engine *e, bench_batch *batch, uint32_t count)
+{
+    double before = seconds_now();
+    for (uint32_t i = 0; i < count; i++) {
+        const float *logits = ashlar_session_logits(batch->session[i], 0);
+        if (logits)
+            ashlar_sampler_next(e->sampler, logits);
+    }
+    add_alone(e->session->profile.context, "sampling", seconds_now() - before, count * e->info.vocab * sizeof(float));
+}
+
+int bench_profile_row(engine *e, bench_batch *batch, const int32_t *ids, bench_row *row, ashlar_error *err)
 {
     row->profile = calloc(1, sizeof *row->profile);
     if (!row->profile) {
@@ -38,28 +56,21 @@ int bench_profile_row(engine *e, const int32_t *ids, bench_row *row, ashlar_erro
     }
     bench_profile *p = row->profile;
     ashlar_sampler_reset(e->sampler);
-    int status = ashlar_session_rewind(e->session, row->depth, err);
-    e->session->profile = (ash_profile){ add, p };
+    int status = bench_batch_rewind(batch, row->batch, row->depth, err);
+    e->session->profile = (ash_profile){ add, p }; /* the first session's threads do the work of all */
     double started = seconds_now();
     if (!row->decode && status == ASHLAR_OK)
         status = ashlar_session_feed(e->session, ids, row->tokens, 0, err);
     for (uint32_t i = 0; row->decode && status == ASHLAR_OK && i < row->tokens; i++) {
-        status = ashlar_session_feed(e->session, ids + i, 1, 0, err);
-        const float *logits = ashlar_session_logits(e->session, 0);
-        double before = seconds_now();
-        if (logits)
-            ashlar_sampler_next(e->sampler, logits);
-        add(p, &(ash_profile_record){ .name = "sampling", .layer = ASH_NO_LAYER, .role = ASH_ROLE_OTHER,
-                                      .dtype = ASH_DTYPE_COUNT, .seconds = seconds_now() - before,
-                                      .bytes = e->info.vocab * sizeof(float) });
+        status = bench_batch_step(batch, row->batch, ids, i, row->tokens, err);
+        sample(e, batch, row->batch);
     }
     p->seconds = seconds_now() - started;
     e->session->profile = (ash_profile){ 0 };
     double rest = p->seconds;
     for (size_t i = 0; i < p->count; i++)
         rest -= p->line[i].seconds;
-    add(p, &(ash_profile_record){ .name = "between passes", .layer = ASH_NO_LAYER, .role = ASH_ROLE_OTHER,
-                                  .dtype = ASH_DTYPE_COUNT, .seconds = rest });
+    add_alone(p, "between passes", rest, 0);
     return status;
 }
 
@@ -106,9 +117,10 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
 {
     const bench_profile *p = row->profile;
     const bench_limits *limits = &result->limits;
-    double parts = row->decode ? row->tokens : 1; /* what a line's time and bytes are given for */
-    printf("\n%s %u at %u: %.3f ms a %s\n", row->decode ? "decode" : "prefill", row->tokens, row->depth,
-           1e3 * p->seconds / parts, row->decode ? "token, sampling included" : "prompt");
+    double parts = row->decode ? row->tokens : 1; /* what a line's time and bytes are given for: a pass, or a prompt */
+    char kind[32];
+    printf("\n%s %u at %u: %.3f ms a %s\n", bench_kind(row, kind), row->tokens, row->depth, 1e3 * p->seconds / parts,
+           !row->decode ? "prompt" : row->batch == 1 ? "token, sampling included" : "token of each, sampling included");
     printf("%-24s %-8s %-8s %10s %6s %10s %14s %20s\n", "", "", "type", "ms", "time", "MB", "GB/s",
            "T multiply-adds/s");
     for (size_t i = 0; i < p->count; i++) {

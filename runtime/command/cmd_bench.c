@@ -119,8 +119,8 @@ static int run(engine *e, bench_result *r, uint32_t longest, uint32_t repeats, b
     bench_batch batch = { .count = 0 };
     for (size_t i = 0; i < r->row_count && status == ASHLAR_OK && !interrupted; i++) {
         status = measure(e, &batch, ids, &r->rows[i], repeats, err);
-        if (profile && r->rows[i].batch == 1 && status == ASHLAR_OK && !interrupted)
-            status = bench_profile_row(e, ids, &r->rows[i], err);
+        if (profile && status == ASHLAR_OK && !interrupted)
+            status = bench_profile_row(e, &batch, ids, &r->rows[i], err);
     }
     r->rss_mib = peak_rss_mib();
     bench_batch_close(&batch);

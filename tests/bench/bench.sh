@@ -12,7 +12,8 @@
 # default 2.
 #
 # The last column: where a ratio is below its target, how much of this machine's limit ashlar uses (bytes read, or
-# multiply-adds in registers, both measured in the same call).
+# multiply-adds in registers, both measured in the same call). Of a load always: its share of the bytes, page faults and
+# all; and of memory how it compares with the file.
 set -eu
 : "${ASHLAR:=build/ashlar}" "${MODELS:=build/models}" "${SHARED:=../shared}" "${ROUNDS:=5}" "${LONG_ROUNDS:=1}" "${THREADS:=2}"
 : "${PEER_PYTHON:=}" "${PEER_PYTHON_AVX2:=}" "${LLAMA_1B:=}" "${ROWS:=smollm2 llama-30m 1b-q4_k 1b-q6_k 1b-q8_0 1b-float}"
@@ -29,7 +30,7 @@ converted() { # source name [options...]: the .ashlar of a source, made once
 peer_quantized() { # source name TYPE: the peer's own quantization, made once; nothing without a peer
     local out="$MODELS/$2.gguf"
     [ -n "$PEER_PYTHON" ] || return 0
-    [ -e "$out" ] || "$PEER_PYTHON" "$peer" quantize "$1" "$out" "$3" --pure >&2
+    [ -e "$out" ] || { "$PEER_PYTHON" "$peer" quantize "$1" "$out.part" "$3" --pure >&2 && mv "$out.part" "$out"; }
     echo "$out"
 }
 wanted() { case " $ROWS " in *" $1 "*) ;; *) false ;; esac }
@@ -67,9 +68,12 @@ compare() {
     measure "$ROUNDS" "$PEER_PYTHON" "$peer" "$2" "$3" "$4" "$5" 0
     line "$1" "prefill $4, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher "$6" "$(of a.pp_share)" "$(cat "$work/pp_limit")"
     line "$1" "decode $5, tok/s" "$(of a.tg_tok_s)" "$(of b.tg_tok_s)" higher "$7" "$(of a.tg_share)" "$(cat "$work/tg_limit")"
-    line "$1" "load to first logits, s" "$(of a.load_to_first_logits_s)" "$(of b.load_to_first_logits_s)" lower
-    line "$1" "resident at most, MiB" "$(of a.peak_rss_mib)" "$(of b.peak_rss_mib)" lower
     local shallow_a shallow_b; shallow_a=$(of a.tg_tok_s) shallow_b=$(of b.tg_tok_s)
+    # A first token reads what a later one does, so its share of the bytes is to theirs as the times are.
+    line "$1" "load to first logits, s" "$(of a.load_to_first_logits_s)" "$(of b.load_to_first_logits_s)" lower 1e9 \
+         "$([ "$(cat "$work/tg_limit")" != bytes ] || awk -v s="$(of a.tg_share)" -v r="$shallow_a" -v t="$(of a.load_to_first_logits_s)" 'BEGIN { print s / (r * t) }')" bytes
+    line "$1" "resident at most, MiB" "$(of a.peak_rss_mib)" "$(of b.peak_rss_mib)" lower 1e9 \
+         "$(awk -v r="$(of a.peak_rss_mib)" -v f="$(stat -c %s "$2")" 'BEGIN { print r * 1048576 / f }')" "the file"
     rm -rf "$work"
     [ "$LONG_ROUNDS" = 0 ] || long "$1" "$2" "$3" "$5" "$shallow_a" "$shallow_b"
 }
@@ -95,17 +99,22 @@ without_avx512() { # name .ashlar GGUF pp tg
     rm -rf "$work"
 }
 
-# Sessions that decode together, and how many times one session's tokens that is.
+# Sessions that decode together, how many times one session's tokens that is, and their share of the limit.
 together() { # name .ashlar tg
     work=$(mktemp -d)
-    local out n
+    local out n key
     for _ in $(seq "$ROUNDS"); do
         out=$("$ASHLAR" bench "$2" --threads "$THREADS" --pp 1 --tg "$3" --batch 1,4,8 --json | tr '{' '\n')
-        for n in 1 4 8; do echo "$out" | sed -n "s/.*\"decode\".*\"batch\":$n,\"tok_s\":\([0-9.e+-]*\).*/\1/p" >>"$work/$n"; done
+        for n in 1 4 8; do
+            for key in tok_s share_of_limit limit; do
+                echo "$out" | sed -n "s/.*\"decode\".*\"batch\":$n,.*\"$key\":\"\{0,1\}\([0-9a-z.e+-]*\).*/\1/p" >>"$work/$key.$n"
+            done
+        done
     done
     for n in 4 8; do
-        printf '| %-22s | %-28s | %10.4g | %10s | %5s | %-12s |\n' "$1" "decode $3 in $n sessions, tok/s" "$(of $n)" "" "" \
-            "$(awk -v a="$(of $n)" -v b="$(of 1)" 'BEGIN { printf "%.2f x one", a / b }')"
+        printf '| %-22s | %-28s | %10.4g | %10s | %5s | %-12s |\n' "$1" "decode $3 in $n sessions, tok/s" "$(of tok_s.$n)" "" "" \
+            "$(awk -v a="$(of tok_s.$n)" -v b="$(of tok_s.1)" -v s="$(of share_of_limit.$n)" -v l="$(head -1 "$work/limit.$n")" \
+               'BEGIN { printf "%.2f x one, %.0f%% of %s", a / b, 100 * s, l }')"
     done
     rm -rf "$work"
 }
@@ -178,7 +187,7 @@ for type in q4_k q6_k q8_0; do
     gguf=$(peer_quantized "$LLAMA_1B" "llama-1b.$type" $peer_type)
     compare "llama-1b $upper" "$model" "$gguf" 512 16 2.5 1.2
     [ $type != q4_k ] || together "llama-1b $upper" "$model" 16
-    [ $type != q4_k ] || without_avx512 "llama-1b $upper" "$model" "$gguf" 512 16
+    without_avx512 "llama-1b $upper" "$model" "$gguf" 512 16
     [ $type != q4_k ] || cold "llama-1b $upper" "$model"
     first_token "llama-1b $upper" "$model"
 done

@@ -94,10 +94,15 @@ ash bench "$model" --pp 32 --tg 4 --repeat 1 --json
 check "bench --json" python3 -c '
 import json,sys; d=json.loads(sys.argv[1])
 for k in ("load_to_first_logits_s","pp_tok_s","tg_tok_s","tg_gb_s","peak_rss_mib"): assert d[k]>0, k' "$out"
-ash bench "$model" --pp 8 --tg 2 --repeat 1 --profile --json
+ash bench "$model" --pp 8 --tg 2 --batch 1,3 --repeat 1 --profile --json
 check "bench --profile: each operation of a pass, in times that add up" python3 -c '
 import json, sys
-for row in json.loads(sys.argv[1])["rows"]:
+rows = json.loads(sys.argv[1])["rows"]
+def sums(row, what, name): return sum(o[what] for o in row["profile"]["operations"] if o["name"] == name)
+one, three = rows[1:]
+assert (one["batch"], three["batch"]) == (1, 3) and sums(three, "multiply_adds", "matrix") == 3 * sums(one, "multiply_adds", "matrix")
+assert sums(three, "bytes", "matrix") == sums(one, "bytes", "matrix") and sums(three, "bytes", "sampling") == 3 * sums(one, "bytes", "sampling")
+for row in rows:
     p = row["profile"]
     ops = p["operations"]
     names = {o["name"] for o in ops}
@@ -106,8 +111,8 @@ for row in json.loads(sys.argv[1])["rows"]:
     assert {o["role"] for o in ops if o["name"] == "matrix"} >= {"o", "down", "output"}
     assert all(o["multiply_adds"] > 0 and o["share_of_limit"] > 0 and o["limit"] for o in ops if o["name"] == "matrix")
     assert abs(sum(o["seconds"] for o in ops) / p["seconds"] - 1) < 1e-6, p' "$out"
-ash bench "$model" --pp 8 --tg 2 --repeat 1 --profile
-check "bench --profile prints a table for each row" test "$(grep -cE "^(prefill|decode) [0-9]+ at 0: .* ms a " <<<"$out")" = 2
+ash bench "$model" --pp 8 --tg 2 --batch 1,3 --repeat 1 --profile
+check "bench --profile prints a table for each row" test "$(grep -cE "^(prefill|decode|decode x3) [0-9]+ at 0: .* ms a " <<<"$out")" = 3
 # Rows of every size and depth; saved, and compared with itself and with one that was twice as fast.
 ash bench "$model" --pp 8,16 --tg 2 --depth 0,8 --repeat 3 --save "$TEST_TMP/bench.json"
 check "bench prints a row for each size and depth, with shares of the limits" python3 -c '
