@@ -4,6 +4,7 @@
 #   make demo       install what is missing, build, fetch a small chat model, convert it, talk
 #   make check      install what the tests need and run all of them
 #   make asan | ubsan | tsan    build and run the tests under a sanitizer
+#   make arm64      cross-build the kernels for arm64 and test them under qemu-user
 #   make fuzz       run each fuzzer for FUZZ_SECONDS
 #   make bench      measure, beside llama.cpp where it is installed; make bench-readme puts the tables into the README
 #   make roofline   project what the gfx12 kernels reach, MODEL=llama-8b TYPE=q4_k_m for one alone
@@ -43,6 +44,8 @@ PACKAGES_FUZZ := clang-19 libclang-rt-19-dev
 # Optional: device code for gfx12, and LLVM's disassembler library, on which the tests' interpreter of it stands. Where
 # they are absent the CPU product is built.
 PACKAGES_GFX12 := clang-19 lld-19 llvm-19 llvm-19-dev
+# Optional: a cross compiler for arm64 and an emulator, for the tests of its kernels.
+PACKAGES_ARM64 := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 # Optional: a HIP runtime that finds no card, for the test of what is said then.
 PACKAGES_HIP := libamdhip64-5
 
@@ -56,14 +59,16 @@ define install_missing
 	fi
 endef
 
-.PHONY: deps-build deps-demo deps-test deps-gfx12 deps-hip deps-fuzz
+.PHONY: deps-build deps-demo deps-test deps-gfx12 deps-arm64 deps-hip deps-fuzz
 deps-build: ; $(call install_missing,$(PACKAGES_BUILD))
 deps-demo: ; $(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_DEMO))
 deps-test:
 	$(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_TEST))
 	@$(MAKE) --no-print-directory deps-gfx12 || echo "without $(PACKAGES_GFX12): tests that compile for gfx12 are skipped"
+	@$(MAKE) --no-print-directory deps-arm64 || echo "without $(PACKAGES_ARM64): the kernels for arm64 are not tested"
 	@$(MAKE) --no-print-directory deps-hip || echo "without $(PACKAGES_HIP): the test with a real HIP runtime is skipped"
 deps-hip: ; $(call install_missing,$(PACKAGES_HIP))
+deps-arm64: ; $(call install_missing,$(PACKAGES_ARM64))
 deps-gfx12: ; $(call install_missing,$(PACKAGES_GFX12))
 deps-fuzz: ; $(call install_missing,$(PACKAGES_BUILD) $(PACKAGES_FUZZ))
 
@@ -86,12 +91,15 @@ FLAGS_avx2 := -mavx2 -mfma -mf16c -mbmi2
 FLAGS_avxvnni := $(FLAGS_avx2) -mavxvnni
 FLAGS_avx512 := $(FLAGS_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
 FLAGS_vnni := $(FLAGS_avx512) -mavx512vnni
+FLAGS_neon := -march=armv8.2-a+dotprod
 FLAGS_avx512bf16 := $(FLAGS_vnni) -mavx512bf16
 
 # ---- sources: a folder is a layer, its files are found ----
 KERNEL_SRC := $(wildcard kernels/*.c kernels/scalar/*.c kernels/gfx12/*.c)
 ifeq ($(MACHINE),x86_64)
 KERNEL_SRC += $(wildcard kernels/x86/*.c)
+else ifeq ($(MACHINE),aarch64)
+KERNEL_SRC += $(wildcard kernels/arm/*.c)
 endif
 FORMAT_SRC := $(wildcard format/*.c)
 RUNTIME_SRC := $(wildcard runtime/*.c runtime/template/*.c runtime/hip/*.c)
@@ -157,7 +165,7 @@ endif
 $(B)/obj/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(run)$(CC) $(ALL_CFLAGS) $(foreach l,avx2 avxvnni avx512 vnni avx512bf16,$(if $(filter %_$(l),$*),$(FLAGS_$(l)))) -MMD -MP -c $< -o $@
+	$(run)$(CC) $(ALL_CFLAGS) $(foreach l,avx2 avxvnni avx512 vnni avx512bf16 neon,$(if $(filter %_$(l),$*),$(FLAGS_$(l)))) -MMD -MP -c $< -o $@
 
 $(LIB): $(call obj,$(LIB_SRC))
 	@rm -f $@
@@ -257,9 +265,30 @@ check: deps-test
 	@$(MAKE) --no-print-directory all test-programs
 	@$(MAKE) --no-print-directory $(SMOLLM2_GGUF)
 	@$(MAKE) --no-print-directory test
-test-programs: $(UNIT_BIN) $(EVEX_BIN) $(REPLAY_BIN) $(STANDIN)
+test-programs: $(UNIT_BIN) $(EVEX_BIN) $(REPLAY_BIN) $(STANDIN) $(if $(ARM64_CC),arm64-programs)
 test: $(ASHLAR) $(SAMPLE_BIN) test-programs
 	@B=$(B) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/run.sh
+
+# ---- arm64: the kernels and their tests alone, linked statically, without any other library; under qemu-user ----
+ARM64_TESTS := test_kernels test_kernel_ops test_attention test_encode_levels test_fp8
+ARM64_CC := $(if $(shell command -v qemu-aarch64),$(shell command -v aarch64-linux-gnu-gcc))
+ARM64_SRC := $(filter kernels/%,$(filter-out kernels/gfx12/%,$(KERNEL_SRC))) format/dtype.c format/status.c \
+             $(wildcard format/tile*.c) quant/encode.c quant/fp8.c $(patsubst %,tests/support/%.c,support guard kernels kernel_bench weights encode_rows) tests/arm64/cmocka.c
+.PHONY: arm64 arm64-programs arm64-here
+arm64: deps-arm64
+	@$(MAKE) --no-print-directory arm64-programs
+	@B=$(B) ARM64_ONLY=1 bash tests/run.sh
+arm64-programs:
+	@$(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc B=build/arm64 SAN= arm64-here
+arm64-here: $(ARM64_TESTS:%=$(B)/arm64/%)
+$(B)/arm64/%: $(B)/obj/tests/unit/%.o $(call obj,$(ARM64_SRC))
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(run)$(CC) -static $(ALL_LDFLAGS) $^ -lm -o $@
+ifneq ($(filter arm64-here,$(MAKECMDGOALS)),)
+CFLAGS += -Itests/arm64
+-include $(patsubst %.o,%.d,$(call obj,tests/arm64/cmocka.c))
+endif
 
 SAN_asan := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN_ubsan := -fsanitize=undefined -fno-sanitize-recover=all

@@ -39,6 +39,9 @@ uint64_t ash_peak(ash_level level, ash_peak_kind kind, uint64_t rounds)
         return ash_peak_int8_avxvnni(rounds);
     if (level >= ASH_LEVEL_AVX2)
         return (kind == ASH_PEAK_INT8 ? ash_peak_int8_avx2 : ash_peak_f32_avx2)(rounds);
+#elif defined(__aarch64__)
+    if (level >= ASH_LEVEL_NEON)
+        return (kind == ASH_PEAK_INT8 ? ash_peak_int8_neon : ash_peak_f32_neon)(rounds);
 #endif
     return peak_scalar(rounds, kind);
 }

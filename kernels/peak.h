@@ -16,7 +16,7 @@ uint64_t ash_peak(ash_level level, ash_peak_kind kind, uint64_t rounds);
 
 typedef uint64_t ash_peak_fn(uint64_t rounds);
 ash_peak_fn ash_peak_int8_vnni, ash_peak_int8_avx512, ash_peak_int8_avxvnni, ash_peak_int8_avx2, ash_peak_f32_avx512,
-    ash_peak_f32_avx2, ash_peak_bf16_avx512bf16;
+    ash_peak_f32_avx2, ash_peak_bf16_avx512bf16, ash_peak_int8_neon, ash_peak_f32_neon;
 
 #define ASH_PEAK_SUMS 12
 

@@ -1,2 +1,4 @@
 /* Attention in AVX2. */
-#include "kernels/x86/attention.h"
+#include "kernels/x86/vec_rows.h"
+
+#include "kernels/attention.h"

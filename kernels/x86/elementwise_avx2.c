@@ -1,2 +1,4 @@
 /* The elementwise operations in AVX2. */
-#include "kernels/x86/elementwise.h"
+#include "kernels/x86/vec.h"
+
+#include "kernels/elementwise.h"

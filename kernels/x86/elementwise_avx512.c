@@ -1,2 +1,4 @@
 /* The elementwise operations in AVX-512. */
-#include "kernels/x86/elementwise.h"
+#include "kernels/x86/vec.h"
+
+#include "kernels/elementwise.h"

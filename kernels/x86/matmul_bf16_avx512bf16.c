@@ -11,8 +11,8 @@
  */
 #include "kernels/x86/tiles_vec_avx512.h"
 
-#include "kernels/x86/matmul_call.h"
-#include "kernels/x86/tiles_quant.h"
+#include "kernels/matmul_call.h"
+#include "kernels/tiles_quant.h"
 
 INLINE vf vf_dpbf16(vf sum, vi a, vi b) { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); }
 

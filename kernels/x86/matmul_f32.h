@@ -8,8 +8,8 @@
 #ifndef ASHLAR_KERNELS_X86_MATMUL_F32_H
 #define ASHLAR_KERNELS_X86_MATMUL_F32_H
 
-#include "kernels/x86/matmul_call.h"
-#include "kernels/x86/tiles_float.h"
+#include "kernels/matmul_call.h"
+#include "kernels/tiles_float.h"
 
 /* ---- few tokens ---- */
 
@@ -115,7 +115,7 @@ INLINE void few_tokens(const ash_dtype type, const int T, const call *a)
 
 typedef struct block_scratch {
     float weights[BLOCK_VECTORS][BLOCK_COLS * VR];
-    uint8_t codes[16 * F8_COLS * 2]; /* or BLOCK_COLS * VB / 4 */
+    uint8_t codes[TURN_CODES_BYTES];
     tile_scales scales;
 } block_scratch;
 #define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
@@ -189,31 +189,6 @@ static block_fn *const block_table[BLOCK_VECTORS][BLOCK_TOKENS] = {
     { EACH_TOKENS(BLOCK_NAME, 2) },
 };
 
-/* Up to 256 columns from k of one row vector, which starts at a tile. Returns the columns, whole chunks. */
-INLINE int turn(const ash_dtype type, const ash_matrix *w, int64_t panel, int64_t k, int row_vector, block_scratch *b,
-                float *out)
-{
-    const int chunk_cols = type == ASH_F8_E4M3 || type == ASH_Q8_0 ? 32 : is_float_type(type) ? 16 : 64;
-    int cols = (int)round_up(smaller(w->cols - k, BLOCK_COLS), chunk_cols);
-    const uint8_t *data = w->data + panel * w->panel_bytes;
-    if (!is_float_type(type)) {
-        const uint8_t *tile = data + k / Q_TILE_COLS * q_tile_bytes(type);
-        turn_codes(type, tile, cols, row_vector, &b->scales, b->codes, out);
-    } else if (type == ASH_F8_E4M3) {
-        for (int i = 0; i < cols; i += F8_COLS) {
-            float ALIGNED scales[16];
-            f8_scales(w, panel, k + i, scales);
-            int n = (int)smaller(cols - i, F8_COLS);
-            halves_of_f8(data + 16 * (k + i), n, b->codes);
-            vf scale = vf_to_sigma(vf_load(scales + VR * row_vector));
-            turn_floats(ASH_F16, 1, b->codes, n, row_vector, scale, out + VR * i);
-        }
-    } else {
-        turn_floats(type, 0, data + 16 * k * element_bytes(type), cols, row_vector, vf_zero(), out);
-    }
-    return cols;
-}
-
 /* `count` tokens from t0 on; sums: room for [count][BLOCK_VECTORS][VR]. */
 typedef struct token_pass {
     int64_t t0, count;
@@ -231,7 +206,8 @@ INLINE void many_panels(const ash_dtype type, const call *a, int64_t i, int pane
     for (int64_t k = 0; k < a->w->cols; k += BLOCK_COLS) {
         int cols = 0;
         for (int v = 0; v < vectors; v++)
-            cols = turn(type, a->w, a->panel_first + i + v / ROW_VECTORS, k, v % ROW_VECTORS, b, b->weights[v]);
+            cols = turn(type, a->w, a->panel_first + i + v / ROW_VECTORS, k, v % ROW_VECTORS, &b->scales, b->codes,
+                        b->weights[v]);
         for (int64_t t = 0, share; t < p->count; t += share) {
             share = even_share(p->count - t, BLOCK_TOKENS);
             block_fn *fn = block_table[vectors - 1][share - 1];

@@ -11,8 +11,8 @@
 #ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_H
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_H
 
-#include "kernels/x86/matmul_call.h"
-#include "kernels/x86/tiles_quant.h"
+#include "kernels/matmul_call.h"
+#include "kernels/tiles_quant.h"
 
 /* Up to FEW_TOKENS the first form, ONCE_TOKENS at a time: the second time a panel is in the cache. With 16-bit sums the
  * second form is faster from 5 on. */

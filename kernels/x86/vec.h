@@ -1,5 +1,5 @@
 /* One vector of floats, 16 lanes where the file is compiled for AVX-512 and 8 otherwise, so that an algorithm is
- * written once for both. Only files with such flags include this. */
+ * written once for both; kernels/arm/vec.h has the same names. Only files with such flags include this. */
 #ifndef ASHLAR_KERNELS_X86_VEC_H
 #define ASHLAR_KERNELS_X86_VEC_H
 
@@ -85,6 +85,13 @@ static inline vec v_odds_twice(vec x) { return _mm512_movehdup_ps(x); }
 static inline vec v_round(vec x)
 {
     return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+/* 16 floats times `inverse`, rounded, to bytes at q; returns their sum. |product| is at most 127 and a rounding. */
+static inline int16_t v_quantize16(const float *x, vec inverse, int8_t *q)
+{
+    __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), inverse));
+    _mm_storeu_si128((void *)q, _mm512_cvtepi32_epi8(code));
+    return (int16_t)_mm512_reduce_add_epi32(code);
 }
 /* p * 2^n for integers n from -252 to 127, rounded once where the result is denormal */
 static inline vec v_scale_by_power(vec p, vec n) { return _mm512_scalef_ps(p, n); }
@@ -192,6 +199,18 @@ static inline vec v_swap_pairs(vec x) { return _mm256_permute_ps(x, 0xb1); }
 static inline vec v_evens_twice(vec x) { return _mm256_moveldup_ps(x); }
 static inline vec v_odds_twice(vec x) { return _mm256_movehdup_ps(x); }
 static inline vec v_round(vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+/* 16 floats times `inverse`, rounded, to bytes at q; returns their sum. |product| is at most 127 and a rounding. */
+static inline int16_t v_quantize16(const float *x, vec inverse, int8_t *q)
+{
+    __m256i low = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
+    __m256i high = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inverse));
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+    __m128i first = _mm256_castsi256_si128(words), second = _mm256_extracti128_si256(words, 1);
+    _mm_storeu_si128((void *)q, _mm_packs_epi16(first, second));
+    __m128i sum = _mm_madd_epi16(_mm_add_epi16(first, second), _mm_set1_epi16(1));
+    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
+    return (int16_t)_mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
+}
 /* p * 2^n for integers n from -252 to 127: two factors, since 2^n itself may be denormal. p from 0.5 to 2 keeps the
  * first product normal, so only the second rounds. */
 static inline vec v_scale_by_power(vec p, vec n)
@@ -204,24 +223,6 @@ static inline vec v_scale_by_power(vec p, vec n)
 
 #endif
 
-/* e^x for x <= 0, within 2^-23 relative where the result is normal, to the denormal grid below, 0 from -110 down. NaN
- * stays NaN. x = n ln 2 + r, |r| <= ln 2 / 2; ln 2 is split after 15 bits, so that n times the first part is exact.
- * The polynomial's coefficients minimize the largest relative error on that range (weighted least squares, repeated
- * with the errors as weights): 2^-25.7 with float coefficients and the first two held at 1. */
-static inline vec v_exp(vec x)
-{
-    x = v_max(v_set(-110), x);
-    vec n = v_round(v_mul(x, v_set(0x1.715476p0f)));
-    vec r = v_fma(n, v_set(-0x1.62e4p-1f), x);
-    r = v_fma(n, v_set(-0x1.7f7d1cp-20f), r);
-    vec p = v_set(0x1.6ab96ep-10f);
-    p = v_fma(p, r, v_set(0x1.126d1ep-7f));
-    p = v_fma(p, r, v_set(0x1.55589ap-5f));
-    p = v_fma(p, r, v_set(0x1.55540ap-3f));
-    p = v_fma(p, r, v_set(0x1.fffffap-2f));
-    p = v_fma(p, r, v_set(1));
-    p = v_fma(p, r, v_set(1));
-    return v_scale_by_power(p, n);
-}
+#include "kernels/vec_exp.h"
 
 #endif

@@ -1,6 +1,6 @@
-/* Floats to K-quant blocks: every kernel gives the scalar one's bytes on adversarial rows between unmapped pages; the
- * scalar one against grids that must be found again, against plain rounding, and, on a trained model, against the error
- * that llama.cpp's quantizer leaves. */
+/* Floats to K-quant blocks: the same bytes on every machine; against grids that must be found again, against plain
+ * rounding, and, on a trained model, against the error that llama.cpp's quantizer leaves. That every kernel gives the
+ * scalar one's bytes: test_encode_levels.c. */
 #include <cjson/cJSON.h>
 #include <float.h>
 #include <math.h>
@@ -16,8 +16,7 @@
 #include "format/safetensors.h"
 #include "kernels/kernels.h"
 #include "quant/encode.h"
-#include "tests/support/guard.h"
-#include "tests/support/kernels.h"
+#include "tests/support/encode_rows.h"
 #include "tests/support/read_back.h"
 #include "tests/support/support.h"
 
@@ -28,87 +27,6 @@ static uint64_t row_bytes(ash_dtype dtype, int64_t cols)
     uint64_t bytes;
     assert_true(ash_row_bytes(dtype, (uint64_t)cols, &bytes));
     return bytes;
-}
-
-/* Near enough to normally distributed: the sum of 12 uniform numbers from -1 to 1 has a variance of 4. */
-static float normal(test_rng *rng)
-{
-    float sum = 0;
-    for (int i = 0; i < 12; i++)
-        sum += test_rng_float(rng);
-    return sum / 2;
-}
-
-/* ---- every level ---- */
-
-typedef enum row_kind {
-    ROW_NORMAL, ROW_ZERO, ROW_CONSTANT, ROW_NEGATIVE, ROW_POSITIVE, ROW_OUTLIER, ROW_LARGE, ROW_TINY, ROW_COARSE, ROW_MIXED,
-    ROW_KINDS
-} row_kind;
-
-static float element(row_kind kind, int64_t i, test_rng *rng)
-{
-    switch (kind) {
-    case ROW_ZERO: return i % 3 ? 0.0f : -0.0f;
-    case ROW_CONSTANT: return -0.7f;
-    case ROW_NEGATIVE: return -1 - fabsf(normal(rng));
-    case ROW_POSITIVE: return 5 + normal(rng) / 8;
-    case ROW_OUTLIER: return i % 97 == 50 ? 300 : normal(rng) / 100;
-    case ROW_LARGE: return i % 5 ? ASH_ENCODE_K_MAX : -ASH_ENCODE_K_MAX;
-    case ROW_TINY: return normal(rng) * 0x1p-140f;
-    case ROW_COARSE: return normal(rng) * 0x1p-16f; /* scales that are denormal halves */
-    case ROW_MIXED: return ldexpf(normal(rng), (int)test_rng_below(rng, 40) - 30);
-    default: return normal(rng);
-    }
-}
-
-typedef struct encode_call {
-    const ash_kernel *kernel;
-    const float *x, *weight;
-    int64_t cols;
-    uint8_t *out;
-} encode_call;
-
-static void run_encode(void *context)
-{
-    encode_call *c = context;
-    ((ash_encode_fn *)c->kernel->fn)(c->x, c->weight, c->cols, c->out);
-}
-
-static void same_bytes(void **state)
-{
-    const ash_kernel *k = *state, *scalar = test_scalar_of(k);
-    if (!ash_level_has(k->level))
-        test_skip("this processor lacks the kernel's instructions");
-    static const int64_t lengths[] = { 1, 16, 31, 32, 33, 64, 255, 256, 257, 320, 512, 576, 1000 };
-    test_rng rng = test_rng_start(k->name);
-    for (size_t round = 0; round < sizeof lengths / sizeof *lengths * ROW_KINDS; round++) {
-        row_kind kind = (row_kind)(round % ROW_KINDS);
-        int64_t n = lengths[round / ROW_KINDS];
-        guard_buffer x = guard_alloc((size_t)n * 4, 4), w = guard_alloc((size_t)n * 4, 4), out[2];
-        uint64_t bytes = row_bytes(k->dtype, n);
-        for (int64_t i = 0; i < n; i++) {
-            ((float *)x.p)[i] = element(kind, i, &rng);
-            ((float *)w.p)[i] = test_rng_below(&rng, 4) ? fabsf(normal(&rng)) : 0;
-        }
-        for (int weighted = 0; weighted < 2; weighted++) {
-            for (int i = 0; i < 2; i++) {
-                out[i] = guard_alloc(bytes, 1);
-                encode_call c = { i ? k : scalar, x.p, weighted ? w.p : NULL, n, out[i].p };
-                int raised = guard_run(run_encode, &c);
-                if (raised)
-                    fail_msg("%s: signal %d, n = %lld", c.kernel->name, raised, (long long)n);
-                assert_true(guard_slack_intact(&out[i]));
-            }
-            if (memcmp(out[0].p, out[1].p, bytes) != 0)
-                fail_msg("%s: rows of kind %d, %lld columns, weighted %d: other bytes than the scalar form's", k->name,
-                         kind, (long long)n, weighted);
-            guard_free(&out[0]);
-            guard_free(&out[1]);
-        }
-        guard_free(&x);
-        guard_free(&w);
-    }
 }
 
 /* ---- the search itself ---- */
@@ -133,8 +51,8 @@ static void same_bytes_everywhere(void **state)
                 uint8_t out[4 * 210];
                 int64_t n = lengths[round / ROW_KINDS];
                 for (int64_t i = 0; i < n; i++) {
-                    x[i] = element((row_kind)(round % ROW_KINDS), i, &rng);
-                    w[i] = test_rng_below(&rng, 4) ? fabsf(normal(&rng)) : 0;
+                    x[i] = test_row_element((row_kind)(round % ROW_KINDS), i, &rng);
+                    w[i] = test_rng_below(&rng, 4) ? fabsf(test_normal(&rng)) : 0;
                 }
                 best.encode[k_types[t]](x, weighted ? w : NULL, n, out);
                 XXH3_64bits_update(hash, out, row_bytes(k_types[t], n));
@@ -231,7 +149,7 @@ static void better_than_plain(void **state)
             float x[COLS], w[COLS];
             uint8_t out[1024];
             for (int i = 0; i < COLS; i++) {
-                x[i] = normal(&rng);
+                x[i] = test_normal(&rng);
                 w[i] = test_rng_below(&rng, 8) ? 0.1f : 10;
             }
             best.encode[k_types[t]](x, NULL, COLS, out);
@@ -372,19 +290,9 @@ static void at_most_the_peers(void **state)
 int main(void)
 {
     ash_kernels_init(&best, ASH_LEVEL_COUNT - 1);
-    size_t count, n = 0;
-    const ash_kernel *list = ash_kernel_list(&count);
-    struct CMUnitTest *tests = calloc(count + 6, sizeof *tests);
-    tests[n++] = (struct CMUnitTest)cmocka_unit_test(same_bytes_everywhere);
-    tests[n++] = (struct CMUnitTest)cmocka_unit_test(grids_found);
-    tests[n++] = (struct CMUnitTest)cmocka_unit_test(better_than_plain);
-    tests[n++] = (struct CMUnitTest)cmocka_unit_test(columns_behind);
-    tests[n++] = (struct CMUnitTest)cmocka_unit_test(refused);
-    tests[n++] = (struct CMUnitTest)cmocka_unit_test(at_most_the_peers);
-    for (size_t i = 0; i < count; i++)
-        if (list[i].op == ASH_OP_ENCODE && list[i].level > ASH_LEVEL_SCALAR)
-            tests[n++] = (struct CMUnitTest){ list[i].name, same_bytes, NULL, NULL, (void *)(uintptr_t)&list[i] };
-    int failed = _cmocka_run_group_tests("K-quant encoding", tests, n, NULL, NULL);
-    free(tests);
-    return failed != 0;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(same_bytes_everywhere), cmocka_unit_test(grids_found), cmocka_unit_test(better_than_plain),
+        cmocka_unit_test(columns_behind),        cmocka_unit_test(refused),     cmocka_unit_test(at_most_the_peers),
+    };
+    return cmocka_run_group_tests_name("K-quant encoding", tests, NULL, NULL);
 }

@@ -4,8 +4,8 @@
  * whose code has an offset instead of a minimum have m = offset * s; their users take the offset off in integers.
  * Functions take the type as a constant and are inlined, so that nothing of the choice is left in the code.
  */
-#ifndef ASHLAR_KERNELS_X86_TILES_QUANT_H
-#define ASHLAR_KERNELS_X86_TILES_QUANT_H
+#ifndef ASHLAR_KERNELS_TILES_QUANT_H
+#define ASHLAR_KERNELS_TILES_QUANT_H
 
 #include "kernels/kernels.h"
 

@@ -1,4 +1,4 @@
-/* Attention in vectors of vec.h: attention_avx2.c and attention_avx512.c include this, each with its flags.
+/* Attention in vectors of a vec_rows.h, which attention_*.c of x86/ and arm/ include before this, each with its flags.
  *
  * Queries (tokens x group) go in blocks of up to 128, keys in blocks of 64. A block of K becomes floats, transposed to
  * [head_dim][64], a block of V floats [64][head_dim]: once for all queries of the block. Then two small matrix
@@ -16,8 +16,7 @@
 
 #include "format/meta.h"
 #include "kernels/kernels.h"
-#include "kernels/x86/attention_rows.h"
-#include "kernels/x86/vec.h"
+#include "kernels/attention_rows.h"
 
 #define QUERIES 128
 #define JOIN_PARTS 256 /* so many in vectors: four times what the runtime makes */

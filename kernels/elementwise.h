@@ -1,34 +1,13 @@
-/* The elementwise operations in vectors of vec.h. elementwise_avx2.c and elementwise_avx512.c include this, each with
- * its flags. What is left over behind the last whole vector goes to the scalar form: the same bits, or better ones. */
+/* The elementwise operations in vectors of a vec.h, which elementwise_*.c of x86/ and arm/ include before this, each
+ * with its flags. What is left over behind the last whole vector goes to the scalar form: the same bits, or better ones. */
 #include <math.h>
 #include <string.h>
 
 #include "format/halffloat.h"
-#include "kernels/kernels.h"
-#include "kernels/x86/vec.h"
-
 #include "kernels/e4m3.h"
+#include "kernels/kernels.h"
 
 static inline veci magnitude_bits(vec x) { return vi_and(v_bits(x), vi_set(0x7fffffff)); }
-
-/* 16 floats times `inverse`, rounded, to bytes at q; returns their sum. |product| is at most 127 and a rounding. */
-static inline int16_t quantize16(const float *x, vec inverse, int8_t *q)
-{
-#if VEC_LANES == 16
-    __m512i code = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), inverse));
-    _mm_storeu_si128((void *)q, _mm512_cvtepi32_epi8(code));
-    return (int16_t)_mm512_reduce_add_epi32(code);
-#else
-    __m256i low = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
-    __m256i high = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8), inverse));
-    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
-    __m128i first = _mm256_castsi256_si128(words), second = _mm256_extracti128_si256(words, 1);
-    _mm_storeu_si128((void *)q, _mm_packs_epi16(first, second));
-    __m128i sum = _mm_madd_epi16(_mm_add_epi16(first, second), _mm_set1_epi16(1));
-    sum = _mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0x4e));
-    return (int16_t)_mm_cvtsi128_si32(_mm_add_epi32(sum, _mm_shuffle_epi32(sum, 0xb1)));
-#endif
-}
 
 void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum)
 {
@@ -45,8 +24,8 @@ void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int8_t *q8, float *sc
         }
         scale[k / 32] = max / 127;
         vec inverse = v_set(127 / max);
-        sum[k / 16] = quantize16(x + k, inverse, q8 + k);
-        sum[k / 16 + 1] = quantize16(x + k + 16, inverse, q8 + k + 16);
+        sum[k / 16] = v_quantize16(x + k, inverse, q8 + k);
+        sum[k / 16 + 1] = v_quantize16(x + k + 16, inverse, q8 + k + 16);
     }
 }
 

@@ -1,8 +1,6 @@
-/* What matmul_q8.h and matmul_f32.h share: a call's arguments, and small things. */
-#ifndef ASHLAR_KERNELS_X86_MATMUL_CALL_H
-#define ASHLAR_KERNELS_X86_MATMUL_CALL_H
-
-#include <immintrin.h>
+/* What the matmul_*.h of every instruction set share: a call's arguments, and small things. */
+#ifndef ASHLAR_KERNELS_MATMUL_CALL_H
+#define ASHLAR_KERNELS_MATMUL_CALL_H
 
 #include "kernels/kernels.h"
 
@@ -14,8 +12,8 @@
 static inline __attribute__((always_inline)) void prefetch(const uint8_t *p, int bytes)
 {
     for (int i = 0; i < bytes; i += 64) {
-        _mm_prefetch((const char *)p + 1024 + i, _MM_HINT_T0);
-        _mm_prefetch((const char *)p + 8192 + i, _MM_HINT_T1);
+        __builtin_prefetch(p + 1024 + i, 0, 3);
+        __builtin_prefetch(p + 8192 + i, 0, 2);
     }
 }
 

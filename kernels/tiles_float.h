@@ -1,10 +1,10 @@
 /* Reading weights as floats: tiles of F32, F16 and BF16 as they lie (2 or 1 rows x 8 columns a vector), F8_E4M3 by way
  * of F16, and tiles of every type turned to rows in lanes. Include a tiles_vec_*.h first. */
-#ifndef ASHLAR_KERNELS_X86_TILES_FLOAT_H
-#define ASHLAR_KERNELS_X86_TILES_FLOAT_H
+#ifndef ASHLAR_KERNELS_TILES_FLOAT_H
+#define ASHLAR_KERNELS_TILES_FLOAT_H
 
-#include "kernels/x86/matmul_call.h"
-#include "kernels/x86/tiles_quant.h"
+#include "kernels/matmul_call.h"
+#include "kernels/tiles_quant.h"
 
 INLINE int is_float_type(ash_dtype t) { return t == ASH_F32 || t == ASH_F16 || t == ASH_BF16 || t == ASH_F8_E4M3; }
 INLINE int element_bytes(ash_dtype t) { return t == ASH_F32 ? 4 : t == ASH_F8_E4M3 ? 1 : 2; }
@@ -116,6 +116,34 @@ INLINE void turn_codes(const ash_dtype type, const uint8_t *tile, int cols, int 
             vf_store(out + VR * i + 3 * VR, vf_fms(vf_of_ints(v_srl32(q, 24)), s, m));
         }
     }
+}
+
+/* Up to 256 columns from k of one row vector, which starts at a tile. Returns the columns, whole chunks. `codes` has
+ * TURN_CODES_BYTES. */
+#define TURN_CODES_BYTES (16 * F8_COLS * 2) /* halves of F8_E4M3; or codes of Q_TILE_COLS, VB / 4 bytes a column */
+_Static_assert(Q_TILE_COLS * VB / 4 <= TURN_CODES_BYTES, "codes");
+INLINE int turn(const ash_dtype type, const ash_matrix *w, int64_t panel, int64_t k, int row_vector, tile_scales *scales,
+                uint8_t *codes, float *out)
+{
+    const int chunk_cols = type == ASH_F8_E4M3 || type == ASH_Q8_0 ? 32 : is_float_type(type) ? 16 : 64;
+    int cols = (int)round_up(smaller(w->cols - k, Q_TILE_COLS), chunk_cols);
+    const uint8_t *data = w->data + panel * w->panel_bytes;
+    if (!is_float_type(type)) {
+        const uint8_t *tile = data + k / Q_TILE_COLS * q_tile_bytes(type);
+        turn_codes(type, tile, cols, row_vector, scales, codes, out);
+    } else if (type == ASH_F8_E4M3) {
+        for (int i = 0; i < cols; i += F8_COLS) {
+            float ALIGNED f8[16];
+            f8_scales(w, panel, k + i, f8);
+            int n = (int)smaller(cols - i, F8_COLS);
+            halves_of_f8(data + 16 * (k + i), n, codes);
+            vf scale = vf_to_sigma(vf_load(f8 + VR * row_vector));
+            turn_floats(ASH_F16, 1, codes, n, row_vector, scale, out + VR * i);
+        }
+    } else {
+        turn_floats(type, 0, data + 16 * k * element_bytes(type), cols, row_vector, vf_zero(), out);
+    }
+    return cols;
 }
 
 #endif

@@ -1,0 +1,4 @@
+/* Attention in NEON. */
+#include "kernels/arm/vec.h"
+
+#include "kernels/attention.h"
