@@ -29,6 +29,7 @@ INLINE vi v_or(vi a, vi b) { return _mm256_or_si256(a, b); }
 INLINE vi v_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
 INLINE vi v_add16(vi a, vi b) { return _mm256_add_epi16(a, b); }
 INLINE vi v_add32(vi a, vi b) { return _mm256_add_epi32(a, b); }
+INLINE vi v_mul32(vi a, vi b) { return _mm256_mullo_epi32(a, b); }
 INLINE vi v_max8u(vi a, vi b) { return _mm256_max_epu8(a, b); }
 INLINE vi v_madd8(vi u, vi s) { return _mm256_maddubs_epi16(u, s); }
 INLINE vi v_madd16(vi a, vi b) { return _mm256_madd_epi16(a, b); }

@@ -35,6 +35,7 @@ INLINE vi v_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 INLINE vi v_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 INLINE vi v_add16(vi a, vi b) { return _mm512_add_epi16(a, b); }
 INLINE vi v_add32(vi a, vi b) { return _mm512_add_epi32(a, b); }
+INLINE vi v_mul32(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
 INLINE vi v_max8u(vi a, vi b) { return _mm512_max_epu8(a, b); }
 INLINE vi v_madd8(vi u, vi s) { return _mm512_maddubs_epi16(u, s); }
 INLINE vi v_madd16(vi a, vi b) { return _mm512_madd_epi16(a, b); }
