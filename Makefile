@@ -265,19 +265,20 @@ check: deps-test
 	@$(MAKE) --no-print-directory all test-programs
 	@$(MAKE) --no-print-directory $(SMOLLM2_GGUF)
 	@$(MAKE) --no-print-directory test
-test-programs: $(UNIT_BIN) $(EVEX_BIN) $(REPLAY_BIN) $(STANDIN) $(if $(ARM64_CC),arm64-programs)
+ARM64_CC := $(if $(shell command -v qemu-aarch64),$(shell command -v aarch64-linux-gnu-gcc))
+test-programs: $(UNIT_BIN) $(EVEX_BIN) $(REPLAY_BIN) $(STANDIN) $(if $(and $(ARM64_CC),$(filter build,$(B))),arm64-programs)
 test: $(ASHLAR) $(SAMPLE_BIN) test-programs
 	@B=$(B) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/run.sh
 
 # ---- arm64: the kernels and their tests alone, linked statically, without any other library; under qemu-user ----
 ARM64_TESTS := test_kernels test_kernel_ops test_attention test_encode_levels test_fp8
-ARM64_CC := $(if $(shell command -v qemu-aarch64),$(shell command -v aarch64-linux-gnu-gcc))
 ARM64_SRC := $(filter kernels/%,$(filter-out kernels/gfx12/%,$(KERNEL_SRC))) format/dtype.c format/status.c \
-             $(wildcard format/tile*.c) quant/encode.c quant/fp8.c $(patsubst %,tests/support/%.c,support guard kernels kernel_bench weights encode_rows) tests/arm64/cmocka.c
+             $(wildcard format/tile*.c) quant/encode.c quant/fp8.c tests/arm64/cmocka.c \
+             $(patsubst %,tests/support/%.c,support guard kernels kernel_bench weights encode_rows)
 .PHONY: arm64 arm64-programs arm64-here
 arm64: deps-arm64
 	@$(MAKE) --no-print-directory arm64-programs
-	@B=$(B) ARM64_ONLY=1 bash tests/run.sh
+	@ARM64_ONLY=1 bash tests/run.sh
 arm64-programs:
 	@$(MAKE) --no-print-directory CC=aarch64-linux-gnu-gcc B=build/arm64 SAN= arm64-here
 arm64-here: $(ARM64_TESTS:%=$(B)/arm64/%)

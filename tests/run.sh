@@ -5,7 +5,7 @@
 # scripts under tests/cli do it by hand, plan last). "ok K # SKIP reason" (cmocka: "not ok K # SKIP name", its reason on
 # a "# skip" line) counts as skipped, never as passed. A program that crashes, times out, prints no plan or fewer results
 # than planned, or exits nonzero without a "not ok" adds a failure, and the run goes on.
-# ONLY=name runs the programs whose name contains it.
+# ONLY=name runs the programs whose name contains it, ARM64_ONLY=1 those of arm64 alone.
 set -u
 : "${B:=build}" "${SHARED:=../shared}" "${TEST_TIMEOUT:=600}"
 export B SHARED SMOLLM2_GGUF CMOCKA_MESSAGE_OUTPUT=TAP
@@ -46,6 +46,21 @@ run_one() { # name command...
     rm -rf "$TEST_TMP"
 }
 
+# The kernels of arm64, against scalar; the scalar ones themselves are tested where they are fast.
+run_arm64() {
+    local program name
+    if ! command -v qemu-aarch64 >/dev/null || ! command -v aarch64-linux-gnu-gcc >/dev/null; then
+        run_one arm64 bash tests/arm64/absent.sh
+        return
+    fi
+    for program in build/arm64/arm64/*; do
+        name=$(basename "$program")
+        run_one "arm64_${name#test_}" qemu-aarch64 "$program" --without _scalar
+    done
+}
+if [ -n "${ARM64_ONLY:-}" ]; then
+    run_arm64
+else
 for source in tests/unit/*.c; do
     name=$(basename "$source" .c)
     run_one "$name" "$B/tests/$name"
@@ -55,6 +70,9 @@ for script in tests/cli/*.sh; do
     [ -e "$script" ] || continue
     run_one "$(basename "$script" .sh)" bash "$script"
 done
+# Sanitizers' flavours have their own folder: they run what is theirs.
+if [ "$B" = build ]; then run_arm64; fi
+fi
 
 if [ "$skipped" != 0 ]; then echo "$passed passed, $failed failed, $skipped skipped"; else echo "$passed passed, $failed failed"; fi
 [ "$failed" = 0 ] && [ "$passed" != 0 ]

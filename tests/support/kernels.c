@@ -1,5 +1,7 @@
 #include "tests/support/kernels.h"
 
+#include <string.h>
+
 #include "tests/support/support.h"
 
 const ash_kernel *test_scalar_of(const ash_kernel *k)
@@ -11,4 +13,17 @@ const ash_kernel *test_scalar_of(const ash_kernel *k)
             return &list[i];
     fail_msg("%s has no scalar form", k->name);
     return NULL;
+}
+
+size_t test_choose(struct CMUnitTest *tests, size_t n, int argc, char **argv)
+{
+    const bool only = argc > 2 && strcmp(argv[1], "--only") == 0;
+    const bool without = argc > 2 && strcmp(argv[1], "--without") == 0;
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        const bool named = (only || without) && strstr(tests[i].name, argv[2]);
+        if (only ? named : !named)
+            tests[kept++] = tests[i];
+    }
+    return kept;
 }

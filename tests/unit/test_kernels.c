@@ -1,6 +1,5 @@
 /* Every matrix kernel against the scalar one of its operation and type, never against another fast one; the scalar ones
- * against source rows and plain sums; the registry and the levels. With --bench: speeds instead;
- * with --only TEXT: the kernels whose names contain it.
+ * against source rows and plain sums; the registry and the levels. With --bench: speeds instead.
  * Buffers end at unmapped pages; a crash is one failed test. */
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -485,7 +484,9 @@ static void test_levels(void **state)
                    __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
     bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
     bool bf16 = vnni && __builtin_cpu_supports("avx512bf16");
-    const bool here[ASH_LEVEL_COUNT] = { true, false, avx2, avxvnni, avx512, vnni, bf16 };
+    const bool here[ASH_LEVEL_COUNT] = { [ASH_LEVEL_SCALAR] = true, [ASH_LEVEL_AVX2] = avx2,
+                                         [ASH_LEVEL_AVXVNNI] = avxvnni, [ASH_LEVEL_AVX512] = avx512,
+                                         [ASH_LEVEL_VNNI] = vnni, [ASH_LEVEL_AVX512BF16] = bf16 };
     for (int level = 0; level < ASH_LEVEL_COUNT; level++)
         assert_int_equal(ash_level_has((ash_level)level), here[level]);
 #endif
@@ -574,18 +575,15 @@ int main(int argc, char **argv)
     size_t count, n = 0;
     const ash_kernel *list = ash_kernel_list(&count);
     struct CMUnitTest *tests = calloc(count + 8, sizeof *tests);
-    const char *only = argc > 2 && strcmp(argv[1], "--only") == 0 ? argv[2] : NULL;
-    if (!only) {
-        tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_levels);
-        tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_registry_order);
-        tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_decode_row);
-    }
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_levels);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_registry_order);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_decode_row);
     for (size_t i = 0; i < count; i++)
-        if (list[i].op <= ASH_OP_ROW && (!only || strstr(list[i].name, only)))
+        if (list[i].op <= ASH_OP_ROW)
             tests[n++] = (struct CMUnitTest){ list[i].name, list[i].op == ASH_OP_ROW ? test_row : test_matmul, NULL,
                                               NULL, (void *)(uintptr_t)&list[i] };
-    if (!only)
-        tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_q8_near_f32);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_q8_near_f32);
+    n = test_choose(tests, n, argc, argv);
     int failed = _cmocka_run_group_tests("kernels", tests, n, NULL, NULL);
     free(tests);
     return failed != 0;
