@@ -138,8 +138,6 @@ static inline uint64_t ash_gfx_inputs_scales(uint32_t cols, uint32_t tokens)
 
 #define ASH_GFX_PREFILL_THREADS 256
 #define ASH_GFX_PREFILL_TOKENS 256  /* of a workgroup */
-#define ASH_GFX_PREFILL_Q_PANELS 4  /* of a workgroup: Q types; half of them where `narrow` */
-#define ASH_GFX_PREFILL_F_PANELS 8  /* F8_E4M3, F16, BF16 */
 
 /* Prefill: `tokens` rows in the forms that ash_gfx_inputs makes, times the same parts. Parts of F8_E4M3 have the same
  * input_scale. x_squares: as ash_gfx_inputs left them, and x_eps, where x lacks the rest of a norm; else NULL.
@@ -159,7 +157,7 @@ typedef struct ash_gfx_prefill {
     float x_eps;
     ash_gfx_inputs next;
     uint32_t *done;
-    uint32_t narrow;      /* Q types: 1 for the kernel with half as many panels a workgroup */
+    uint32_t panels;      /* of a workgroup: the kernel's variant, as ash_gfx_prefill_panels has it */
     uint32_t reserved;
 } ash_gfx_prefill;
 
@@ -172,29 +170,38 @@ static inline uint64_t ash_gfx_prefill_done(uint32_t cols, uint32_t tokens) /* c
 static inline bool ash_gfx_is_q(uint32_t dtype) { return dtype >= ASH_Q4_0 && dtype <= ASH_Q6_K; }
 
 /* Workgroups of a prefill launch: x over tokens, so that those which share weights run side by side; y over the panels of
- * all parts. The parts' types decide how many panels a workgroup has. */
+ * all parts. */
 static inline ash_gfx_grid ash_gfx_prefill_grid(const ash_gfx_prefill *a)
 {
     bool swiglu = a->kind == ASH_GFX_SWIGLU;
-    uint32_t panels = !ash_gfx_is_q(a->part[0].dtype) ? ASH_GFX_PREFILL_F_PANELS
-                      : a->narrow ? ASH_GFX_PREFILL_Q_PANELS / 2 : ASH_GFX_PREFILL_Q_PANELS;
-    uint32_t blocks = swiglu ? (2 * a->part[0].panels + panels - 1) / panels : 0;
+    uint32_t panels = a->panels, blocks = swiglu ? (2 * a->part[0].panels + panels - 1) / panels : 0;
     for (uint32_t p = 0; p < a->part_count && !swiglu; p++)
         blocks += (a->part[p].panels + panels - 1) / panels;
     return (ash_gfx_grid){ (a->tokens + ASH_GFX_PREFILL_TOKENS - 1) / ASH_GFX_PREFILL_TOKENS, blocks, 1 };
 }
 
-/* Whether half as many panels a workgroup end sooner on ASH_GFX_PROCESSORS: two are dearer than a wide one by 1 to 2%, as
- * counted (1 in 20 here: they ask the caches for the tokens twice), but the last round may be fuller. */
+/* How many panels a workgroup end soonest on ASH_GFX_PROCESSORS: 4 or 2 for Q types, 8, 7 or 4 for others (7: no SWIGLU,
+ * whose panels come in pairs). Fewer panels ask the caches for the tokens more often, but the last round may be fuller: of
+ * 3,584 rows 8 panels and 512 tokens make 56 workgroups, 7 make 64. A workgroup counts as its panels and a twentieth of the
+ * widest one's: two halves are dearer than a wide one by 1 to 5%, as counted. */
 #define ASH_GFX_PROCESSORS 32
-static inline bool ash_gfx_prefill_narrow(ash_gfx_prefill a)
+static inline uint32_t ash_gfx_prefill_panels(ash_gfx_prefill a)
 {
-    uint32_t rounds[2];
-    for (a.narrow = 0; a.narrow < 2; a.narrow++) {
+    static const uint32_t of_q[] = { 4, 2, 0 }, of_others[] = { 8, 7, 4, 0 };
+    const uint32_t *list = ash_gfx_is_q(a.part[0].dtype) ? of_q : of_others;
+    uint64_t least = UINT64_MAX;
+    uint32_t best = *list;
+    for (uint32_t i = 0; list[i]; i++) {
+        a.panels = list[i];
         ash_gfx_grid g = ash_gfx_prefill_grid(&a);
-        rounds[a.narrow] = (uint32_t)(((uint64_t)g.x * g.y + ASH_GFX_PROCESSORS - 1) / ASH_GFX_PROCESSORS);
+        uint64_t rounds = ((uint64_t)g.x * g.y + ASH_GFX_PROCESSORS - 1) / ASH_GFX_PROCESSORS;
+        uint64_t cost = rounds * (20 * list[i] + *list);
+        if (cost < least && !(a.kind == ASH_GFX_SWIGLU && list[i] % 2)) {
+            least = cost;
+            best = list[i];
+        }
     }
-    return ash_gfx_is_q(a.part[0].dtype) && 21 * (uint64_t)rounds[1] < 20 * 2 * (uint64_t)rounds[0];
+    return best;
 }
 
 /* KV cache of one layer, a KV head head_stride elements after the other. K: rows of head_dim elements, `stride` apart.
@@ -223,6 +230,9 @@ typedef struct ash_gfx_cache {
  * Decoding does it all in one launch, up to `splits` workgroups a KV head over the context; their parts meet in
  * `parts`, and the last one to finish joins them (`done`: one counter a KV head, zero between launches). How many of
  * them take part follows from step->pos. Prefill stores first (ash_gfx_kv_store), and q then lies in qkv, rotated.
+ * next.out, prefill where ash_gfx_attend_leaves: the result becomes inputs of a product in next's form, and out is not
+ * written; next.cols is heads * head_dim, there is no norm, next.x and x_stride are not read. Tokens that fill up the last
+ * tile are left as they are.
  * step->pos is the position of the first of `tokens` tokens; step->tokens is not read. */
 typedef struct ash_gfx_attend {
     float *qkv;
@@ -231,6 +241,7 @@ typedef struct ash_gfx_attend {
     float *out;           /* [tokens][heads * head_dim], out_stride apart */
     float *parts;
     uint32_t *done;
+    ash_gfx_inputs next;  /* out NULL: none */
     ash_gfx_cache cache;
     uint32_t qkv_stride, k_first, v_first, out_stride;
     uint32_t heads, kv_heads, head_dim, rope_dim;
@@ -238,6 +249,16 @@ typedef struct ash_gfx_attend {
     float scale, eps;
     uint32_t reserved;
 } ash_gfx_attend;
+
+/* Whether prefill can leave its result in a form: where scales are those of groups, a group is whole heads of one KV
+ * head. */
+static inline bool ash_gfx_attend_leaves(const ash_gfx_attend *a, ash_gfx_form form, float input_scale)
+{
+    uint32_t hd = a->head_dim, columns = a->heads / a->kv_heads * hd;
+    if (ash_gfx_in_groups(form, input_scale))
+        return hd % 32 == 0 && ASH_GFX_GROUP % hd == 0 && columns % ASH_GFX_GROUP == 0;
+    return hd % 32 == 0 && a->kv_heads * columns % ASH_GFX_GROUP == 0;
+}
 
 #define ASH_GFX_SPLITS_MAX 32
 #define ASH_GFX_STORE_THREADS 256

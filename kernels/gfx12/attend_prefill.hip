@@ -4,6 +4,9 @@
  * those of V^T. Maxima follow lazily: sums are scaled anew only where a score exceeds its row's by 2^8, which f16 has
  * room for.
  *
+ * A lane has half of a head's sums for its token, 8 of every 16: where the next product's inputs are wanted, it writes them as a
+ * thread of inputs.hip would.
+ *
  * q is multiplied by scale * log2 e before it is rounded, so that scores are exponents. Weights are rounded toward zero
  * by the one instruction that makes two of them, and the sum that they are divided by is that of the rounded ones: what
  * the rounding takes from all of them cancels out.
@@ -12,6 +15,7 @@
  * matrices; for 16 positions head_dim more to make f16 of an FP8 cache. Queries and sums take 96 (heads of 64, 2 tiles,
  * and of 128) to 192 registers (of 256), K and V on their way 16: 9 to 6 waves a SIMD. */
 #include "kernels/gfx12/attend.h"
+#include "kernels/gfx12/inputs.h"
 
 #define WAVES ASH_GFX_ATTEND_PREFILL_WAVES
 #define THREADS (WAVES * LANES)
@@ -122,6 +126,65 @@ DEVICE void add_block(state<HD, TILES> &st, const uint8_t *k, const uint8_t *v, 
     }
 }
 
+/* ---- the next product's inputs ---- */
+
+/* Columns 32 j + 8 h .. + 7 and 16 further on of the lane's head: what a thread of inputs.h has. */
+template <int HD> DEVICE run run_of(const v8f out[HD / 16], int j)
+{
+    run r;
+    for (int part = 0; part < 2; part++)
+        for (int e = 0; e < 8; e++)
+            r.x[8 * part + e] = out[2 * j + part][e];
+    return r;
+}
+
+/* A group of columns is GROUP / HD heads, in as many neighbouring lanes and those of the other half. Whole wave. */
+template <int HD, bool int8>
+DEVICE void leave_groups(const ash_gfx_inputs &next, int token, int first, const v8f out[HD / 16], bool there)
+{
+    constexpr int sharers = ASH_GFX_GROUP / HD;
+    int padded = (int)ASH_GFX_PADDED_COLS(next.cols);
+    unsigned bits = 0;
+#pragma unroll
+    for (int j = 0; j < HD / 32; j++)
+        bits = larger_bits(bits, (int)largest_bits(run_of<HD>(out, j)));
+    bits = larger_bits(bits, from_other_half((int)bits));
+    if constexpr (sharers > 1)
+        bits = larger_bits(bits, from_xor<1>((int)bits));
+    if constexpr (sharers > 2)
+        bits = larger_bits(bits, from_xor<2>((int)bits));
+    rounding to = rounding_of<int8>(bits);
+    if (!there)
+        return;
+#pragma unroll
+    for (int j = 0; j < HD / 32; j++)
+        store_run(next, token, rounded_run<int8>(run_of<HD>(out, j), to), first + 32 * j, padded);
+    if (first % ASH_GFX_GROUP == 0)
+        next.scale[scale_place(token, first, padded)] = to.scale;
+}
+
+template <int HD> DEVICE void leave(const ash_gfx_inputs &next, int token, int first, const v8f out[HD / 16], bool there)
+{
+    int padded = (int)ASH_GFX_PADDED_COLS(next.cols);
+    if constexpr (ASH_GFX_GROUP % HD == 0) {
+        if (next.form == ASH_GFX_INT8)
+            return leave_groups<HD, true>(next, token, first, out, there);
+        if (next.form == ASH_GFX_FP8 && next.input_scale == 0)
+            return leave_groups<HD, false>(next, token, first, out, there);
+    }
+    if (!there)
+        return;
+#pragma unroll
+    for (int j = 0; j < HD / 32; j++) {
+        run r = run_of<HD>(out, j);
+        switch (next.form) {
+        case ASH_GFX_FP8: write_fixed(next, token, r, first + 32 * j, padded); break;
+        case ASH_GFX_F16: write_16<false>(next, token, r, first + 32 * j, padded); break;
+        default: write_16<true>(next, token, r, first + 32 * j, padded); break;
+        }
+    }
+}
+
 template <int HD, int TILES, bool fp8> DEVICE void attend(const ash_gfx_attend &a)
 {
     constexpr int steps = HD / 16, bytes = cached<fp8>::bytes;
@@ -168,15 +231,25 @@ template <int HD, int TILES, bool fp8> DEVICE void attend(const ash_gfx_attend &
         bool cut = at + 15 > low || (unsigned)(high - at) >= st.window;
         add_block<HD, TILES, fp8>(st, k + base, v + base, at, cut);
     }
+#pragma unroll /* an array whose index is not known would leave registers */
     for (int n = 0; n < TILES; n++) {
         unsigned row = first_row + 16 * n + (unsigned)here(r);
         float total = st.sum[n] + from_other_half(st.sum[n]), scale = (fp8 ? a.cache.v_scale : 1) / total;
-        if (row >= rows)
-            continue;
+        bool there = row < rows;
+        row = there ? row : rows - 1;
         unsigned head = kv_head * group + row % group;
+        for (int s = 0; s < steps; s++)
+            st.out[n][s] *= scale;
+        if constexpr (HD % 32 == 0)
+            if (a.next.out) {
+                leave<HD>(a.next, (int)(row / group), (int)head * HD + 8 * h, st.out[n], there);
+                continue;
+            }
+        if (!there)
+            continue;
         float *to = a.out + (times(row / group, a.out_stride) + head * HD + 8 * (unsigned)h);
         for (int s = 0; s < steps; s++)
-            store_8(to + 16 * s, st.out[n][s] * scale);
+            store_8(to + 16 * s, st.out[n][s]);
     }
 }
 

@@ -29,7 +29,7 @@ const ash_gfx_object *ash_gfx_object_find(ash_gfx_target target, const char *nam
 typedef enum ash_gfx_op {
     ASH_GFX_OP_DECODE,  /* ash_gfx_decode; variant: the tokens that it has room for: 1, 2, 4, 8;
                             ASH_GFX_ANY_TOKENS for types that have no ASH_GFX_OP_PREFILL */
-    ASH_GFX_OP_PREFILL, /* ash_gfx_prefill; variant: narrow */
+    ASH_GFX_OP_PREFILL, /* ash_gfx_prefill; variant: panels of a workgroup */
     ASH_GFX_OP_INPUTS,  /* ash_gfx_inputs; variant: ash_gfx_form */
     ASH_GFX_OP_ATTEND,  /* ash_gfx_attend, decoding; variant: head_dim that it has room for */
     ASH_GFX_OP_ATTEND_PREFILL, /* the same after ASH_GFX_OP_KV_STORE */

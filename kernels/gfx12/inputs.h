@@ -115,29 +115,51 @@ template <bool bf16> DEVICE unsigned two_halves(float a, float b)
 /* Where a thread's bytes of an 8-bit tile begin, in a panel of tokens: row r, half h. */
 DEVICE int place_in_panel(int token, int first) { return first / 32 * 512 + 16 * (token % 16 + (first & 8 ? 16 : 0)); }
 
+/* How a group becomes INT8, or e4m3 with a scale, from its largest |x| as bits. */
+typedef struct rounding { float scale, inverse; bool usable; } rounding;
+
+template <bool int8> DEVICE rounding rounding_of(unsigned bits)
+{
+    constexpr float top = int8 ? 127.0f : E4M3_MAX;
+    float most = __builtin_bit_cast(float, bits);
+    rounding out = { most / top, top / most, bits < INFINITE && most >= TINY };
+    if (!out.usable)
+        out.scale = bits < INFINITE ? 0 : __builtin_bit_cast(float, NOT_A_NUMBER);
+    return out;
+}
+template <bool int8> DEVICE v4u rounded_run(const run &r, const rounding &to)
+{
+    v4u out = { 0, 0, 0, 0 };
+    if (to.usable)
+        for (int w = 0; w < 4; w++)
+            out[w] = int8 ? int8_bytes(r.x + 4 * w, to.inverse) : fp8_bytes(r.x + 4 * w, to.inverse);
+    return out;
+}
+
+/* Where a group's scale is. */
+DEVICE int64_t scale_place(int token, int first, int padded)
+{
+    return ((int64_t)(token / 16) * (padded / ASH_GFX_GROUP) + first / ASH_GFX_GROUP) * 16 + token % 16;
+}
+DEVICE void store_run(const ash_gfx_inputs &a, int token, v4u bytes, int first, int padded)
+{
+    store<v4u>((uint8_t *)a.out + (int64_t)(token / 16) * 16 * padded + place_in_panel(token, first), bytes);
+}
+
 /* INT8, and e4m3 with a scale for each group. */
 template <bool int8>
 DEVICE void write_group(const ash_gfx_inputs &a, int token, const run &r, float square, int first, int padded)
 {
-    constexpr float top = int8 ? 127.0f : E4M3_MAX;
     unsigned bits = group_largest(largest_bits(r));
     if (a.squares)
         square = group_sum(square);
     if (first >= padded)
         return;
-    float most = __builtin_bit_cast(float, bits), scale = most / top, inverse = top / most;
-    bool usable = bits < INFINITE && most >= TINY;
-    if (!usable)
-        scale = bits < INFINITE ? 0 : __builtin_bit_cast(float, NOT_A_NUMBER);
-    v4u out = { 0, 0, 0, 0 };
-    if (usable)
-        for (int w = 0; w < 4; w++)
-            out[w] = int8 ? int8_bytes(r.x + 4 * w, inverse) : fp8_bytes(r.x + 4 * w, inverse);
-    int64_t panel = token / 16;
-    store<v4u>((uint8_t *)a.out + panel * 16 * padded + place_in_panel(token, first), out);
+    rounding to = rounding_of<int8>(bits);
+    store_run(a, token, rounded_run<int8>(r, to), first, padded);
     if (lane_id() % GROUP_LANES == 0) {
-        int64_t at = (panel * (padded / ASH_GFX_GROUP) + first / ASH_GFX_GROUP) * 16 + token % 16;
-        a.scale[at] = scale;
+        int64_t at = scale_place(token, first, padded);
+        a.scale[at] = to.scale;
         if (a.squares)
             a.squares[at] = square;
     }
@@ -149,7 +171,7 @@ DEVICE void write_fixed(const ash_gfx_inputs &a, int token, const run &r, int fi
     for (int w = 0; w < 4; w++)
         out[w] = fixed_fp8_bytes(r.x + 4 * w, a.input_scale);
     if (first < padded)
-        store<v4u>((uint8_t *)a.out + (int64_t)(token / 16) * 16 * padded + place_in_panel(token, first), out);
+        store_run(a, token, out, first, padded);
 }
 
 template <bool bf16> DEVICE void write_16(const ash_gfx_inputs &a, int token, const run &r, int first, int padded)

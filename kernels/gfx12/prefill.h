@@ -142,9 +142,12 @@ template <int panels> DEVICE void finish(const ash_gfx_prefill &a, const place &
                 h[p][e] = silu(acc[p][e]) * acc[p + panels / 2][e];
         put_panels<panels / 2>(a, part, at.first, token, h);
     } else {
+        constexpr int rest = panels % AT_ONCE;
 #pragma unroll
-        for (int p = 0; p < panels; p += AT_ONCE)
-            put_panels<panels < AT_ONCE ? panels : AT_ONCE>(a, part, at.first + p, token, acc + p);
+        for (int p = 0; p < panels - rest; p += AT_ONCE)
+            put_panels<AT_ONCE>(a, part, at.first + p, token, acc + p);
+        if constexpr (rest > 0)
+            put_panels<rest>(a, part, at.first + panels - rest, token, acc + panels - rest);
     }
 }
 
@@ -162,32 +165,38 @@ template <int form> DEVICE void round_block(const ash_gfx_inputs &next, int grou
             round_run<form>(next, token + t, first, padded, 1);
 }
 
-/* Whole workgroup, after what it has put. `last`: local memory. */
-DEVICE void make_next(const ash_gfx_prefill &a, const place &at, int &last)
+/* Whole workgroup, after what it has put. Its panels are of one group of columns, but where their number does not divide a
+ * group's. `last`: local memory. */
+template <int count> DEVICE void make_next(const ash_gfx_prefill &a, const place &at, int &last)
 {
     if (!a.next.out)
         return;
+    constexpr int group_panels = ASH_GFX_GROUP / 16;
     int padded = (int)ASH_GFX_PADDED_COLS(a.next.cols), width = a.kind == ASH_GFX_SWIGLU ? at.panels / 2 : at.panels;
-    int group = at.first * 16 / ASH_GFX_GROUP, panels = (int)a.part[0].panels - group * (ASH_GFX_GROUP / 16);
-    if (panels > ASH_GFX_GROUP / 16)
-        panels = ASH_GFX_GROUP / 16;
-    unsigned *done = a.done + group_x() * (padded / ASH_GFX_GROUP) + group;
+    int panels = (int)a.part[0].panels, end = at.first + width < panels ? at.first + width : panels;
+    int group = at.first / group_panels;
     release_device();
-    barrier();
-    if (thread_id() == 0)
-        last = add_device(done, 1) == (unsigned)((panels + width - 1) / width) - 1;
-    barrier();
-    if (!uniform(last))
-        return;
-    acquire_device();
-    switch (a.next.form) {
-    case ASH_GFX_INT8: round_block<ASH_GFX_INT8>(a.next, group, padded); break;
-    case ASH_GFX_FP8: round_block<ASH_GFX_FP8>(a.next, group, padded); break;
-    case ASH_GFX_F16: round_block<ASH_GFX_F16>(a.next, group, padded); break;
-    default: round_block<ASH_GFX_BF16>(a.next, group, padded); break;
-    }
-    if (thread_id() == 0)
-        *done = 0;
+    do {
+        int first = group * group_panels, past = first + group_panels < panels ? first + group_panels : panels;
+        unsigned sharers = (unsigned)((past - 1) / width - first / width + 1); /* workgroups that have panels of it */
+        unsigned *done = a.done + group_x() * (padded / ASH_GFX_GROUP) + group;
+        barrier();
+        if (thread_id() == 0)
+            last = add_device(done, 1) == sharers - 1;
+        barrier();
+        if (uniform(last)) {
+            acquire_device();
+            switch (a.next.form) {
+            case ASH_GFX_INT8: round_block<ASH_GFX_INT8>(a.next, group, padded); break;
+            case ASH_GFX_FP8: round_block<ASH_GFX_FP8>(a.next, group, padded); break;
+            case ASH_GFX_F16: round_block<ASH_GFX_F16>(a.next, group, padded); break;
+            default: round_block<ASH_GFX_BF16>(a.next, group, padded); break;
+            }
+            if (thread_id() == 0)
+                *done = 0;
+        }
+        group++;
+    } while (group_panels % count != 0 && group * group_panels < end);
 }
 
 #endif

@@ -1,8 +1,8 @@
 /* Prefill of the Q types: int8 activations times weights that are requantized on the way (requant_q.h), INT8 WMMA.
  *
- * A workgroup has 256 tokens and 4 panels (64 rows). Each of its 8 waves multiplies 2 tiles of 16 tokens of its own
- * with all panels, and requantizes, for all of them, one half of a tile of one panel (narrow: there are 2 panels, and
- * half of the waves requantize): the next tile's, into the other of two buffers in local memory, while its words for the
+ * A workgroup has 256 tokens and 4 panels (64 rows), or 2. Each of its 8 waves multiplies 2 tiles of 16 tokens of its own
+ * with all panels, and requantizes, for all of them, one half of a tile of one panel (of 2 panels: half of the
+ * waves requantize): the next tile's, into the other of two buffers in local memory, while its words for the
  * tile after are on their way. Sums over a group of columns are integers; then sum * token scale * row scale is added to
  * floats. Sums begin at INTEGER's bits, so that a subtraction
  * makes floats of them: |sum| <= 256 * 127 * 127 < 2^22. Those floats are single ones, not vectors, so that each of
@@ -149,7 +149,7 @@ template <int panels> DEVICE void prefill(const ash_gfx_prefill &a, buffers<pane
                     sums[p][e] = acc[i][p][e] * factor[e];
             finish<panels>(a, at, 16 * (first_tile + i), sums);
         }
-    make_next(a, at, b.last);
+    make_next<panels>(a, at, b.last);
 }
 
 #define PREFILL(name, panels)                                                                           \
@@ -158,5 +158,5 @@ template <int panels> DEVICE void prefill(const ash_gfx_prefill &a, buffers<pane
         SHARED static buffers<panels> b;                                                                \
         prefill<panels>(a, b);                                                                          \
     }
-PREFILL(ash_prefill_q, ASH_GFX_PREFILL_Q_PANELS)
-PREFILL(ash_prefill_q_narrow, ASH_GFX_PREFILL_Q_PANELS / 2)
+PREFILL(ash_prefill_q_4, 4)
+PREFILL(ash_prefill_q_2, 2)

@@ -181,8 +181,8 @@ static ash_status prefill_linear(pass *s, const plan_linear *op, ash_gfx_kind ki
             args.next = s->left = inputs_of(s, next.op, next.op->part, (rows){ y.at, next.norm, y.stride, y.tokens });
             s->side = !s->side;
         }
-        args.narrow = ash_gfx_prefill_narrow(args);
-        k = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, part->dtype, args.narrow);
+        args.panels = ash_gfx_prefill_panels(args);
+        k = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, part->dtype, args.panels);
         ASH_TRY(push(s, k, ash_gfx_prefill_grid(&args), role, &args));
     }
     return ASH_OK;
@@ -244,6 +244,12 @@ static ash_status attention(pass *s, const plan_layer *layer)
     if (s->decode)
         return push_plain(s, ASH_GFX_OP_ATTEND, h->head_dim, ash_gfx_attend_grid(&a), ASH_ROLE_OTHER, &a);
     ASH_TRY(push_plain(s, ASH_GFX_OP_KV_STORE, 0, ash_gfx_kv_store_grid(&a), ASH_ROLE_OTHER, &a));
+    const plan_linear *o = &layer->o;
+    if (leaves(&(following){ o, 0 }) &&
+        ash_gfx_attend_leaves(&a, ash_gfx_form_of(o->part->dtype), o->part->input_scale)) {
+        a.next = s->left = inputs_of(s, o, o->part, (rows){ p->attn, 0, p->attn_stride, s->tokens });
+        s->side = !s->side;
+    }
     return push_plain(s, ASH_GFX_OP_ATTEND_PREFILL, h->head_dim, ash_gfx_attend_prefill_grid(&a), ASH_ROLE_OTHER, &a);
 }
 

@@ -251,7 +251,7 @@ static uint32_t (*shuffled(ash_gfx_grid g, test_rng *rng, size_t *count))[3]
     return all;
 }
 
-static void run(card *c, ash_gfx_op op, uint32_t variant, ash_gfx_grid g, const ash_gfx_attend *a)
+static void run(card *c, ash_gfx_op op, uint32_t variant, ash_gfx_grid g, const void *a)
 {
     const ash_gfx_kernel *k = ash_gfx_kernel_find(op, ASH_DTYPE_COUNT, variant);
     assert_non_null(k);
@@ -332,6 +332,47 @@ static void test_decode(void **state)
 
 /* ---- prefill ---- */
 
+/* The result as inputs of a product, in each form that the heads allow: the very bytes that the kernel of inputs makes of
+ * the result in floats. */
+static void check_left(card *c, problem *p, const shape *s)
+{
+    static const struct { ash_gfx_form form; float scale; } forms[] = {
+        { ASH_GFX_INT8, 0 }, { ASH_GFX_FP8, 0 }, { ASH_GFX_FP8, 0.01f }, { ASH_GFX_F16, 0 }, { ASH_GFX_BF16, 0 },
+    };
+    size_t floats = (size_t)s->tokens * p->a.out_stride;
+    for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
+        if (!ash_gfx_attend_leaves(&p->a, forms[f].form, forms[f].scale))
+            continue;
+        uint32_t cols = s->heads * s->head_dim;
+        size_t bytes = ash_gfx_inputs_bytes(forms[f].form, cols, s->tokens);
+        size_t scales = ash_gfx_inputs_scales(cols, s->tokens) * sizeof(float);
+        bool groups = ash_gfx_in_groups(forms[f].form, forms[f].scale);
+        ash_gfx_inputs in[2];
+        for (int i = 0; i < 2; i++) {
+            in[i] = (ash_gfx_inputs){ .x = p->out, .out = card_buffer(c, "tiles", bytes), .form = forms[f].form, .cols = cols,
+                                      .scale = groups ? card_buffer(c, "tile scales", scales) : NULL, .tokens = s->tokens,
+                                      .x_stride = p->a.out_stride, .input_scale = forms[f].scale };
+            memset(in[i].out, 0, bytes); /* of tokens that there are not */
+            if (groups)
+                memset(in[i].scale, 0, scales);
+        }
+        run(c, ASH_GFX_OP_INPUTS, in[0].form, ash_gfx_inputs_grid(&in[0]), &in[0]);
+        float *before = malloc(floats * 4);
+        memcpy(before, p->out, floats * 4);
+        memset(p->out, 0xff, floats * 4);
+        p->a.next = in[1];
+        run(c, ASH_GFX_OP_ATTEND_PREFILL, s->head_dim, ash_gfx_attend_prefill_grid(&p->a), &p->a);
+        p->a.next.out = NULL;
+        assert_memory_equal(in[0].out, in[1].out, bytes);
+        if (groups)
+            assert_memory_equal(in[0].scale, in[1].scale, scales);
+        for (size_t i = 0; i < floats; i++)
+            assert_true(isnan(p->out[i])); /* nobody wrote floats */
+        memcpy(p->out, before, floats * 4);
+        free(before);
+    }
+}
+
 /* Queries are rounded to f16 times `factor`. Weights w become w (1 - e), 0 <= e <= 2^-10 (those below f16's normal
  * range lose at most 2^-24, beside a sum of at least 1), and their sum is that of what they became: so the result, an
  * average of v, moves by sum w (e - 2^-11) (v - average) / sum w (1 - e), at most
@@ -358,6 +399,7 @@ static void prefill(card *c, const shape *s, test_rng *rng)
         }
     run(c, ASH_GFX_OP_ATTEND_PREFILL, s->head_dim, ash_gfx_attend_prefill_grid(&p.a), &p.a);
     check_out(&p, q, 0x1.01p-10 + p.last * 0x1p-23);
+    check_left(c, &p, s);
     free(q);
     problem_free(&p);
     card_clear(c);
@@ -389,6 +431,8 @@ static void test_prefill(void **state)
         { 4, 2, 256, 256, 211, 70, 33, 1, false, false },
         { 3, 1, 256, 64, 500, 9, 100, 1, true, false },
         { 2, 1, 64, 64, 970, 130, 0, 1, true, false },
+        { 14, 2, 128, 128, 0, 19, 0, 1, false, false },
+        { 8, 1, 96, 96, 3, 18, 0, 1, false, false },
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         prefill(&c, &shapes[i], &rng);

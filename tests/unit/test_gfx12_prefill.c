@@ -155,11 +155,11 @@ static sum product_f(const float *w, const tokens *x, int64_t t)
 }
 
 /* Roundings of a term's share of a sum. Q types: two products, and an addition a group. Floats: the products are exact,
- * each of 16 may be added on its own, scales take three more products, and those of groups an addition each 128 columns. The
- * rest of a norm: half of an addition a group under the root, a division, an addition, a root of two roundings, a product. */
+ * each of 16 may be added on its own, and scales take three more products; blocks an addition each 128 columns; each group a
+ * product with the quotient of two scales, of three roundings itself (the reciprocal's counts twice). The rest of a norm: half of an addition a group under the root, a division, an addition, a root of two roundings, a product. */
 static double roundings(const tokens *x)
 {
-    double all = x->form == ASH_GFX_INT8 ? (double)x->groups + 3 : (double)x->cols + 8 + 2 * (double)x->groups;
+    double all = x->form == ASH_GFX_INT8 ? (double)x->groups + 3 : (double)x->cols + 8 + 6 * (double)x->groups;
     return all + (x->tile_squares ? (double)x->groups / 2 + 6 : 0);
 }
 
@@ -175,10 +175,19 @@ typedef struct job {
     bool nan;         /* in row 1 of the weights and in token 1 */
     float input_scale;
     bool norm;        /* of which the product does the rest */
+    bool apart;       /* scales of tokens' groups differ by much, and some are 0 */
     int next;         /* 1 + the form of the inputs that it leaves; 0: it leaves none */
     float next_scale;
-    bool narrow, next_norm, backwards; /* backwards: the last workgroup first */
+    uint32_t panels;  /* of a workgroup; 0: the fewest that there are */
+    bool next_norm, backwards; /* backwards: the last workgroup first */
 } job;
+
+/* Panels of a workgroup that there are kernels for, the most first. */
+static const uint32_t *panels_of(ash_dtype dtype)
+{
+    static const uint32_t q[] = { 4, 2, 0 }, others[] = { 8, 7, 4, 0 };
+    return ash_gfx_is_q(dtype) ? q : others;
+}
 
 static bool is_q(ash_dtype dtype) { return dtype >= ASH_Q4_0 && dtype <= ASH_Q6_K; }
 static ash_gfx_form form_of(ash_dtype dtype)
@@ -292,6 +301,23 @@ static void check_next(card *c, const launched *l)
         assert_int_equal(l->a.done[i], 0);
 }
 
+/* Groups' scales far apart, up and down by 2^20 to 2^100; every fourth group of some tokens is zero. */
+static void spread_scales(tokens *x, test_rng *rng)
+{
+    for (int64_t t = 0; t < x->count; t++)
+        for (int64_t g = 0; g < x->groups; g++) {
+            bool zero = t % 3 == 0 && (g + t) % 4 == 0;
+            int by = (int)(20 * (t % 6));
+            float scale = zero ? 0 : ldexpf(1 + test_rng_float(rng) / 2, (g + t) % 2 ? -by : by / 4);
+            x->scale[t * x->groups + g] = x->tile_scale[(t / 16 * x->groups + g) * 16 + t % 16] = scale;
+            for (int64_t k = g * GROUP; zero && k < (g + 1) * GROUP; k++) {
+                x->tiles[gfx_place_8(x->padded, t, k)] = 0;
+                if (k < x->cols)
+                    x->value[t * x->cols + k] = 0;
+            }
+        }
+}
+
 static launched launch(card *c, const job *j, test_rng *rng)
 {
     launched l = { .a = { .kind = j->kind, .part_count = (uint32_t)j->parts, .cols = (uint32_t)j->cols,
@@ -311,6 +337,8 @@ static launched launch(card *c, const job *j, test_rng *rng)
         fuse(c, &l);
     l.x = tokens_make(c, form_of(j->part[0].dtype), j->tokens, j->cols, j->input_scale, j->norm, rng);
     l.nan = j->nan;
+    if (j->apart)
+        spread_scales(&l.x, rng);
     if (l.nan)
         spoil_token(&l.x);
     l.a.x = l.x.tiles;
@@ -326,9 +354,9 @@ static launched launch(card *c, const job *j, test_rng *rng)
         ask_for_next(c, j, &l, rng);
     l.before = malloc((size_t)l.floats * 4);
     memcpy(l.before, l.a.y, (size_t)l.floats * 4);
-    l.a.narrow = j->narrow;
-    const ash_gfx_kernel *k = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, j->part[0].dtype, j->narrow);
+    const ash_gfx_kernel *k = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, j->part[0].dtype, j->panels);
     assert_non_null(k);
+    l.a.panels = k->variant;
     ash_gfx_grid grid = ash_gfx_prefill_grid(&l.a);
     uint32_t (*order)[3] = calloc((size_t)grid.x * grid.y, sizeof *order);
     for (uint32_t i = 0; i < grid.x * grid.y; i++) {
@@ -432,6 +460,16 @@ static void run(card *c, const job *j, test_rng *rng)
     launched_free(c, &l);
 }
 
+/* With every number of panels a workgroup. */
+static void run_all(card *c, job j, test_rng *rng)
+{
+    for (const uint32_t *panels = panels_of(j.part[0].dtype); *panels; panels++) {
+        j.panels = *panels;
+        if (j.kind != ASH_GFX_SWIGLU || *panels % 2 == 0)
+            run(c, &j, rng);
+    }
+}
+
 /* ---- tests ---- */
 
 static const struct { int64_t rows, cols, tokens; } shapes[] = {
@@ -450,7 +488,7 @@ static void test_shapes(void **state)
         for (size_t n = 0; k[i].op == ASH_GFX_OP_PREFILL && n < sizeof shapes / sizeof *shapes; n++)
             for (int scale = 0; scale <= (k[i].dtype == ASH_F8_E4M3 ? ASH_SCALE_BLOCK128 : 0); scale++) {
                 job j = { .parts = 1, .part = { { k[i].dtype, shapes[n].rows, (ash_scale_kind)scale } },
-                          .cols = shapes[n].cols, .tokens = shapes[n].tokens, .narrow = k[i].variant,
+                          .cols = shapes[n].cols, .tokens = shapes[n].tokens, .panels = k[i].variant,
                           .norm = n & 1 && k[i].dtype != ASH_F16 && k[i].dtype != ASH_BF16 };
                 run(&c, &j, &rng);
                 j.input_scale = 0.02f, j.norm = false;
@@ -497,7 +535,20 @@ static void test_epilogues(void **state)
           .fused = true },
     };
     for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++)
-        run(&c, &jobs[i], &rng);
+        run_all(&c, jobs[i], &rng);
+    card_free(&c);
+}
+
+/* Scales of groups that have little to do with each other, in blocks of weights and not. */
+static void test_apart(void **state)
+{
+    (void)state;
+    card c = { .seed = 9 };
+    test_rng rng = test_rng_start("apart");
+    for (int scale = ASH_SCALE_ROW; scale <= ASH_SCALE_BLOCK128; scale++) {
+        job j = { .parts = 1, .part = { { ASH_F8_E4M3, 33, (ash_scale_kind)scale } }, .cols = 1600, .tokens = 37, .apart = true };
+        run_all(&c, j, &rng);
+    }
     card_free(&c);
 }
 
@@ -521,10 +572,12 @@ static void test_next(void **state)
                           .part = { { types[d], rows, scale }, { types[d], rows, scale } }, .cols = 64, .tokens = f & 1 ? 270 : 21,
                           .next = 1 + (int)forms[f].form, .next_scale = forms[f].scale, .next_norm = forms[f].norm,
                           .backwards = kind == ASH_GFX_ADD };
-                run(&c, &j, &rng);
-                j.narrow = true;
-                if (is_q(types[d]))
+                if (f < 2 || is_q(types[d])) { /* what is rounded does not depend on how many panels a workgroup has */
+                    run_all(&c, j, &rng);
+                } else {
+                    j.panels = *panels_of(types[d]);
                     run(&c, &j, &rng);
+                }
             }
     card_free(&c);
 }
@@ -584,8 +637,8 @@ static double measure(const card *c, const ash_gfx_kernel *k, const char *what, 
     double wmmas = (double)gfx_total(n, GFX_WMMA_IU8, GFX_WMMA_BF16);
     assert_non_null(kernel);
     assert_true(kernel->has_metadata && kernel->scratch_bytes == 0 && kernel->vgpr_spills == 0 && kernel->sgpr_spills == 0);
-    printf("# measure prefill %s%s: %.2f vector cycles a WMMA, %.1f%% of the peak, %u VGPRs, %u bytes of LDS, %u waves\n",
-           ash_dtype_find((uint32_t)k->dtype)->name, what, (cycles - wmma_cycles) / wmmas, 100 * wmma_cycles / cycles,
+    printf("# measure prefill %s%s, %u panels: %.2f vector cycles a WMMA, %.1f%% of the peak, %u VGPRs, %u bytes of LDS, %u waves\n",
+           ash_dtype_find((uint32_t)k->dtype)->name, what, k->variant, (cycles - wmma_cycles) / wmmas, 100 * wmma_cycles / cycles,
            kernel->vgprs, kernel->lds_bytes, gfx_occupancy(kernel, k->threads));
     return wmma_cycles / cycles;
 }
@@ -604,13 +657,13 @@ static void test_counts(void **state)
             gfx_stats s[2];
             for (int n = 0; n < 2; n++) {
                 ash_scale_kind scale = f8 ? blocks ? ASH_SCALE_BLOCK128 : ASH_SCALE_ROW : ASH_SCALE_NONE;
-                job j = { .parts = 1, .part = { { k[i].dtype, (is_q(k[i].dtype) ? 64 : 128) >> k[i].variant, scale } },
-                          .cols = n ? 1280 : 768, .tokens = 256, .narrow = k[i].variant };
+                job j = { .parts = 1, .part = { { k[i].dtype, 16 * k[i].variant, scale } },
+                          .cols = n ? 1280 : 768, .tokens = 256, .panels = k[i].variant };
                 launched l = launch(&c, &j, &rng);
                 s[n] = c.stats;
                 launched_free(&c, &l);
             }
-            double share = measure(&c, &k[i], blocks ? " in blocks" : k[i].variant ? " narrow" : "", &s[0], &s[1]);
+            double share = measure(&c, &k[i], blocks ? " in blocks" : "", &s[0], &s[1]);
             /* Blocks of weights and groups of tokens' columns: 16 products and sums for 8 WMMAs, of which a half go two to an
              * instruction. */
             assert_true(share >= (is_q(k[i].dtype) ? 0.70 : blocks ? 0.80 : 0.85));
@@ -622,7 +675,7 @@ static void test_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_weights),
-                                        cmocka_unit_test(test_epilogues), cmocka_unit_test(test_next), cmocka_unit_test(test_nan),
+                                        cmocka_unit_test(test_epilogues), cmocka_unit_test(test_apart), cmocka_unit_test(test_next), cmocka_unit_test(test_nan),
                                         cmocka_unit_test(test_many_tokens), cmocka_unit_test(test_counts) };
     return cmocka_run_group_tests_name("gfx12_prefill", tests, NULL, NULL);
 }

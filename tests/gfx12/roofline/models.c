@@ -251,6 +251,13 @@ static void inputs_launch(const builder *b, inputs_of in)
     push(b->list, &l);
 }
 
+/* Workgroups that begin and end with a group of columns. */
+static uint32_t together_of(const ash_gfx_prefill *a)
+{
+    uint32_t group = ASH_GFX_GROUP / 16, width = a->kind == ASH_GFX_SWIGLU ? a->panels / 2 : a->panels;
+    return group % width == 0 ? group / width : group;
+}
+
 /* next.cols 0: nothing of y is made into inputs. */
 static void prefill_launch(const builder *b, shape_of s, const member *m, uint32_t count, inputs_of in, inputs_of next)
 {
@@ -265,14 +272,13 @@ static void prefill_launch(const builder *b, shape_of s, const member *m, uint32
     if (in_groups(in) && in.norm)
         buffer(&l, "x squares", scales, offsetof(ash_gfx_prefill, x_squares), ROOF_FLOATS);
     roof_buffer *y = buffer(&l, "y", (uint64_t)b->tokens * a.y_stride * 4, offsetof(ash_gfx_prefill, y), ROOF_FLOATS);
-    a.narrow = ash_gfx_prefill_narrow(a);
-    l.kernel = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, l.dtype, a.narrow);
+    a.panels = ash_gfx_prefill_panels(a);
+    l.kernel = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, l.dtype, a.panels);
     if (next.cols) {
-        uint32_t panels = in.form == ASH_GFX_INT8 ? ASH_GFX_PREFILL_Q_PANELS >> a.narrow : ASH_GFX_PREFILL_F_PANELS;
         y->also = offsetof(ash_gfx_prefill, next.x);
         a.next = inputs_args(b, &l, next, offsetof(ash_gfx_prefill, next));
         buffer(&l, "done", 4 * ash_gfx_prefill_done(next.cols, b->tokens), offsetof(ash_gfx_prefill, done), ROOF_ZERO);
-        l.sample = l.together = ASH_GFX_GROUP / 16 * (s.kind == ASH_GFX_SWIGLU ? 2 : 1) / panels;
+        l.sample = l.together = together_of(&a);
     }
     l.args.prefill = a;
     l.grid = ash_gfx_prefill_grid(&a);
@@ -347,14 +353,20 @@ static void attend_buffers(const builder *b, roof_launch *l, const ash_gfx_atten
     l->args.attend = *a;
 }
 
-static void attention(const builder *b)
+/* wanted: what the o product multiplies. Returns it if it lies there afterwards. */
+static inputs_of attention(const builder *b, inputs_of wanted)
 {
+    inputs_of left = { 0 };
     const ash_hparams *h = b->h;
     ash_gfx_attend a = attend_args(b);
     bool decode = b->tokens <= ASH_GFX_DECODE_TOKENS;
     roof_launch l = start("attention", decode ? ASH_GFX_OP_ATTEND : ASH_GFX_OP_ATTEND_PREFILL, ASH_DTYPE_COUNT,
                           h->head_dim, decode ? 0 : 8);
     attend_buffers(b, &l, &a);
+    if (!decode && wanted.cols && ash_gfx_attend_leaves(&a, wanted.form, 0)) {
+        left = wanted;
+        l.args.attend.next = inputs_args(b, &l, left, offsetof(ash_gfx_attend, next));
+    }
     l.grid = decode ? ash_gfx_attend_grid(&a) : ash_gfx_attend_prefill_grid(&a);
     /* Every query with every key that it sees, and as many for the values. */
     l.products = 2.0 * h->heads * h->head_dim * b->tokens * (b->pos + (b->tokens + 1) / 2.0);
@@ -365,6 +377,7 @@ static void attention(const builder *b)
         push(b->list, &store);
     }
     push(b->list, &l);
+    return left;
 }
 
 /* ---- a pass ---- */
@@ -410,9 +423,9 @@ static void pass(builder *b)
     for (b->layer = 0; b->layer < h->layers; b->layer++) {
         inputs_of to_gate = inputs_for(b, b->layer, &gate, 1, true), to_down = inputs_for(b, b->layer, &down, 1, false);
         product(b, (shape_of){ ASH_GFX_STORE, true, stride_of(q + 2 * kv) }, qkv, 3, left, none);
-        attention(b);
+        inputs_of to_o = attention(b, inputs_for(b, b->layer, &o, 1, false));
         left = b->layer + 1 < h->layers ? inputs_for(b, b->layer + 1, qkv, 3, true) : none;
-        product(b, add, &o, 1, none, to_gate);
+        product(b, add, &o, 1, to_o, to_gate);
         product(b, (shape_of){ ASH_GFX_SWIGLU, true, stride_of(h->ffn) }, &gate, 1, to_gate, to_down);
         product(b, add, &down, 1, to_down, left);
     }
@@ -445,5 +458,5 @@ void roof_attention(const ash_hparams *h, uint32_t tokens, roof_list *out)
 {
     builder b = { .h = h, .tokens = tokens, .context = tokens, .list = out };
     *out = (roof_list){ .count = 0 };
-    attention(&b);
+    (void)attention(&b, (inputs_of){ 0 });
 }

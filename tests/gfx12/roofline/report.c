@@ -140,6 +140,15 @@ static void explain_decode(FILE *to, const roof_line *l, double share)
             c->flight_bytes / 1024, ROOF_BANDWIDTH * ROOF_LATENCY / 1024);
 }
 
+static double weight_bytes(const roof_launch *l)
+{
+    double sum = 0;
+    for (uint32_t b = 0; b < l->buffer_count; b++)
+        if (strcmp(l->buffers[b].name, "weights") == 0)
+            sum += (double)l->buffers[b].bytes;
+    return sum;
+}
+
 static void explain_prefill(FILE *to, const roof_line *l, double share)
 {
     const roof_launch *m = l->launch;
@@ -153,6 +162,9 @@ static void explain_prefill(FILE *to, const roof_line *l, double share)
             m->dtype == ASH_DTYPE_COUNT ? "" : " ", m->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(m->dtype),
             percent(least, l->time.inside), roof_bound_name(l->time.bound), (c->cycles - c->matrix_cycles) / c->matrix,
             roof_cycles_a_product(cycles, share), 100 * share, percent(l->time.issue_least, l->time.issue));
+    if (l->time.bound == ROOF_BY_MEMORY)
+        fprintf(to, "             its %.1f MB take %.1f us, %.1f us of them the weights; the products at their peak %.1f us\n",
+                c->memory_bytes / 1e6, l->time.memory_least * 1e6, weight_bytes(m) / ROOF_BANDWIDTH * 1e6, least * 1e6);
 }
 
 /* Where a prompt's time goes. */
