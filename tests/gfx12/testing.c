@@ -225,7 +225,7 @@ static void check_poison(const gfx_insn *i, const char *text)
 int gfx_test_lane;
 uint32_t gfx_test_vcc;
 
-void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, size_t edge_count)
+void gfx_test_signed_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, size_t edge_count, uint32_t sign)
 {
     const char **lines = malloc(count * sizeof *lines);
     assert_non_null(lines);
@@ -258,6 +258,8 @@ void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, s
                 uint64_t sources[3], old = (uint64_t)in[7][l] << 32 | in[6][l];
                 for (int s = 0; s < 3; s++)
                     sources[s] = (uint64_t)in[2 * s + 1][l] << 32 | in[2 * s][l];
+                sources[0] ^= sign;
+                sources[1] &= ~(uint64_t)sign;
                 bool active = exec >> l & 1;
                 gfx_test_lane = l;
                 uint64_t got = compare ? mask >> l & 1 : (uint64_t)w->v[7][l] << 32 | w->v[6][l];
@@ -275,4 +277,9 @@ void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, s
     gfx_wave_free(w);
     gfx_insns_free(insns, (uint32_t)count);
     free(lines);
+}
+
+void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, size_t edge_count)
+{
+    gfx_test_signed_ops(ops, count, edges, edge_count, 0);
 }

@@ -43,6 +43,8 @@ typedef struct gfx_test_op {
 extern int gfx_test_lane;     /* the lane that `expect` is asked for, and VCC */
 extern uint32_t gfx_test_vcc;
 void gfx_test_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, size_t edge_count);
+/* The same of texts with -v0 and |v2|: `expect` gets them so, `sign` being the sign's bit. */
+void gfx_test_signed_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, size_t edge_count, uint32_t sign);
 /* p q + r of halves, rounded once to a half. */
 uint32_t gfx_test_half_fma(float p, float q, float r);
 /* An expectation: a, b, c: the sources' lower words; x, y, z: as floats; A, B, C: 64 bits; old: the result's

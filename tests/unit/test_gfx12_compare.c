@@ -84,6 +84,19 @@ static void every_comparison(void **state)
         ops[k] = (gfx_test_op){ lines[k], plain[k / 2].expect, 0, 0 };
     }
     gfx_test_ops(ops, COUNT(ops), edges, COUNT(edges));
+    for (int half = 0; half < 2; half++) { /* with the signs that floats may have */
+        size_t count = 0;
+        for (size_t k = 0; k < COUNT(ops); k++) {
+            const char *name = plain[k / 2].name;
+            if (!strstr(name, half ? "f16" : "f32") || strncmp(name, "class", 5) == 0)
+                continue;
+            snprintf(lines[count], sizeof lines[count], "v_cmp%s%s %s-v0, |v2|", k % 2 ? "x_" : "_", name,
+                     k % 2 ? "" : "s10, ");
+            ops[count] = (gfx_test_op){ lines[count], plain[k / 2].expect, 0, 0 };
+            count++;
+        }
+        gfx_test_signed_ops(ops, count, edges, COUNT(edges), half ? 0x8000 : 0x80000000);
+    }
     gfx_test_ops(modified, COUNT(modified), edges, COUNT(edges));
     gfx_test_all_ran(gfx_compare_ops);
 }

@@ -114,13 +114,53 @@ static const gfx_test_op conversions[] = {
     { "v_sat_pk_u8_i16 v6, v0", e_sat_pk, 0, 0 },
     { "v_cvt_i32_i16 v6, v0", e_cvt_i32_i16, 0, 0 }, { "v_cvt_u32_u16 v6, v0", e_cvt_u32_u16, 0, 0 },
 };
+/* Signs of what is converted, and limits of what comes out. */
+E(clamp_i, BITS(fminf(fmaxf((float)I(a), 0), 1))) E(clamp_u, BITS(fminf((float)a, 1)))
+E(clamp_0, BITS(a & 0xff ? 1.0f : 0.0f)) E(clamp_1, BITS(a & 0xff00 ? 1.0f : 0.0f))
+E(clamp_2, BITS(a & 0xff0000 ? 1.0f : 0.0f)) E(clamp_3, BITS(a & 0xff000000 ? 1.0f : 0.0f))
+E(clamp_u16, LOW(a & 0xffff ? 0x3c00 : 0)) E(clamp_i16, LOW((int16_t)a > 0 ? 0x3c00 : 0))
+static const gfx_test_op limited[] = {
+    { "v_cvt_f32_i32 v6, v0 clamp", e_clamp_i, F, 0 }, { "v_cvt_f32_u32 v6, v0 clamp", e_clamp_u, F, 0 },
+    { "v_cvt_f32_ubyte0 v6, v0 clamp", e_clamp_0, F, 0 }, { "v_cvt_f32_ubyte1 v6, v0 clamp", e_clamp_1, F, 0 },
+    { "v_cvt_f32_ubyte2 v6, v0 clamp", e_clamp_2, F, 0 }, { "v_cvt_f32_ubyte3 v6, v0 clamp", e_clamp_3, F, 0 },
+    { "v_cvt_f16_u16 v6, v0 clamp", e_clamp_u16, H, 0 }, { "v_cvt_f16_i16 v6, v0 clamp", e_clamp_i16, H, 0 },
+}, signed_floats[] = {
+    { "v_cvt_i32_f32 v6, -v0", e_cvt_i, 0, 0 }, { "v_cvt_u32_f32 v6, -v0", e_cvt_u, 0, 0 },
+    { "v_cvt_floor_i32_f32 v6, -v0", e_cvt_floor, 0, 0 }, { "v_cvt_nearest_i32_f32 v6, -v0", e_cvt_nearest, 0, 0 },
+    { "v_frexp_mant_f32 v6, -v0", e_frexp_mant, F, 0 }, { "v_frexp_exp_i32_f32 v6, -v0", e_frexp_exp, 0, 0 },
+    { "v_cvt_pk_fp8_f32 v6, -v0, |v2|", e_pk_fp8, 0, 0 },
+    { "v_cvt_pk_rtz_f16_f32 v6, -v0, |v2|", e_pk_rtz, GFX_TEST_PK_F16, 0 },
+}, signed_halves[] = {
+    { "v_cvt_u16_f16 v6, -v0", e_cvt_u16_f16, 0, 0 }, { "v_cvt_i16_f16 v6, -v0", e_cvt_i16_f16, 0, 0 },
+};
+
+/* What is no float has no limits: of these the hardware's are other ones. */
+static void refused(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "v_cvt_i32_f32 v6, v0 clamp", "v_cvt_floor_i32_f32 v6, v0 clamp", "v_cvt_nearest_i32_f32 v6, v0 clamp",
+        "v_cvt_u16_f16 v6, v0 clamp", "v_cvt_i16_f16 v6, v0 clamp", "v_cvt_u32_f32 v6, v0 clamp",
+        "v_frexp_exp_i32_f32 v6, v0 clamp", "v_frexp_mant_f32 v6, v0 clamp", "v_cvt_pk_rtz_f16_f32 v6, v0, v2 clamp",
+    };
+    for (size_t k = 0; k < COUNT(lines); k++) {
+        gfx_insn *insns;
+        gfx_error err = { "" };
+        assert_false(gfx_test_try(&lines[k], 1, &insns, &err));
+        assert_non_null(strstr(err.text, "clamp or a factor on what is no float"));
+    }
+}
+
 static void all_conversions(void **state)
 {
     (void)state;
+    gfx_test_ops(limited, COUNT(limited), edges, COUNT(edges));
+    gfx_test_signed_ops(signed_floats, COUNT(signed_floats), edges, COUNT(edges), 0x80000000);
+    gfx_test_signed_ops(signed_halves, COUNT(signed_halves), edges, COUNT(edges), 0x8000);
     gfx_test_ops(conversions, COUNT(conversions), edges, COUNT(edges));
     gfx_test_all_ran(gfx_convert_ops);
 }
 
-static const struct CMUnitTest tests[] = { cmocka_unit_test(all_conversions) };
+static const struct CMUnitTest tests[] = { cmocka_unit_test(all_conversions), cmocka_unit_test(refused) };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12_convert", tests, NULL, NULL); }
