@@ -36,7 +36,7 @@ static void read_c(const gfx_wave *w, const gfx_insn *i, uint32_t out[N][N])
     const gfx_operand *c = &i->src[2];
     if (c->kind != GFX_VGPR) {
         for (int n = 0; n < N * N; n++)
-            out[0][n] = c->bits;
+            out[n / N][n % N] = c->bits;
         return;
     }
     for (int k = 0; k < 8; k++) {
