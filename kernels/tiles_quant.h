@@ -33,11 +33,10 @@ typedef struct tile_scales {
     float m[Q_TILE_COLS / 32][VR]; /* types with minimums alone */
 } tile_scales;
 
-/* The same of a K type with its factors apart: scale j is s[j] * d. */
+/* The same of Q6_K with its factors apart: scale j is s[j] * d. */
 typedef struct whole_scales {
-    int32_t ALIGNED s[Q_TILE_COLS / 16][VR]; /* of each q_scale_cols columns; |s| <= 128, Q6_K's alone signed */
+    int32_t ALIGNED s[Q_TILE_COLS / 16][VR]; /* of each 16 columns; |s| <= 128 */
     float d[VR];
-    float m[Q_TILE_COLS / 32][VR]; /* types with minimums alone */
 } whole_scales;
 
 /* Transposes words within each 16 byte lane: word j of v[i] and word i of v[j] change places. */
@@ -91,33 +90,6 @@ INLINE void store_scaled_signed_bytes(vi bytes, vf unit, float out[][VR])
     vf_store(out[3], vf_mul(unit, vf_of_ints(v_sra32(bytes, 24))));
 }
 
-INLINE void store_bytes(vi bytes, int32_t out[][VR])
-{
-    vi mask = v_set32(0xff);
-    v_store(out[0], v_and(bytes, mask));
-    v_store(out[1], v_and(v_srl32(bytes, 8), mask));
-    v_store(out[2], v_and(v_srl32(bytes, 16), mask));
-    v_store(out[3], v_srl32(bytes, 24));
-}
-
-INLINE void store_signed_bytes(vi bytes, int32_t out[][VR])
-{
-    v_store(out[0], v_sra32(v_sll32(bytes, 24), 24));
-    v_store(out[1], v_sra32(v_sll32(bytes, 16), 24));
-    v_store(out[2], v_sra32(v_sll32(bytes, 8), 24));
-    v_store(out[3], v_sra32(bytes, 24));
-}
-
-/* Words 1 to 3 of a record of Q4_K or Q5_K: 8 scales and 8 minimums of 6 bits, a byte each. */
-INLINE void six_bits(const vi v[4], vi s[2], vi m[2])
-{
-    vi six = v_set8(0x3f), low = v_set8(0x0f), high = v_set8(0x30);
-    s[0] = v_and(v[1], six);
-    s[1] = v_and_or(v_srl32(v[1], 2), high, v_and(v[3], low));
-    m[0] = v_and(v[2], six);
-    m[1] = v_and_or(v_srl32(v[2], 2), high, v_and(v_srl32(v[3], 4), low));
-}
-
 /* All products are exact: 11 bits of d times at most 8 of a sub-block's scale. */
 INLINE void read_scales(const ash_dtype type, const uint8_t *header, int row_vector, tile_scales *out)
 {
@@ -125,12 +97,11 @@ INLINE void read_scales(const ash_dtype type, const uint8_t *header, int row_vec
     load_rows16(header + 16 * VR * row_vector, v);
     if (type == ASH_Q4_K || type == ASH_Q5_K) {
         vf d = vf_of_half_words(v[0]), dmin = vf_of_half_words(v_srl32(v[0], 16));
-        vi scale[2], min[2];
-        six_bits(v, scale, min);
-        store_scaled_bytes(scale[0], d, out->s);
-        store_scaled_bytes(scale[1], d, out->s + 4);
-        store_scaled_bytes(min[0], dmin, out->m);
-        store_scaled_bytes(min[1], dmin, out->m + 4);
+        vi six = v_set8(0x3f), low = v_set8(0x0f), high = v_set8(0x30);
+        store_scaled_bytes(v_and(v[1], six), d, out->s);
+        store_scaled_bytes(v_and_or(v_srl32(v[1], 2), high, v_and(v[3], low)), d, out->s + 4);
+        store_scaled_bytes(v_and(v[2], six), dmin, out->m);
+        store_scaled_bytes(v_and_or(v_srl32(v[2], 2), high, v_and(v_srl32(v[3], 4), low)), dmin, out->m + 4);
     } else if (type == ASH_Q6_K) {
         vf d = vf_to_sigma(vf_of_halves(header + 256 + 2 * VR * row_vector));
         store_scaled_signed_bytes(v[0], d, out->s);
@@ -149,24 +120,17 @@ INLINE void read_scales(const ash_dtype type, const uint8_t *header, int row_vec
     }
 }
 
-/* Q4_K, Q5_K, Q6_K */
-INLINE void read_whole_scales(const ash_dtype type, const uint8_t *header, int row_vector, whole_scales *out)
+/* Q6_K */
+INLINE void read_whole_scales(const uint8_t *header, int row_vector, whole_scales *out)
 {
     vi v[4];
     load_rows16(header + 16 * VR * row_vector, v);
-    if (type == ASH_Q6_K) {
-        vf_store(out->d, vf_to_sigma(vf_of_halves(header + 256 + 2 * VR * row_vector)));
-        for (int j = 0; j < 4; j++)
-            store_signed_bytes(v[j], out->s + 4 * j);
-    } else {
-        vf dmin = vf_of_half_words(v_srl32(v[0], 16));
-        vi scale[2], min[2];
-        six_bits(v, scale, min);
-        vf_store(out->d, vf_of_half_words(v[0]));
-        store_bytes(scale[0], out->s);
-        store_bytes(scale[1], out->s + 4);
-        store_scaled_bytes(min[0], dmin, out->m);
-        store_scaled_bytes(min[1], dmin, out->m + 4);
+    vf_store(out->d, vf_to_sigma(vf_of_halves(header + 256 + 2 * VR * row_vector)));
+    for (int j = 0; j < 4; j++) {
+        v_store(out->s[4 * j], v_sra32(v_sll32(v[j], 24), 24));
+        v_store(out->s[4 * j + 1], v_sra32(v_sll32(v[j], 16), 24));
+        v_store(out->s[4 * j + 2], v_sra32(v_sll32(v[j], 8), 24));
+        v_store(out->s[4 * j + 3], v_sra32(v[j], 24));
     }
 }
 

@@ -174,7 +174,7 @@ DEVICE float load_scale(const work &k, token_unit &t, int group)
 DEVICE token_unit first_unit(const work &k)
 {
     int lane = lane_id(), apart = uniform((int)(k.x_scale[1] - k.x_scale[0]));
-    token_unit t = { 1, 0, 0, offset_here(4 * (lane & 15) + lane / 16 * 4 * apart) };
+    token_unit t = { 1, 0, 0, offset_here(4 * (lane & 15) + (lane < 16 ? 0 : 4 * apart)) };
     t.coming = load_scale(k, t, 0);
     return t;
 }

@@ -6,8 +6,8 @@
  * whose sums stay in registers for a tile and in scratch between tiles.
  *
  * Integers: a group of 32 (16) columns is summed exactly; sums start from -offset * sum(x), so the offset is off.
- * Floats: one product and one FMA a group, then one FMA for the minimum; where scales are whole numbers (block_whole),
- * one FMA a group of activations.
+ * Floats: one product and one FMA a group, then one FMA for the minimum; Q6_K with VNNI has one FMA for the two groups
+ * of a scale of activations (block_whole).
  */
 #ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_H
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_H
@@ -270,6 +270,7 @@ _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTE
 #else
 #define BLOCK_TOKENS 4
 #endif
+#define WHOLE_TOKENS 4 /* of WHOLE_16, with three vectors a product: a group's sum, that of two and the tile's */
 #define BLOCK_VECTORS 2
 #define BLOCK_PANELS (BLOCK_VECTORS / ROW_VECTORS)
 
@@ -279,16 +280,13 @@ typedef enum block_kind {
     MIN_32,
     OFFSET_16, /* scales of 16 columns, codes below 64 */
     SIGNED_32, /* signed codes: Q8_0 without VNNI */
-    WHOLE_32,  /* with VNNI, the K types: whole scales that multiply integer sums; of 32 columns, with minimums */
-    WHOLE_16,  /* of 16 columns, with an offset */
+    WHOLE_16,  /* Q6_K with VNNI: whole scales of 16 columns, which multiply integer sums */
     BLOCK_KINDS
 } block_kind;
 
 INLINE block_kind kind_of(ash_dtype t)
 {
 #ifdef HAVE_DPBUSD
-    if (t == ASH_Q4_K || t == ASH_Q5_K)
-        return WHOLE_32;
     return q_has_min(t) ? MIN_32 : t == ASH_Q6_K ? WHOLE_16 : OFFSET_32;
 #else
     return q_has_min(t) ? MIN_32 : t == ASH_Q6_K ? OFFSET_16 : t == ASH_Q8_0 ? SIGNED_32 : OFFSET_32;
@@ -308,7 +306,7 @@ typedef struct block_scratch {
     uint8_t codes[BLOCK_VECTORS][Q_TILE_COLS * VB / 4];
     union {
         tile_scales scales[BLOCK_VECTORS];
-        whole_scales whole[BLOCK_VECTORS]; /* of WHOLE_32, WHOLE_16 */
+        whole_scales whole[BLOCK_VECTORS]; /* of WHOLE_16 */
     } of;
 } block_scratch;
 #define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
@@ -393,33 +391,31 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
 }
 
 #ifdef HAVE_DPBUSD
-/* K types: a tile's sum is d * sum of dx * (s * dot), s * dot in whole numbers: at most 63 * 31 * 127 * 32 < 2^23, and
- * two of Q6_K's groups, which share dx, 2 * 128 * 32 * 127 * 16 < 2^24, which floats hold. So 32 columns need 1 float
- * product, beside the minimum's, where float scales need 2 (Q6_K: 4). Float products share the units of dpbusd, which
- * bind here; integer products can go to another. */
-INLINE void block_whole(const block_kind kind, const int V, const int T, const block_scratch *b, int groups,
-                        const int8_t *x, int64_t x_stride, const x_part *parts, int64_t part_stride, float *sums)
+/* Q6_K: a tile's sum is d * sum of dx * (s0 * dot0 + s1 * dot1) over the two groups that share dx, in whole numbers
+ * up to 2 * 128 * 32 * 127 * 16 < 2^24, which floats hold. On Zen 4 products of every kind take dpbusd's two units,
+ * which bind: 32 columns are 8 dpbusd, 2 whole products and 1 FMA, where float scales need 4 products, so 8 steps of 11
+ * count, not 8 of 12. For scales of 32 columns, a whole product in a float one's place gains nothing. */
+INLINE void block_whole(const int V, const int T, const block_scratch *b, int groups, const int8_t *x,
+                        int64_t x_stride, const x_part *parts, int64_t part_stride, float *sums)
 {
-    enum { CAP = BLOCK_VECTORS * BLOCK_TOKENS };
-    const int halves = kind == WHOLE_16 ? 2 : 1, words = 8 / halves;
+    enum { CAP = BLOCK_VECTORS * WHOLE_TOKENS };
     vf tile[CAP];
-#pragma GCC unroll 14
+#pragma GCC unroll 8
     for (int i = 0; i < V * T; i++)
         tile[i] = vf_zero();
     const uint8_t *codes = b->codes[0];
-    const x_part *part = parts;
-    for (int g = 0; g < groups; g += halves) {
+    for (int g = 0; g < groups; g += 2, parts += 2) {
         vi scaled[CAP];
 #pragma GCC unroll 2
-        for (int h = 0; h < halves; h++, x += 4 * words, codes += words * VB) {
+        for (int h = 0; h < 2; h++, x += 16, codes += 4 * VB) {
             vi dot[CAP];
-#pragma GCC unroll 14
-            for (int i = 0; i < V * T; i++)
-                dot[i] = kind == WHOLE_16 ? v_spread4(&part[i / V * part_stride + h].of.start) : v_zero();
 #pragma GCC unroll 8
-            for (int i = 0; i < words; i++) {
+            for (int i = 0; i < V * T; i++)
+                dot[i] = v_spread4(&parts[i / V * part_stride + h].of.start);
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
                 vi q0 = v_load(codes + i * VB), q1 = V > 1 ? v_load(codes + sizeof b->codes[0] + i * VB) : q0;
-#pragma GCC unroll 7
+#pragma GCC unroll 4
                 for (int t = 0; t < T; t++) {
                     vi xt = v_spread4(x + t * x_stride + 4 * i);
                     dot[V * t] = v_dpbusd(dot[V * t], q0, xt);
@@ -427,53 +423,45 @@ INLINE void block_whole(const block_kind kind, const int V, const int T, const b
                         dot[V * t + 1] = v_dpbusd(dot[V * t + 1], q1, xt);
                 }
             }
-#pragma GCC unroll 14
+#pragma GCC unroll 8
             for (int i = 0; i < V * T; i++) {
                 vi product = v_mul32(dot[i], v_load(b->of.whole[i % V].s[g + h]));
                 scaled[i] = h ? v_add32(scaled[i], product) : product;
             }
         }
-#pragma GCC unroll 14
+#pragma GCC unroll 8
         for (int i = 0; i < V * T; i++)
-            tile[i] = vf_fma(vf_of_ints(scaled[i]), vf_set(part[i / V * part_stride].scale), tile[i]);
-        part += halves;
+            tile[i] = vf_fma(vf_of_ints(scaled[i]), vf_set(parts[i / V * part_stride].scale), tile[i]);
     }
-#pragma GCC unroll 14
-    for (int i = 0; i < V * T; i++)
-        tile[i] = vf_fma(tile[i], vf_load(b->of.whole[i % V].d), vf_load(sums + (i / V * BLOCK_VECTORS + i % V) * VR));
-    if (kind == WHOLE_32)
-        for (int g = 0; g < groups; g++)
-#pragma GCC unroll 14
-            for (int i = 0; i < V * T; i++)
-                tile[i] = vf_fnma(vf_load(b->of.whole[i % V].m[g]), vf_set(parts[i / V * part_stride + g].of.sum),
-                                  tile[i]);
-#pragma GCC unroll 14
-    for (int i = 0; i < V * T; i++)
-        vf_store(sums + (i / V * BLOCK_VECTORS + i % V) * VR, tile[i]);
+#pragma GCC unroll 8
+    for (int i = 0; i < V * T; i++) {
+        float *sum = sums + (i / V * BLOCK_VECTORS + i % V) * VR;
+        vf_store(sum, vf_fma(tile[i], vf_load(b->of.whole[i % V].d), vf_load(sum)));
+    }
 }
-
-#define IS_WHOLE(kind) ((kind) == WHOLE_32 || (kind) == WHOLE_16)
-#define BLOCK_BODY(kind) (IS_WHOLE(kind) ? block_whole : block)
-#else
-#define IS_WHOLE(kind) 0
-#define BLOCK_BODY(kind) block
 #endif
+
 #define BLOCK(kind, V, T)                                                                                           \
     NOINLINE void block_##kind##_##V##_##T(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride,   \
                                            const x_part *parts, int64_t part_stride, float *sums)                  \
     {                                                                                                               \
-        BLOCK_BODY(kind)(kind, V, T, b, groups, x, x_stride, parts, part_stride, sums);                             \
+        block(kind, V, T, b, groups, x, x_stride, parts, part_stride, sums);                                        \
     }
-/* 5 tokens or more in even shares of at most 7 are at least 4 each, of at most 6 at least 3, of at most 4 at least 2. WHOLE_16 keeps
- * three vectors a product: both halves' sums and the tile's. */
-INLINE int64_t most_tokens(block_kind kind) { return kind == WHOLE_16 ? 4 : BLOCK_TOKENS; }
+#define BLOCK_WHOLE(kind, V, T)                                                                                     \
+    NOINLINE void block_##kind##_##V##_##T(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride,   \
+                                           const x_part *parts, int64_t part_stride, float *sums)                  \
+    {                                                                                                               \
+        block_whole(V, T, b, groups, x, x_stride, parts, part_stride, sums);                                        \
+    }
+/* More than FEW_TOKENS in even shares: with VNNI, of at most 7 or 6 at least 4 each, of at most 4 at least 3; without, at
+ * least 2. */
 #ifdef HAVE_DPBUSD
 #if BLOCK_TOKENS == 7
 #define EACH_TOKENS(M, kind, V) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6) M(kind, V, 7)
 #else
-#define EACH_TOKENS(M, kind, V) M(kind, V, 3) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6)
+#define EACH_TOKENS(M, kind, V) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6)
 #endif
-#define EACH_TOKENS_OF_4(M, kind, V) M(kind, V, 2) M(kind, V, 3) M(kind, V, 4)
+#define EACH_TOKENS_OF_4(M, kind, V) M(kind, V, 3) M(kind, V, 4)
 #else
 #define EACH_TOKENS(M, kind, V) M(kind, V, 2) M(kind, V, 3) M(kind, V, 4)
 #endif
@@ -488,8 +476,7 @@ INLINE int64_t most_tokens(block_kind kind) { return kind == WHOLE_16 ? 4 : BLOC
 EACH_BLOCK(BLOCK, OFFSET_32, EACH_TOKENS)
 EACH_BLOCK(BLOCK, MIN_32, EACH_TOKENS)
 #ifdef HAVE_DPBUSD
-EACH_BLOCK(BLOCK, WHOLE_32, EACH_TOKENS)
-EACH_BLOCK(BLOCK, WHOLE_16, EACH_TOKENS_OF_4)
+EACH_BLOCK(BLOCK_WHOLE, WHOLE_16, EACH_TOKENS_OF_4)
 #else
 EACH_BLOCK(BLOCK, OFFSET_16, EACH_TOKENS)
 EACH_BLOCK(BLOCK, SIGNED_32, EACH_TOKENS)
@@ -498,7 +485,6 @@ static block_fn *const block_table[BLOCK_KINDS][BLOCK_VECTORS][BLOCK_TOKENS + 1]
     BLOCK_ROW(OFFSET_32, EACH_TOKENS)
     BLOCK_ROW(MIN_32, EACH_TOKENS)
 #ifdef HAVE_DPBUSD
-    BLOCK_ROW(WHOLE_32, EACH_TOKENS)
     BLOCK_ROW(WHOLE_16, EACH_TOKENS_OF_4)
 #else
     BLOCK_ROW(OFFSET_16, EACH_TOKENS)
@@ -552,15 +538,15 @@ INLINE void many_panels(const ash_dtype type, const call *a, const slab *s, int6
                     _mm_prefetch((const char *)tile + 8192 + byte, _MM_HINT_T1);
                 }
             }
-            if (IS_WHOLE(kind))
-                read_whole_scales(type, tile, v % ROW_VECTORS, &b->of.whole[v]);
+            if (kind == WHOLE_16)
+                read_whole_scales(tile, v % ROW_VECTORS, &b->of.whole[v]);
             else
                 read_scales(type, tile, v % ROW_VECTORS, &b->of.scales[v]);
             const int flip = kind == SIGNED_32 ? 0 : 0x80; /* of Q8_0 */
             unpack_codes(type, tile + q_header_bytes(type), n, v % ROW_VECTORS, flip, b->codes[v]);
         }
         for (int64_t t = 0, share; t < p->count; t += share) {
-            share = even_share(p->count - t, most_tokens(kind));
+            share = even_share(p->count - t, kind == WHOLE_16 ? WHOLE_TOKENS : BLOCK_TOKENS);
             block_fn *fn = block_table[kind][vectors - 1][share];
             fn(b, n / group_cols, p->x + t * x_stride + k, x_stride, p->parts + t * p->part_stride + k / group_cols,
                p->part_stride, p->sums + t * BLOCK_VECTORS * VR);

@@ -9,10 +9,13 @@
 #include "format/halffloat.h"
 #include "format/safetensors_write.h"
 
-/* Rows of 640 columns end within a block of 256 and within a group of 128 or 256; 40 panels are no whole workgroup of 4. */
+/* Rows of 640 columns end within a block of 256 and within a group of 128 or 256; 40 panels are no whole workgroup of 7.
+ * With heads of 256 q, k and v have 160 panels, for which workgroups of 7 end soonest (args.h), and gate and up 136, for
+ * which those of 8 do: the kernels of both run. */
 #define LAYERS 2
 #define HIDDEN 640
 #define FFN 704
+#define FFN_WIDE 1088
 #define KV_HEADS 2
 #define GROUP 3 /* query heads of a KV head */
 
@@ -31,7 +34,8 @@ const doctor_model *doctor_models(size_t *count)
         { .type = "bf16", .head_dim = 128, .rule = "*embed_tokens*=f32" },
         { .type = "bf16", .head_dim = 128, .cache = ASHLAR_CACHE_FP8, .rule = "*embed_tokens*=f8_e4m3" },
         { .type = "f16", .head_dim = 256 },
-        { .type = "f16", .head_dim = 256, .cache = ASHLAR_CACHE_FP8 },
+        { .type = "bf16", .head_dim = 256, .cache = ASHLAR_CACHE_FP8 },
+        { .type = "fp8", .head_dim = 256 },
     };
     *count = sizeof models / sizeof *models;
     return models;
@@ -56,14 +60,16 @@ static void add(checkpoint *c, const char *name, uint64_t rows, uint64_t cols)
     c->count++;
 }
 
+static uint32_t ffn(uint32_t head_dim) { return head_dim == 256 ? FFN_WIDE : FFN; }
+
 static void list_tensors(checkpoint *c, uint32_t head_dim)
 {
     static const char *const names[] = { "input_layernorm",  "self_attn.q_proj", "self_attn.k_proj",
                                          "self_attn.v_proj", "self_attn.o_proj", "post_attention_layernorm",
                                          "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj" };
-    const uint64_t q = KV_HEADS * GROUP * head_dim, kv = KV_HEADS * head_dim;
+    const uint64_t q = KV_HEADS * GROUP * head_dim, kv = KV_HEADS * head_dim, wide = ffn(head_dim);
     const uint64_t shapes[][2] = { { 0, HIDDEN }, { q, HIDDEN },   { kv, HIDDEN },  { kv, HIDDEN }, { HIDDEN, q },
-                                   { 0, HIDDEN }, { FFN, HIDDEN }, { FFN, HIDDEN }, { HIDDEN, FFN } };
+                                   { 0, HIDDEN }, { wide, HIDDEN }, { wide, HIDDEN }, { HIDDEN, wide } };
     add(c, "model.embed_tokens.weight", DOCTOR_VOCAB, HIDDEN);
     for (uint32_t i = 0; i < LAYERS; i++)
         for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
@@ -135,11 +141,11 @@ static ash_status write_config(const char *folder, uint32_t head_dim, ash_error 
     snprintf(path, sizeof path, "%s/config.json", folder);
     int n = snprintf(text, sizeof text,
                      "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_size\": %d, "
-                     "\"intermediate_size\": %d, \"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %u, "
+                     "\"intermediate_size\": %u, \"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %u, "
                      "\"num_hidden_layers\": %d, \"vocab_size\": %d, \"max_position_embeddings\": %d, "
                      "\"rms_norm_eps\": 1e-05, \"rope_theta\": 10000.0, \"torch_dtype\": \"bfloat16\", "
                      "\"tie_word_embeddings\": false, \"hidden_act\": \"silu\"}\n",
-                     HIDDEN, FFN, KV_HEADS * GROUP, KV_HEADS, head_dim, LAYERS, DOCTOR_VOCAB, DOCTOR_CONTEXT);
+                     HIDDEN, ffn(head_dim), KV_HEADS * GROUP, KV_HEADS, head_dim, LAYERS, DOCTOR_VOCAB, DOCTOR_CONTEXT);
     return ash_write_whole(path, true, text, (size_t)n, err);
 }
 
