@@ -10,8 +10,8 @@
 
 typedef enum ash_peak_kind { ASH_PEAK_INT8, ASH_PEAK_F32, ASH_PEAK_BF16 } ash_peak_kind;
 
-/* Runs about `rounds` iterations of the best loop up to `level`, which the machine has; returns the multiply-adds that they did: 0 of BF16 below
- * ASH_LEVEL_AVX512BF16. */
+/* Runs about `rounds` iterations of the best loop up to `level`, which the machine has; returns the multiply-adds that
+ * they did: 0 of BF16 below ASH_LEVEL_AVX512BF16. */
 uint64_t ash_peak(ash_level level, ash_peak_kind kind, uint64_t rounds);
 
 typedef uint64_t ash_peak_fn(uint64_t rounds);

@@ -97,15 +97,4 @@ INLINE void matmul_f32(const ash_dtype type, const call *a)
     }
 }
 
-MATMUL_KERNEL(matmul_f32, ASH_F32, f32, neon)
-MATMUL_KERNEL(matmul_f32, ASH_F16, f16, neon)
-MATMUL_KERNEL(matmul_f32, ASH_BF16, bf16, neon)
-MATMUL_KERNEL(matmul_f32, ASH_F8_E4M3, f8_e4m3, neon)
-MATMUL_KERNEL(matmul_f32, ASH_Q4_0, q4_0, neon)
-MATMUL_KERNEL(matmul_f32, ASH_Q4_1, q4_1, neon)
-MATMUL_KERNEL(matmul_f32, ASH_Q5_0, q5_0, neon)
-MATMUL_KERNEL(matmul_f32, ASH_Q5_1, q5_1, neon)
-MATMUL_KERNEL(matmul_f32, ASH_Q8_0, q8_0, neon)
-MATMUL_KERNEL(matmul_f32, ASH_Q4_K, q4_k, neon)
-MATMUL_KERNEL(matmul_f32, ASH_Q5_K, q5_k, neon)
-MATMUL_KERNEL(matmul_f32, ASH_Q6_K, q6_k, neon)
+MATMUL_F32_ALL(neon)

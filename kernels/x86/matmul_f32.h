@@ -250,18 +250,4 @@ INLINE void matmul_f32(const ash_dtype type, const call *a)
     }
 }
 
-#define MATMUL_F32_ALL(level)                               \
-    MATMUL_KERNEL(matmul_f32, ASH_F32, f32, level)          \
-    MATMUL_KERNEL(matmul_f32, ASH_F16, f16, level)          \
-    MATMUL_KERNEL(matmul_f32, ASH_BF16, bf16, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_F8_E4M3, f8_e4m3, level)  \
-    MATMUL_KERNEL(matmul_f32, ASH_Q4_0, q4_0, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q4_1, q4_1, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q5_0, q5_0, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q5_1, q5_1, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q8_0, q8_0, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q4_K, q4_k, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q5_K, q5_k, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q6_K, q6_k, level)
-
 #endif

@@ -594,14 +594,4 @@ INLINE void matmul_q8(const ash_dtype type, const call *a)
     }
 }
 
-#define MATMUL_Q8_ALL(level)                                 \
-    MATMUL_KERNEL(matmul_q8, ASH_Q4_0, q4_0, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q4_1, q4_1, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q5_0, q5_0, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q5_1, q5_1, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q8_0, q8_0, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q4_K, q4_k, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q5_K, q5_k, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q6_K, q6_k, level)
-
 #endif
