@@ -102,7 +102,7 @@ static ash_status open_session(ashlar_session *s, const ashlar_session_options *
         return ash_fail(err, ASH_E_ARGUMENT, "cache %d: give ASHLAR_CACHE_F16, FP8 or Q8_0", o->cache);
     s->q8 = o->activations != ASHLAR_ACT_FLOAT;
     s->context = o->context ? o->context : h->context && h->context < DEFAULT_CONTEXT ? h->context : DEFAULT_CONTEXT;
-    ash_kernels_init(&s->kernels, (ash_level)((o->cpu_level ? o->cpu_level : ASH_LEVEL_COUNT) - 1));
+    ash_kernels_init(&s->kernels, ash_session_level(o->cpu_level));
     ASH_TRY(ash_pool_new(o->threads ? o->threads : ash_cpu_count(), &s->pool, err));
     ASH_TRY(ash_kv_cache_init(&s->kv, h, cache_type(o->cache), s->context, err));
 

@@ -108,6 +108,12 @@ ash_status ash_session_card_may_join(const ashlar_session *s, const ashlar_sessi
 ash_status ash_session_card_feed_together(ashlar_session *const *sessions, size_t count, const int32_t *ids, ash_error *err);
 uint32_t ash_session_card_pass(const ashlar_session *s, unsigned flags);
 
+/* The level up to which kernels are taken, by ashlar_session_options' cpu_level. */
+static inline ash_level ash_session_level(int cpu_level)
+{
+    return (ash_level)((cpu_level ? cpu_level : ASH_LEVEL_COUNT) - 1);
+}
+
 static inline bool ash_runs_in_q8(const ashlar_session *s, const ash_part *part)
 {
     return s->q8 && s->kernels.matmul_q8[part->w.dtype];

@@ -85,7 +85,7 @@ bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
     if (r && bytes && ash_pool_new(threads ? threads : ash_cpu_count(), &r->pool, &ignored) == ASH_OK) {
         memset(bytes, 1, BUFFER_BYTES);
         r->bytes = bytes, r->count = BUFFER_BYTES;
-        r->level = ash_level_upto((ash_level)((cpu_level ? cpu_level : ASH_LEVEL_COUNT) - 1));
+        r->level = ash_level_upto(ash_session_level(cpu_level));
         out.bytes_s = best_rate(r, read_part);
         r->kind = ASH_PEAK_INT8;
         out.int8_s = best_rate(r, multiply_part);

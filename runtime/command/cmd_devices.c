@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/command/doctor.h"
+#include "runtime/command/command.h"
 
 #define CARDS 16
 

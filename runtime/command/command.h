@@ -92,6 +92,8 @@ double seconds_since_start(void); /* of the process, without what was set aside 
 void seconds_set_aside(double spent); /* work that is done once, such as a conversion, is no part of a model's load time */
 /* "1.5 GB", "98.2 MB", "512 bytes": powers of 1000, as disks and cards are sold. */
 const char *bytes_text(uint64_t bytes, char out[32]);
+/* The kernel's driver: "amdgpu loaded 6.12.12", "amdgpu not loaded". */
+const char *driver_text(char out[256]);
 const char *count_text(uint64_t count, char out[32]); /* "1.5 B", "135 M" */
 long peak_rss_mib(void);
 /* `bytes` as a JSON string's content would take it: broken UTF-8 becomes U+FFFD. Caller frees. */

@@ -30,7 +30,4 @@ typedef struct doctor {
 ash_status doctor_run(doctor *d, int index, const char *folder, ash_error *err);
 void doctor_free(doctor *d);
 
-/* The kernel's driver: "amdgpu loaded 6.12.12", "amdgpu not loaded". */
-const char *driver_text(char out[256]);
-
 #endif
