@@ -7,18 +7,33 @@
 #include "convert/convert.h"
 #include "tests/support/make_model.h"
 
-ashlar_model *test_load(char *source, const char *name, uint32_t type)
+static ashlar_model *load(char *source, const char *name, const ash_convert_options *options)
 {
     char *path = test_path(name);
     ash_error err;
     ashlar_model *model;
     ashlar_error public_err;
-    assert_ok(ash_convert(source, path, &(ash_convert_options){ .type = type, .force = true }, NULL, &err), &err);
+    assert_ok(ash_convert(source, path, options, NULL, &err), &err);
     if (ashlar_model_load(path, &model, &public_err) != ASHLAR_OK)
         fail_msg("%s", public_err.text);
     free(path);
     free(source);
     return model;
+}
+
+ashlar_model *test_load(char *source, const char *name, uint32_t type)
+{
+    return load(source, name, &(ash_convert_options){ .type = type, .force = true });
+}
+
+ashlar_model *test_load_recipe(char *source, const char *name, const char *type, const char *rule)
+{
+    ash_recipe recipe;
+    ash_error err;
+    assert_true(ash_recipe_named(type, &recipe));
+    if (rule)
+        assert_ok(ash_recipe_add(&recipe, rule, &err), &err);
+    return load(source, name, &(ash_convert_options){ .type = ASH_TYPE_KEEP, .recipe = &recipe, .force = true });
 }
 
 ashlar_session *test_session(const ashlar_model *model, ashlar_session_options options)

@@ -7,6 +7,8 @@
 
 /* Converts `source` (which it frees) to test_path(name), every matrix to `type` (an ash_dtype or ASH_TYPE_KEEP), and loads it. */
 ashlar_model *test_load(char *source, const char *name, uint32_t type);
+/* The same by a recipe, "q4_k_m", and a rule "PATTERN=TYPE" or NULL. */
+ashlar_model *test_load_recipe(char *source, const char *name, const char *type, const char *rule);
 ashlar_session *test_session(const ashlar_model *model, ashlar_session_options options);
 void test_feed_as(ashlar_session *session, const int32_t *ids, size_t count, unsigned flags);
 /* With the last token's logits. */

@@ -5,12 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert/convert.h"
 #include "runtime/hip/plan.h"
 #include "runtime/model.h"
 #include "tests/gfx12/roofline/roofline.h"
 #include "tests/support/make_hf.h"
-#include "tests/support/support.h"
+#include "tests/support/session.h"
 
 /* One kind of launch. Panels are those of all parts: what lies in one fused tensor is one part for the runtime. */
 typedef struct kind {
@@ -87,21 +86,9 @@ static void compare(const char *name, const kinds *counted, const kinds *launche
 
 static ashlar_model *load(const make_spec *spec, const char *type, const char *name)
 {
-    char file[64];
+    char file[80];
     snprintf(file, sizeof file, "%s.ashlar", name);
-    char *folder = make_hf(name, spec), *path = test_path(file);
-    ash_recipe recipe;
-    ash_error err;
-    ash_convert_result result;
-    assert_true(ash_recipe_named(type, &recipe));
-    ash_convert_options options = { .type = ASH_TYPE_KEEP, .recipe = &recipe, .force = true };
-    assert_ok(ash_convert(folder, path, &options, &result, &err), &err);
-    ashlar_model *model;
-    ashlar_error public_err;
-    if (ashlar_model_load(path, &model, &public_err) != ASHLAR_OK)
-        fail_msg("%s", public_err.text);
-    free(folder), free(path);
-    return model;
+    return test_load_recipe(make_hf(name, spec), file, type, NULL);
 }
 
 static void runtime(const ashlar_model *model, uint32_t tokens, uint32_t context, kinds *out)

@@ -13,11 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "convert/convert.h"
 #include "runtime/model.h"
 #include "tests/gfx12/card_model.h"
 #include "tests/support/make_hf.h"
-#include "tests/support/support.h"
+#include "tests/support/session.h"
 
 #define DECODED (4 * 2 * 0x1p-16)
 #define PROMPT (2 * 0x1p-9)
@@ -27,23 +26,9 @@
 
 static ashlar_model *load(const make_spec *spec, const char *rule, const char *name)
 {
-    char file[64];
+    char file[80];
     snprintf(file, sizeof file, "%s.ashlar", name);
-    char *folder = make_hf(name, spec), *path = test_path(file);
-    ash_recipe recipe;
-    ash_error err;
-    ash_convert_result result;
-    assert_true(ash_recipe_named("keep", &recipe));
-    if (rule)
-        assert_ok(ash_recipe_add(&recipe, rule, &err), &err);
-    ash_convert_options options = { .type = ASH_TYPE_KEEP, .recipe = &recipe, .force = true };
-    assert_ok(ash_convert(folder, path, &options, &result, &err), &err);
-    ashlar_model *model;
-    ashlar_error public_err;
-    if (ashlar_model_load(path, &model, &public_err) != ASHLAR_OK)
-        fail_msg("%s", public_err.text);
-    free(folder), free(path);
-    return model;
+    return test_load_recipe(make_hf(name, spec), file, "keep", rule);
 }
 
 static make_spec wide_heads(const char *architecture, ash_dtype dtype)
