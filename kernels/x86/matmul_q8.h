@@ -1,4 +1,4 @@
-/* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h.
+/* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h; matmul_q8_pairs.h has a third.
  *
  * Few tokens: a panel is read as it lies. A vector of 16 bytes a row meets a pattern of 16 activations that is the same
  * for all rows (x_group); sums stay apart by step in the words of a row until the panel ends.
@@ -258,6 +258,11 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
     }
 }
 _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTES, "scratch");
+
+#if defined(HAVE_DPBUSD) && ROW_VECTORS == 1
+#define HAVE_PAIRS 1
+#include "kernels/x86/matmul_q8_pairs.h"
+#endif
 
 /* ---- more tokens ---- */
 
@@ -587,6 +592,12 @@ INLINE void matmul_q8(const ash_dtype type, const call *a)
     for (slab s = { 0 }; s.k < a->w->cols; s.k += SLAB_COLS) {
         s.cols = smaller(a->w->cols - s.k, SLAB_COLS);
         s.add = s.k > 0;
+#ifdef HAVE_PAIRS
+        if (q_fits_pairs(type) && a->x->tokens <= PAIR_TOKENS) {
+            few_pairs(type, a, &s);
+            continue;
+        }
+#endif
         if (a->x->tokens <= FEW_TOKENS)
             few_tokens(type, a, &s);
         else

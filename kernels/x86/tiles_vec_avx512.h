@@ -38,6 +38,8 @@ INLINE vi v_add32(vi a, vi b) { return _mm512_add_epi32(a, b); }
 INLINE vi v_mul32(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
 INLINE vi v_max8u(vi a, vi b) { return _mm512_max_epu8(a, b); }
 INLINE vi v_madd8(vi u, vi s) { return _mm512_maddubs_epi16(u, s); }
+INLINE vi v_pack32(vi a, vi b) { return _mm512_packs_epi32(a, b); }     /* 16-bit: per 16 byte lane a's, b's */
+INLINE vi v_shuffle8(vi a, vi index) { return _mm512_shuffle_epi8(a, index); }
 INLINE vi v_madd16(vi a, vi b) { return _mm512_madd_epi16(a, b); }
 #define v_srl32(a, n) _mm512_srli_epi32(a, n)
 #define v_sll32(a, n) _mm512_slli_epi32(a, n)
@@ -65,6 +67,8 @@ INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); } /* c -
 INLINE vf vf_of_ints(vi a) { return _mm512_cvtepi32_ps(a); }
 INLINE vf vf_cast(vi a) { return _mm512_castsi512_ps(a); }
 INLINE vi v_cast(vf a) { return _mm512_castps_si512(a); }
+INLINE vf vf_unpack_lo(vf a, vf b) { return _mm512_unpacklo_ps(a, b); }
+INLINE vf vf_unpack_hi(vf a, vf b) { return _mm512_unpackhi_ps(a, b); }
 #define vf_shuffle(a, b, c) _mm512_shuffle_ps(a, b, c)
 
 /* Floats of the halves in the lower 16 bits of each word; of VR halves in a row. */

@@ -1,0 +1,198 @@
+/* MATMUL_Q8 with up to PAIR_TOKENS tokens, 512 bits and VNNI, for codes whose sums over 16 columns fit 16 bits: Q4_K,
+ * Q4_1, Q4_0 and Q5_0.
+ *
+ * A panel is read as it lies, as in matmul_q8.h's first form: a vector has 16 bytes of each of 4 rows, a unit, and its
+ * sums stay apart by step of 16 columns. Here the sums of two units are packed to 16 bits, and one multiply-add of
+ * pairs makes them sums of 32 columns, for Q4_K times their whole scale: 8 rows a vector, so that floats take half the
+ * steps. The minimums of a tile are a product of their own, rows in lanes.
+ *
+ * Steps that take the two units of dpbusd on Zen 4, for 16 rows, 256 columns and a token:
+ *   Q4_K        64 dpbusd, 8 multiply-adds of pairs, 8 FMAs, 2 for d, 8 for the minimums: 64 of 90 count
+ *   Q4_1        64, 8, 8 products, 8 FMAs, 8: 64 of 96
+ *   Q4_0, Q5_0  the same without minimums: 64 of 88
+ * The first form has 64 of 112, or 96. matmul_q8.h's second form has 64 of 88, but at 8 tokens its unpacking takes
+ * another 30%.
+ *
+ * |sum| over 16 columns: 16 * 15 * 127 = 30480; with Q5_0's offset off 16 * 16 * 127 = 32512.
+ * |whole sum| of Q4_K over 32: 2 * 30480 * 63 < 2^22, which a float holds.
+ */
+#ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_PAIRS_H
+#define ASHLAR_KERNELS_X86_MATMUL_Q8_PAIRS_H
+
+#define PAIR_TOKENS 8
+
+/* 64 columns of a token; those of its tokens lie side by side. pattern: as x_group has it. */
+typedef struct x_pairs {
+    int8_t pattern[4][16];
+    float scale[4]; /* of both halves, twice */
+    union {
+        int32_t start[4]; /* -offset * the sum over each step */
+        float sum[2];     /* types with minimums: scale * the sum over each half */
+    } of;
+} x_pairs;
+
+static inline void prepare_pairs(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum,
+                                 x_pairs *out)
+{
+    x_group g;
+    prepare_group(type, q, scale, sum, &g);
+    memcpy(out->pattern, g.pattern, sizeof out->pattern);
+    for (int i = 0; i < 4; i++)
+        out->scale[i] = scale[i % 2];
+    if (q_has_min(type)) {
+        for (int i = 0; i < 2; i++)
+            out->of.sum[i] = scale[i] * (float)(sum[2 * i] + sum[2 * i + 1]);
+    } else {
+        memcpy(out->of.start, g.of.start, sizeof out->of.start);
+    }
+}
+
+INLINE int q_fits_pairs(ash_dtype t) { return t == ASH_Q4_K || t == ASH_Q4_1 || t == ASH_Q4_0 || t == ASH_Q5_0; }
+
+/* A tile's scales, as pair_unit wants them. */
+typedef struct pair_scales {
+    vi whole[2];        /* Q4_K: 4 bytes a row, sub-blocks 0 .. 3 and 4 .. 7; rows in sigma order */
+    vf d;               /* Q4_K */
+    tile_scales floats; /* s but for Q4_K; m */
+} pair_scales;
+
+INLINE void read_pair_scales(const ash_dtype type, const uint8_t *header, pair_scales *out)
+{
+    if (type != ASH_Q4_K) {
+        read_scales(type, header, 0, &out->floats);
+        return;
+    }
+    vi v[4], six = v_set8(0x3f), low = v_set8(0x0f), high = v_set8(0x30);
+    load_rows16(header, v);
+    out->d = vf_of_half_words(v[0]);
+    vf dmin = vf_of_half_words(v_srl32(v[0], 16));
+    out->whole[0] = v_and(v[1], six);
+    out->whole[1] = v_and_or(v_srl32(v[1], 2), high, v_and(v[3], low));
+    store_scaled_bytes(v_and(v[2], six), dmin, out->floats.m);
+    store_scaled_bytes(v_and_or(v_srl32(v[2], 2), high, v_and(v_srl32(v[3], 4), low)), dmin, out->floats.m + 4);
+}
+
+/* [p][c]: byte 2 c + j of word 2 p + i, to both halves of word 2 i + j */
+#define PAIR_TURN(at) { at, 128, at, 128, at + 1, 128, at + 1, 128, at + 4, 128, at + 4, 128, at + 5, 128, at + 5, 128 }
+static const uint8_t ALIGNED pair_turn[2][2][16] = { { PAIR_TURN(0), PAIR_TURN(2) }, { PAIR_TURN(8), PAIR_TURN(10) } };
+
+/* Of units 2 p and 2 p + 1, chunk c: words s(2 c) and s(2 c + 1) of the first's row, then of the second's. */
+INLINE vi pair_scale(const ash_dtype type, const pair_scales *s, int c, int p)
+{
+    if (type == ASH_Q4_K) {
+        return v_shuffle8(s->whole[c / 2], v_spread16(pair_turn[p][c % 2]));
+    }
+    vi s0 = v_load(s->floats.s[2 * c]), s1 = v_load(s->floats.s[2 * c + 1]);
+    return p ? v_unpack_hi32(s0, s1) : v_unpack_lo32(s0, s1);
+}
+
+/* T tokens times 64 columns of 8 rows. */
+INLINE void pair_unit(const ash_dtype type, const int T, const uint8_t *chunk, int p, vi scale, const x_pairs *x,
+                      vf *sums)
+{
+    vi a[4], b[4];
+    load_unit(type, chunk, 0, 2 * p, a);
+    load_unit(type, chunk, 0, 2 * p + 1, b);
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++, x++) {
+        vi first = q_offset(type) ? v_spread16(x->of.start) : v_zero(), second = first;
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            vi xi = v_spread16(x->pattern[i]);
+            first = v_dpbusd(first, a[i], xi);
+            second = v_dpbusd(second, b[i], xi);
+        }
+        vf dot = vf_of_ints(v_madd16(v_pack32(first, second), type == ASH_Q4_K ? scale : v_set16(1)));
+        if (type != ASH_Q4_K)
+            dot = vf_mul(dot, vf_cast(scale));
+        sums[t] = vf_fma(dot, vf_spread4(x->scale), sums[t]);
+    }
+}
+
+/* sums[t] -= the sum of m x over a tile. */
+INLINE void pair_minimums(const int T, const tile_scales *s, int chunks, const x_pairs *x, float (*sums)[VR])
+{
+    vf total[PAIR_TOKENS];
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++)
+        total[t] = vf_load(sums[t]);
+    for (int c = 0; c < chunks; c++, x += T) {
+        vf m0 = vf_load(s->m[2 * c]), m1 = vf_load(s->m[2 * c + 1]);
+#pragma GCC unroll 8
+        for (int t = 0; t < T; t++) {
+            total[t] = vf_fnma(m0, vf_set(x[t].of.sum[0]), total[t]);
+            total[t] = vf_fnma(m1, vf_set(x[t].of.sum[1]), total[t]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++)
+        vf_store(sums[t], total[t]);
+}
+
+INLINE void pair_panel(const ash_dtype type, const int T, const call *a, const slab *s, int64_t i, const x_pairs *x)
+{
+    const int half = q_group_bytes(type) / 2, soon = (int)q_tile_bytes(type);
+    float ALIGNED sums[3][PAIR_TOKENS][VR]; /* of units 0 and 1, of 2 and 3; of the minimums */
+    memset(sums, 0, sizeof sums);
+    const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i, s);
+    for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS, tile += q_tile_bytes(type), x += Q_TILE_COLS / 64 * T) {
+        int chunks = (int)(smaller(s->cols - k, Q_TILE_COLS) + 63) / 64;
+        pair_scales scales;
+        prefetch_at(tile, q_header_bytes(type), soon, soon + 7168);
+        read_pair_scales(type, tile, &scales);
+        for (int p = 0; p < 2; p++) {
+            const uint8_t *chunk = tile + q_header_bytes(type);
+            vf total[PAIR_TOKENS];
+#pragma GCC unroll 8
+            for (int t = 0; t < T; t++)
+                total[t] = type == ASH_Q4_K ? vf_zero() : vf_load(sums[p][t]);
+            for (int c = 0; c < chunks; c++, chunk += q_group_bytes(type)) {
+                prefetch_at(chunk + half * p, half, soon, soon + 7168);
+                pair_unit(type, T, chunk, p, pair_scale(type, &scales, c, p), x + c * T, total);
+            }
+            vf d = vf_zero();
+            if (type == ASH_Q4_K)
+                d = p ? vf_unpack_hi(scales.d, scales.d) : vf_unpack_lo(scales.d, scales.d);
+#pragma GCC unroll 8
+            for (int t = 0; t < T; t++)
+                vf_store(sums[p][t], type == ASH_Q4_K ? vf_fma(total[t], d, vf_load(sums[p][t])) : total[t]);
+        }
+        if (q_has_min(type))
+            pair_minimums(T, &scales.floats, chunks, x, sums[2]);
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < T; t++) {
+        vf first = vf_load(sums[0][t]), second = vf_load(sums[1][t]);
+        vf total = vf_add(vf_shuffle(first, second, 0x88), vf_shuffle(first, second, 0xdd));
+        store_rows(vf_add(total, vf_load(sums[2][t])), call_y(a, t, i), s->add);
+    }
+}
+
+INLINE void pair_tokens(const ash_dtype type, const int T, const call *a, const slab *s)
+{
+    const ash_acts *x = a->x;
+    x_pairs *pairs = a->scratch;
+    int64_t groups = ash_pad_cols(s->cols) / 64;
+    for (int t = 0; t < T; t++) {
+        const int8_t *q = x->q8 + t * x->stride + s->k;
+        const float *scale = x->q8_scale + t * (x->stride / 32) + s->k / 32;
+        const int16_t *sum = x->q8_sum + t * (x->stride / 16) + s->k / 16;
+        for (int64_t g = 0; g < groups; g++)
+            prepare_pairs(type, q + 64 * g, scale + 2 * g, sum + 4 * g, pairs + g * T + t);
+    }
+    for (int64_t i = 0; i < a->panel_count; i++)
+        pair_panel(type, T, a, s, i, pairs);
+}
+_Static_assert(PAIR_TOKENS * SLAB_COLS / 64 * sizeof(x_pairs) <= ASH_SCRATCH_BYTES, "scratch");
+
+#define EACH_PAIR_TOKENS(M) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8)
+#define PAIR_CASE(T) case T: pair_tokens(type, T, a, s); break;
+/* 1 to PAIR_TOKENS tokens of a type that q_fits_pairs. */
+INLINE void few_pairs(const ash_dtype type, const call *a, const slab *s)
+{
+    switch (a->x->tokens) {
+        EACH_PAIR_TOKENS(PAIR_CASE)
+    }
+}
+
+#endif
