@@ -45,8 +45,11 @@ static uint32_t next_random(uint32_t *state)
 static void fill(const roof_buffer *b, uint8_t *to)
 {
     uint32_t state = 1;
-    if (b->fill == ROOF_ZERO || b->bytes > FILL_MAX)
+    if (b->fill == ROOF_ZERO || b->bytes > FILL_MAX) {
+        for (uint64_t i = 0; i < b->bytes && i < FILL_MAX; i += 4096) /* pages are made here, not while a launch is timed */
+            ((volatile uint8_t *)to)[i] = 0;
         return;
+    }
     if (b->fill == ROOF_STEP) {
         ash_gfx_step *step = (ash_gfx_step *)to;
         step->pos = b->number;
