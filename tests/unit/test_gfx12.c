@@ -355,6 +355,30 @@ static void both_targets_are_one(void **state)
     }
 }
 
+/* No kernel spills, nor has it anything else in scratch: by the metadata of the code objects, every kernel of the
+ * registry among them. */
+static void no_kernel_spills(void **state)
+{
+    (void)state;
+    size_t count, seen = 0, kernel_count;
+    const ash_gfx_object *objects = ash_gfx_objects(ASH_GFX1201, &count);
+    const ash_gfx_kernel *kernels = ash_gfx_kernels(&kernel_count);
+    for (size_t k = 0; k < count; k++) {
+        gfx_code code = open_object(&objects[k]);
+        for (size_t n = 0; n < code.count; n++) {
+            const gfx_kernel *x = &code.kernels[n];
+            if (!x->has_metadata || x->scratch_bytes || x->vgpr_spills || x->sgpr_spills)
+                fail_msg("%s: %s, %u bytes of scratch, %u vector and %u scalar registers spilled", x->name,
+                         x->has_metadata ? "metadata" : "no metadata", x->scratch_bytes, x->vgpr_spills,
+                         x->sgpr_spills);
+        }
+        for (size_t n = 0; n < kernel_count; n++)
+            seen += strcmp(kernels[n].object, objects[k].name) == 0 && gfx_kernel_find(&code, kernels[n].symbol);
+        gfx_code_free(&code);
+    }
+    assert_int_equal(seen, kernel_count);
+}
+
 static void damaged_code_objects(void **state)
 {
     (void)state;
@@ -407,7 +431,8 @@ static void every_table_has_a_test(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(lanes_and_masks), cmocka_unit_test(faults), cmocka_unit_test(unknown_is_refused),
     cmocka_unit_test(fragments), cmocka_unit_test(workgroup), cmocka_unit_test(damaged_code_objects),
-    cmocka_unit_test(both_targets_are_one), cmocka_unit_test(every_table_has_a_test),
+    cmocka_unit_test(both_targets_are_one), cmocka_unit_test(no_kernel_spills),
+    cmocka_unit_test(every_table_has_a_test),
 };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12", tests, NULL, NULL); }

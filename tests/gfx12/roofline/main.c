@@ -77,8 +77,9 @@ int main(int argc, char **argv)
            "16 cycles an F16 or BF16 matrix instruction, 8 an INT8 or FP8 one, on one port with vector instructions\n"
            "(tests/gfx12/roofline/roofline.h).\n"
            "x: launches of the kind. groups: workgroups x waves. w/S: waves that a SIMD holds. MB: lines of memory,\n"
-           "each once a launch; MB again: what lanes ask for beyond that, from caches. us, ramp us: of one launch;\n"
-           "us in all: of all of the kind. bound: what decides, and its part of the launch at its peak.\n",
+           "each once a launch, twice where it is read and written (it comes and goes); MB again: what lanes ask for\n"
+           "beyond that, from caches. us, ramp us: of one launch; us in all: of all of the kind. bound: what decides,\n"
+           "and its part of the launch at its peak.\n",
            ROOF_CARD, ROOF_BANDWIDTH / 1e9, ROOF_CLOCK / 1e9, ROOF_LATENCY * 1e9);
     for (uint32_t m = 0; m < roof_model_count; m++) {
         if (argc > 2 && strcmp(argv[2], roof_models[m].name) != 0)
