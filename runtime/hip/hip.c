@@ -48,6 +48,14 @@ static ash_status open_library(ash_hip *hip, const char *path, ash_error *err)
     return ASH_OK;
 }
 
+/* Whether glibc says that there is no such file; of one that another library needs, it names that one. */
+static bool is_absent(const char *name, const ash_error *why)
+{
+    char text[96];
+    snprintf(text, sizeof text, "%s: cannot open shared object file", name);
+    return strstr(why->text, text) != NULL;
+}
+
 ash_status ash_hip_load(ash_hip *out, ash_error *err)
 {
     *out = (ash_hip){ 0 };
@@ -59,12 +67,18 @@ ash_status ash_hip_load(ash_hip *out, ash_error *err)
     if (access("/dev/kfd", F_OK) != 0) /* cheaper than to load a library that will find nothing */
         return ash_fail(err, ASH_E_UNSUPPORTED,
                         "no AMD card: the amdgpu kernel driver is not loaded (there is no /dev/kfd)");
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (open_library(out, names[i], err) == ASH_OK)
+    bool found = false; /* one of no use: what is wrong with the first of them is what the user needs to know */
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        ash_error why;
+        if (open_library(out, names[i], &why) == ASH_OK)
             return ASH_OK;
-    return ash_fail(err, ASH_E_UNSUPPORTED,
-                    "no libamdhip64.so is installed: install ROCm's HIP runtime, or name it in "
-                    "ASHLAR_HIP_LIBRARY");
+        if (!found && !is_absent(names[i], &why))
+            found = true, *err = why;
+    }
+    return found ? ASH_E_UNSUPPORTED
+                 : ash_fail(err, ASH_E_UNSUPPORTED,
+                            "no libamdhip64.so is installed: install ROCm's HIP runtime, or name it in "
+                            "ASHLAR_HIP_LIBRARY");
 }
 
 const char *ash_hip_version(const ash_hip *hip, char out[32])
