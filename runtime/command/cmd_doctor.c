@@ -138,20 +138,16 @@ static double decode_rate(ashlar_session *s, int32_t id, ash_error *err)
     return DECODED / (seconds_now() - started);
 }
 
-static ash_status tell_model(report *r, const char *path, int index, double on_card, ash_error *err)
+static ash_status tell_model(report *r, const char *path, ashlar_model *model, int index, double on_card,
+                             ash_error *err)
 {
     char device[32];
-    ashlar_model *model;
     ashlar_session *s;
     ashlar_error public_err;
-    if (ashlar_model_load(path, &model, &public_err) != ASHLAR_OK)
-        return ash_fail(err, ASH_E_FORMAT, "%s", public_err.text);
     snprintf(device, sizeof device, "hip:%d", index);
     ashlar_session_options o = { .context = 1024, .device = device };
-    if (ashlar_session_new(model, &o, &s, &public_err) != ASHLAR_OK) {
-        ashlar_model_free(model);
+    if (ashlar_session_new(model, &o, &s, &public_err) != ASHLAR_OK)
         return ash_fail(err, ASH_E_IO, "%s", public_err.text);
-    }
     *err = (ash_error){ 0 };
     double rate = decode_rate(s, 1, err), bytes = rate * (double)model->token_bytes;
     if (rate > 0) {
@@ -164,7 +160,6 @@ static ash_status tell_model(report *r, const char *path, int index, double on_c
     if (ashlar_card_hangs())
         return ASH_E_LIMIT;
     ashlar_session_free(s);
-    ashlar_model_free(model);
     return rate > 0 ? ASH_OK : ASH_E_IO;
 }
 
@@ -190,9 +185,9 @@ static void tell_bandwidth(report *r, const ash_hip *hip, int index, uint64_t by
             (unsigned)(bytes >> 20), b.up * 1e-9, b.down * 1e-9, b.on_card * 1e-9);
 }
 
-/* Everything that needs a card; a hang ends it early. */
-static void examine(report *r, const ash_hip *hip, const ash_device *card, const char *folder, const char *model,
-                    uint64_t copy_bytes)
+/* Everything that needs a card; a hang ends it early. model: the user's, of the file at `path`; NULL: none. */
+static void examine(report *r, const ash_hip *hip, const ash_device *card, const char *folder, const char *path,
+                    ashlar_model *model, uint64_t copy_bytes)
 {
     doctor d;
     ash_error err;
@@ -205,8 +200,8 @@ static void examine(report *r, const ash_hip *hip, const ash_device *card, const
     if (status != ASH_OK)
         tell_error(r, "the self-test", &err);
     doctor_free(&d);
-    if (model && !ashlar_card_hangs() && tell_model(r, model, card->index, on_card, &err) != ASH_OK)
-        tell_error(r, model, &err);
+    if (model && !ashlar_card_hangs() && tell_model(r, path, model, card->index, on_card, &err) != ASH_OK)
+        tell_error(r, path, &err);
 }
 
 static bool remove_folder(const char *folder)
@@ -220,7 +215,7 @@ static bool remove_folder(const char *folder)
     return rmdir(folder) == 0;
 }
 
-static void run_doctor(report *r, int wanted, const char *model, uint64_t copy_bytes)
+static void run_doctor(report *r, int wanted, const char *path, ashlar_model *model, uint64_t copy_bytes)
 {
     ash_hip hip;
     ash_devices found;
@@ -246,13 +241,13 @@ static void run_doctor(report *r, int wanted, const char *model, uint64_t copy_b
         r->bad = true;
         return;
     }
-    examine(r, &hip, card, folder, model, copy_bytes);
+    examine(r, &hip, card, folder, path, model, copy_bytes);
     remove_folder(folder);
 }
 
 int verb_doctor(int argc, char **argv)
 {
-    const char *output = "ashlar-doctor.txt", *model = NULL;
+    const char *output = "ashlar-doctor.txt";
     const char *arguments[64] = { 0 };
     uint32_t wanted = UINT32_MAX, mib = COPY_BYTES >> 20;
     bool force = false;
@@ -273,12 +268,19 @@ int verb_doctor(int argc, char **argv)
         return code;
     if (arguments[0] && arguments[1])
         return usage_error(&u, "one FILE at most");
-    model = arguments[0];
     if (!force && access(output, F_OK) == 0)
         return fail("%s exists: give another name with -o, or --force", output);
-    if (!report_open(&r))
+    ashlar_model *model = NULL; /* before minutes are spent on the card */
+    ashlar_error public_err;
+    if (arguments[0] && ashlar_model_load(arguments[0], &model, &public_err) != ASHLAR_OK)
+        return fail("%s", public_err.text);
+    if (!report_open(&r)) {
+        ashlar_model_free(model);
         return fail("out of memory");
-    run_doctor(&r, wanted == UINT32_MAX ? -1 : (int)wanted, model, (uint64_t)mib << 20);
+    }
+    run_doctor(&r, wanted == UINT32_MAX ? -1 : (int)wanted, arguments[0], model, (uint64_t)mib << 20);
+    if (!ashlar_card_hangs())
+        ashlar_model_free(model);
     fprintf(r.out, "\n%s\n", r.bad ? "something is wrong: send this report" : "all is well");
     fclose(r.out);
     ash_error err;

@@ -143,12 +143,35 @@ check "damaged weights with --verify: exit 1, one line" died_with "wrong checksu
 ash run "$TEST_TMP/damaged.ashlar" -p "the" -n 1 --device cpu --verify
 check "  on the CPU too" died_with "damaged.ashlar"
 
-# ---- doctor ----
-ash doctor -o "$TEST_TMP/doctor.txt" --copy 1
-check "doctor: all is well" holds "$code$(cat "$TEST_TMP/doctor.txt")" "RX 9070 XT" "all is well" " 0 of "
+# ---- doctor, with a model of the user's ----
+doctor_left() { ls -d "${TMPDIR:-/tmp}"/ashlar-doctor-* 2>/dev/null | wc -l; }
+export TMPDIR="$TEST_TMP"
+ash doctor "$model" -o "$TEST_TMP/doctor.txt" --copy 1
+report=$(cat "$TEST_TMP/doctor.txt")
+check "doctor: all is well" holds "$code$report" "RX 9070 XT" "all is well" " 0 of "
 check "  exit 0" [ "$code" = 0 ]
 check "  every kernel runs" [ "$(grep -c 'not run' "$TEST_TMP/doctor.txt")" = 0 ]
 check "  each in some time" [ "$(grep -c ' 0\.0$' "$TEST_TMP/doctor.txt")" = 0 ]
+check "  the machine, the library and the card" holds "$report" "ashlar     " "processor  " "driver     " "library    $standin, HIP " "card       hip:0, AMD Radeon RX 9070 XT, gfx1201"
+check "  the copies" holds "$report" "copies of 1 MiB: to the card "
+check "  the model, all of it on the card" holds "$report" "$model on hip:0, AMD Radeon RX 9070 XT (gfx1201), 7 of 7 layers"
+check "  and its decoding" [ "$(grep -cE '^  decode [0-9.]+ tok/s: [0-9]+ GB/s of weights, [0-9.]+% of 640 GB/s, [0-9.]+% of what copies move$' "$TEST_TMP/doctor.txt")" = 1 ]
+check "  the same on the terminal" [ "$out" = "$report" ]
+check "  nothing is left in the temporary folder" [ "$(doctor_left)" = 0 ]
+head -c 5000 "$model" >"$TEST_TMP/short.ashlar"
+for bad in absent short; do
+    ash doctor "$TEST_TMP/$bad.ashlar" -o "$TEST_TMP/$bad.txt" --copy 1
+    check "doctor with a file that is $bad: exit 1, one line, at once" failed_with 1 "$bad.ashlar"
+    check "  no report" [ ! -e "$TEST_TMP/$bad.txt" ]
+done
+ash doctor "$model" "$model" -o "$TEST_TMP/two.txt"
+check "doctor with two files: exit 2" failed_with 2 "one FILE at most"
+# A card that has no room for the model, and fails a kernel of the self-test: both are told.
+export ASHLAR_STANDIN_FAIL="ModuleLaunchKernel:1=1" ASHLAR_STANDIN_MEMORY=$(((256 + 20) << 20))
+ash doctor "$model" -o "$TEST_TMP/room.txt" --copy 1
+check "doctor without room for the model: exit 1, both failures" holds "$code$(cat "$TEST_TMP/room.txt")" 1 "the self-test failed: " "hipError 1" "$model failed: card 0, AMD Radeon RX 9070 XT, has" "this takes" "send this report"
+check "  nothing is left in the temporary folder" [ "$(doctor_left)" = 0 ]
+unset ASHLAR_STANDIN_FAIL ASHLAR_STANDIN_MEMORY
 # A launch of the second pass that does nothing, and one of the second model that ends the examination.
 export ASHLAR_STANDIN_FAIL="ModuleLaunchKernel:20~0,ModuleLaunchKernel:120=719"
 ash doctor -o "$TEST_TMP/wrong.txt" --copy 1
@@ -159,6 +182,10 @@ unset ASHLAR_STANDIN_FAIL
 ash doctor -o "$TEST_TMP/doctor.txt"
 check "  a report is not replaced: exit 1, one line" failed_with 1 "exists" "--force"
 cards ""
-ash doctor -o "$TEST_TMP/none.txt"
-check "doctor without a card: exit 1, a report that says why" holds "$code$(cat "$TEST_TMP/none.txt")" 1 "finds no card"
+ash doctor "$model" -o "$TEST_TMP/none.txt"
+check "doctor without a card: exit 1, a report that says why" holds "$code$(cat "$TEST_TMP/none.txt")" 1 "finding a card failed: " "finds no card" "send this report"
+export ASHLAR_HIP_LIBRARY="$TEST_TMP/absent.so"
+ash doctor "$model" -o "$TEST_TMP/library.txt"
+check "doctor without a library: the same" holds "$code$(cat "$TEST_TMP/library.txt")" 1 "processor  " "finding a card failed: ASHLAR_HIP_LIBRARY: $TEST_TMP/absent.so" "send this report"
+unset TMPDIR
 done_testing
