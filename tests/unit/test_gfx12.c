@@ -428,11 +428,31 @@ static void every_table_has_a_test(void **state)
     globfree(&files);
 }
 
+/* Whatever the transcendental unit computes is counted as such: a quarter of the rate. */
+static void transcendental_is_counted(void **state)
+{
+    (void)state;
+#define TABLE(name) gfx_##name##_ops,
+    static const gfx_op *const tables[] = { GFX_TABLES(TABLE) };
+#undef TABLE
+    static const char *const units[] = { "rcp_", "rsq_", "sqrt_", "exp_", "log_", "sin_", "cos_" };
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (const gfx_op *op = tables[t]; op->name; op++) {
+            bool wanted = false;
+            const char *name = op->name + (strncmp(op->name, "v_s_", 4) == 0 ? 4 : 2);
+            for (size_t u = 0; u < sizeof units / sizeof *units; u++)
+                wanted |= op->name[0] == 'v' && strncmp(name, units[u], strlen(units[u])) == 0;
+            if (wanted != ((op->flags & GFX_TRANSCENDENTAL) != 0))
+                fail_msg("%s", op->name);
+        }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(lanes_and_masks), cmocka_unit_test(faults), cmocka_unit_test(unknown_is_refused),
     cmocka_unit_test(fragments), cmocka_unit_test(workgroup), cmocka_unit_test(damaged_code_objects),
     cmocka_unit_test(both_targets_are_one), cmocka_unit_test(no_kernel_spills),
     cmocka_unit_test(every_table_has_a_test),
+    cmocka_unit_test(transcendental_is_counted),
 };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12", tests, NULL, NULL); }

@@ -6,12 +6,13 @@
 
 #include "format/halffloat.h"
 
-/* Two halves each: zeros, denormals, ones, limits, infinities, NaN, ties of additions and products. */
+/* Two halves each: zeros, denormals, ones, limits, infinities, NaN, ties of additions and products; 0x3c01 * 0x0ffe +
+ * 0x3c01 is below a tie by what a float cannot hold. */
 static const uint32_t edges[] = {
     0x00000000, 0x80003c00, 0x3c00bc00, 0x00010001, 0x03ff8001, 0x04000400, 0x7bff7bff, 0xfbff7bff, 0x7c000000,
     0xfc007c00, 0x7e003c00, 0x7c017c01, 0x3c013555, 0x2e663800, 0x38003e00, 0x64006400, 0x68006801, 0x0fff1000,
     0xffff7fff, 0x8000ffff, 0x00ff0100, 0x7fff8000, 0x0004001f, 0x000f0010, 0x40004200, 0x4a003a00, 0xc5004500,
-    0x34aa3155, 0x12345678, 0x9abcdef0,
+    0x34aa3155, 0x12345678, 0x9abcdef0, 0x0ffe3c01, 0x3c010ffe,
 };
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 #define E GFX_EXPECT
@@ -164,6 +165,8 @@ E(pk_min_i, BOTH(S(a) < S(b) ? a : b, S(A1) < S(B1) ? A1 : B1))
 E(pk_max_i, BOTH(S(a) > S(b) ? a : b, S(A1) > S(B1) ? A1 : B1))
 E(mix, gfx_bits(fmaf(HA, half(B1), z))) E(mix_plain, gfx_bits(fmaf(-fabsf(x), y, z)))
 E(mix_neg, gfx_bits(fmaf(-fabsf(half(A1)), y, HC)))
+E(pk_signs, BOTH(of(HB - HA), of(half(A1) - half(B1)))) E(mix_const, gfx_bits(fmaf(0.5f, HB, z)))
+E(mixlo_clamp, LOW(of(unit(half(gfx_test_half_fma(HA, HB, HC))))))
 E(mixlo, LOW(gfx_test_half_fma(HA, half(B1), HC))) E(mixhi, HIGH(gfx_test_half_fma(HA, -half(B1), HC)))
 
 #define P GFX_TEST_PK_F16
@@ -172,6 +175,7 @@ static const gfx_test_op pairs[] = {
     { "v_pk_fma_f16 v6, v0, v2, v4", e_pk_fma, P, 0 },
     { "v_pk_fma_f16 v6, v0, v2, v4 op_sel:[1,0,0] op_sel_hi:[0,1,1] neg_lo:[1,0,0] neg_hi:[1,0,0]", e_pk_fma_sel, P,
       0 },
+    { "v_pk_add_f16 v6, v0, v2 neg_lo:[1,0] neg_hi:[0,1]", e_pk_signs, P, 0 },
     { "v_pk_add_f16 v6, v0, 1.0 op_sel_hi:[1,0]", e_pk_one, P, 0 }, { "v_pk_add_f16 v6, v0, 1.0", e_pk_one_low, P, 0 },
     { "v_pk_min_num_f16 v6, v0, v2", e_pk_min, P, 0 }, { "v_pk_max_num_f16 v6, v0, v2", e_pk_max, P, 0 },
     { "v_pk_minimum_f16 v6, v0, v2", e_pk_minimum, P, 0 },
@@ -194,6 +198,8 @@ static const gfx_test_op pairs[] = {
     { "v_fma_mix_f32 v6, v0, v2, v4 op_sel:[0,1,0] op_sel_hi:[1,1,0]", e_mix, GFX_TEST_F32, 0 },
     { "v_fma_mix_f32 v6, -|v0|, v2, v4", e_mix_plain, GFX_TEST_F32, 0 },
     { "v_fma_mix_f32 v6, -|v0|, v2, v4 op_sel:[1,0,0] op_sel_hi:[1,0,1]", e_mix_neg, GFX_TEST_F32, 0 },
+    { "v_fma_mix_f32 v6, 0.5, v2, v4 op_sel_hi:[1,1,0]", e_mix_const, GFX_TEST_F32, 0 },
+    { "v_fma_mixlo_f16 v6, v0, v2, v4 op_sel_hi:[1,1,1] clamp", e_mixlo_clamp, H, 0 },
     { "v_fma_mixlo_f16 v6, v0, v2, v4 op_sel:[0,1,0] op_sel_hi:[1,1,1]", e_mixlo, H, 0 },
     { "v_fma_mixhi_f16 v6, v0, -v2, v4 op_sel:[0,1,0] op_sel_hi:[1,1,1]", e_mixhi, P, 0 },
 };

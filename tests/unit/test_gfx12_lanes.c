@@ -236,6 +236,7 @@ static void unwritten_lanes(void **state)
         { "v_permlane16_b32 v2, v0, 0x55555555, 0x55555555", 0xffff, "", 0xffff },
         { "v_permlane16_b32 v2, v0, 0x55555565, 0x55555565", 0xffff, "v0 is read in lane 6 before anything wrote it",
         0 },
+        { "v_permlane16_b32 v2, v0, 0x55555565, 0x55555565", 0x61, "", 0x61 }, /* lane 1 alone would read lane 6 */
         { "v_permlanex16_b32 v2, v0, 0x55555555, 0x55555555", 0x30020, "", 0x30000 },
         { "v_permlane64_b32 v2, v0", 0x20, "", 0x20 },
         { "v_permlane64_b32 v2, v0", 0x60, "v0 is read in lane 6 before anything wrote it", 0 },

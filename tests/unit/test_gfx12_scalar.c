@@ -340,16 +340,18 @@ static void branches(void **state)
     (void)state;
     static const char *const lines[] = { "s_branch 2", "s_cbranch_scc0 1", "s_cbranch_scc1 0", "s_cbranch_vccz 0xfffc",
                                          "s_cbranch_vccnz 1", "s_cbranch_execz 1", "s_cbranch_execnz 0", "s_nop 0" };
-    static const struct { uint32_t target; bool taken[2]; } want[] = { /* with SCC, VCC and EXEC 0, and all ones */
+    static const struct { uint32_t target; bool taken[2]; } want[] = { /* with SCC, VCC or EXEC 0, and not; others vary */
         { 3, { true, true } }, { 3, { true, false } }, { 3, { false, true } }, { 0, { true, false } },
         { 6, { false, true } }, { 7, { true, false } }, { 7, { false, true } },
     };
     gfx_insn *i = gfx_test_assemble(lines, 8);
     gfx_wave *w = gfx_wave_new();
     for (int k = 0; k < 7; k++)
-        for (int set = 0; set < 2; set++) {
-            w->scc = set, w->scc_written = true, w->s[GFX_EXEC] = set ? UINT32_MAX : 0;
-            gfx_test_set_s(w, GFX_VCC, set ? 4 : 0);
+        for (int n = 0; n < 4; n++) {
+            int set = n & 1, other = n >> 1;
+            w->scc = k < 3 ? set : other, w->scc_written = true;
+            w->s[GFX_EXEC] = (k > 4 ? set : other) ? UINT32_MAX : 0;
+            gfx_test_set_s(w, GFX_VCC, (k > 2 && k < 5 ? set : other) ? 4 : 0);
             w->pc = 99;
             gfx_test_step(w, &i[k]);
             assert_int_equal(w->pc, want[k].taken[set] ? want[k].target : 99);
