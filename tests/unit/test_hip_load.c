@@ -15,6 +15,7 @@
 #include "tests/support/session.h"
 
 #define PATIENCE_MS 20000 /* before a read that is held back gives up, and the test fails */
+#define LATER_MS 500      /* more than a pass takes: one that does not wait for its weights ends before they come */
 static_assert(ASH_LOAD_READERS > 1, "several reads are in flight");
 #define MARGIN 4096       /* of a read to both sides: direct ones are of whole pages */
 
@@ -76,7 +77,7 @@ static ssize_t answer(int fd, void *to, size_t count, off_t at, unsigned call)
     case TOGETHER: hold_until(all_under_way); break;
     case LAST_WAITS:
         if ((uint64_t)at + count >= reads.end)
-            hold_until(layer_has_run);
+            hold_until(layer_has_run), pause_ms(LATER_MS);
         break;
     case IN_PARTS:
         if (call % 3 == 0)
@@ -151,6 +152,27 @@ static void begin(manner m)
     atomic_store(&reads.on, true);
 }
 
+/* Every byte of the weights lies on the card as in the file. */
+static void check_weights(const ash_card *card)
+{
+    uint32_t count;
+    const ash_hip_plan_extent *e = ash_hip_plan_extents(card->plan, &count);
+    const uint8_t *data = ash_file_section_bytes(model->file, ASH_SECTION_DATA, &(size_t){ 0 });
+    standin_stream *stream = standin_new_stream();
+    standin_event *end = standin_new_event();
+    for (uint32_t i = 0; i < count; i++) {
+        void *back = standin_new_pinned(e[i].bytes);
+        const void *from = (const void *)(uintptr_t)(card->at.weights + e[i].to);
+        OK(hip.MemcpyAsync(back, from, e[i].bytes, STANDIN_TO_HOST, stream));
+        OK(hip.EventRecord(end, stream));
+        OK(standin_wait_event(end));
+        assert_int_equal(memcmp(back, data + e[i].from, e[i].bytes), 0);
+        OK(hip.HostFree(back));
+    }
+    OK(hip.EventDestroy(end));
+    OK(hip.StreamDestroy(stream));
+}
+
 /* A pass of one token, which waits for all weights; what the card says. */
 static int load(const ashlar_session_options *o, float **logits, ashlar_error *err)
 {
@@ -162,6 +184,8 @@ static int load(const ashlar_session_options *o, float **logits, ashlar_error *e
         status = ashlar_session_feed(session, &id, 1, 0, err);
     }
     atomic_store(&reads.on, false);
+    if (status == ASHLAR_OK)
+        check_weights(session->card);
     if (status == ASHLAR_OK && logits) {
         *logits = malloc(model->meta.h.vocab * sizeof **logits);
         assert_non_null(*logits);

@@ -154,6 +154,35 @@ static uint32_t number_after(const char *text, const char *word)
     return (uint32_t)strtoul(at + strlen(word), NULL, 10);
 }
 
+/* As many of the last layers as fit are the card's: with room for four of five to the byte these, and with less three. */
+static void test_layers_that_fit(void **state)
+{
+    (void)state;
+    make_spec spec = make_defaults();
+    spec.layers = 5;
+    hip_standin();
+    ashlar_model *five = test_load(make_gguf("five", &spec), "five.ashlar", ASH_TYPE_KEEP);
+    ash_hip_plan *plan;
+    ash_error err;
+    assert_ok(ash_hip_plan_new(five, &(ash_hip_plan_options){ .context = 32, .batch = 32, .first_layer = 1 }, &plan, &err),
+              &err);
+    ash_hip_plan_memory m = ash_hip_plan_sizes(plan);
+    ash_hip_plan_free(plan);
+    for (unsigned less = 0; less < 2; less++) {
+        char memory[32];
+        snprintf(memory, sizeof memory, "%llu",
+                 (unsigned long long)(m.weights + m.constants + m.workspace + m.cache) + (UINT64_C(256) << 20) - less);
+        hip_set("ASHLAR_STANDIN_MEMORY", memory);
+        ashlar_session_options o = { .context = 32, .device = "hip", .threads = 1 };
+        ashlar_session *s = hip_session(five, &o);
+        assert_non_null(strstr(ashlar_session_device(s), less ? "3 of 5 layers" : "4 of 5 layers"));
+        ashlar_session_free(s);
+        hip_assert_freed();
+    }
+    hip_set("ASHLAR_STANDIN_MEMORY", NULL);
+    ashlar_model_free(five);
+}
+
 /* A card with a little less than is asked for: what the message advises fits, and no more would. */
 static void test_advice(void **state)
 {
@@ -402,14 +431,44 @@ static void test_together_after_choosing(void **state)
     test_feed_as(s[0], first, 3, ASHLAR_FEED_CHOOSE);
     test_feed(s[1], first, 2);
     test_feed(plain, first, 3);
-    next[0] = ashlar_session_choice(s[0]);
+    int32_t choice = ashlar_session_choice(s[0]);
+    next[0] = choice == 21 ? 22 : 21;
     next[1] = 20;
     assert_int_equal(ashlar_sessions_feed(s, 2, next, &err), ASHLAR_OK);
     assert_int_equal(ashlar_session_rewind(s[0], 3, &err), ASHLAR_OK);
+    next[0] = choice;
     test_feed(s[0], next, 1);
     test_feed(plain, next, 1);
     assert_same_logits(s[0], plain);
     ashlar_session_free(s[0]), ashlar_session_free(s[1]), ashlar_session_free(plain);
+    hip_assert_clean();
+    hip_assert_freed();
+}
+
+/* Nor is another token, or its own at another place than the card has put it to. */
+static void test_choice_not_taken(void **state)
+{
+    (void)state;
+    const int32_t first[3] = { 10, 11, 12 };
+    ashlar_error err;
+    hip_standin();
+    hip_reset();
+    ashlar_session_options o = kind_of(0);
+    ashlar_session *s = hip_session(model, &o), *plain = hip_session(model, &o);
+    test_feed_as(s, first, 3, ASHLAR_FEED_CHOOSE);
+    int32_t next = ashlar_session_choice(s);
+    assert_int_equal(ashlar_session_rewind(s, 1, &err), ASHLAR_OK);
+    test_feed(s, &next, 1);
+    test_feed(plain, first, 1);
+    test_feed(plain, &next, 1);
+    assert_same_logits(s, plain);
+    test_feed_as(s, first, 1, ASHLAR_FEED_CHOOSE);
+    test_feed(plain, first, 1);
+    next = ashlar_session_choice(s) == 5 ? 6 : 5;
+    test_feed(s, &next, 1);
+    test_feed(plain, &next, 1);
+    assert_same_logits(s, plain);
+    ashlar_session_free(s), ashlar_session_free(plain);
     hip_assert_clean();
     hip_assert_freed();
 }
@@ -489,10 +548,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_passes),           cmocka_unit_test(test_deep),
         cmocka_unit_test(test_lengths),
+        cmocka_unit_test(test_layers_that_fit),
         cmocka_unit_test(test_advice),           cmocka_unit_test(test_two_cards),
         cmocka_unit_test(test_top),
         cmocka_unit_test(test_top_not_finite),   cmocka_unit_test(test_together),
-        cmocka_unit_test(test_together_after_choosing), cmocka_unit_test(test_together_refused),
+        cmocka_unit_test(test_together_after_choosing), cmocka_unit_test(test_choice_not_taken),
+        cmocka_unit_test(test_together_refused),
         cmocka_unit_test(test_together_fails),
     };
     return cmocka_run_group_tests_name("hip_session", tests, open_model, close_model);
