@@ -163,7 +163,7 @@ static void test_bf16(void **state)
 static void test_smollm2(void **state)
 {
     (void)state;
-    check_type(NULL, ASH_TYPE_KEEP, "smollm2.ashlar", GFX_PROMPT_FACTOR, 0);
+    check_type(NULL, ASH_TYPE_KEEP, "smollm2.ashlar", GFX_PROMPT_FACTOR, 4);
 }
 #endif
 
