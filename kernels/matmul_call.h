@@ -6,9 +6,9 @@
 
 #define NOINLINE static __attribute__((noinline))
 
-/* `bytes` of a panel that will be read soon, so far ahead, and as many that will be read later. Where memory binds, two distances and
- * a few lines at a time reached 83 to 95% of a plain read, one distance 75 to 82%. A prefetch beyond the end does no
- * harm. */
+/* `bytes` of a panel that will be read soon, so far ahead, and as many that will be read later. Where memory binds,
+ * two distances and a few lines at a time reached 83 to 95% of a plain read, one distance 75 to 82%. A prefetch beyond
+ * the end does no harm. */
 static inline __attribute__((always_inline)) void prefetch_at(const uint8_t *p, int bytes, int soon, int later)
 {
     for (int i = 0; i < bytes; i += 64) {
