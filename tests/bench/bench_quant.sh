@@ -4,8 +4,8 @@
 # Environment: ASHLAR, MODELS, SHARED; PEER_PYTHON: a Python that has gguf and llama-cpp-python (default python3; see
 # SHARED/bench/peer_llama.py); without llama-cpp-python only ashlar's figures are printed. LLAMA_1B: a BF16 GGUF of
 # llama-1b's shape, made with SHARED/models/make_random_model.py where it is not given (3 GB). ROUNDS (default 3): how
-# often each pair is measured; the median counts; 0: perplexities alone. THREADS: default 2. The source stays in the page
-# cache.
+# often each pair is measured; the median counts; 0: perplexities alone. THREADS: default 2. Before each, the source is
+# read into the page cache and what earlier ones wrote goes to disk.
 #
 # Times are the process' own, from reading to the renamed file; ashlar's include syncing it, the peer's do not.
 # FP8, which the peer lacks, is measured against its Q8_0.
@@ -23,9 +23,13 @@ with_peer=yes; "$PEER_PYTHON" -c 'import llama_cpp' 2>/dev/null || with_peer=
 work=$(mktemp -d "$MODELS/quant.XXXXXX"); trap 'rm -rf "$work"' EXIT
 median() { sort -g "$1" | awk '{v[NR]=$1} END {print NR % 2 ? v[(NR+1)/2] : (v[NR/2]+v[NR/2+1])/2}'; }
 
+ready() { # the file to be written
+    rm -f "$1"; sync; cat "$LLAMA_1B" >/dev/null
+}
+
 # Seconds and peak resident memory in MiB.
 ours() { # type
-    rm -f "$work/out.ashlar"
+    ready "$work/out.ashlar"
     "$PEER_PYTHON" - "$ASHLAR" convert "$LLAMA_1B" -o "$work/out.ashlar" --type "$1" --threads "$THREADS" <<'PY'
 import resource, subprocess, sys, time
 start = time.perf_counter()
@@ -34,13 +38,12 @@ print("%.3f %d" % (time.perf_counter() - start, resource.getrusage(resource.RUSA
 PY
 }
 theirs() { # type
-    rm -f "$work/out.gguf"
+    ready "$work/out.gguf"
     "$PEER_PYTHON" "$peer" quantize "$LLAMA_1B" "$work/out.gguf" "$1" --pure --threads "$THREADS" |
         sed -n 's/.*"seconds": *\([0-9.]*\).*"peak_rss_mib": *\([0-9]*\).*/\1 \2/p'
 }
 
 speed() {
-    cat "$LLAMA_1B" >/dev/null
     echo "$(nproc) processors, $THREADS threads, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1); load $(cut -d' ' -f1 /proc/loadavg); median of $ROUNDS rounds"
     echo "| llama-1b BF16 to |  ashlar, s | llama.cpp, s | ratio | ashlar, MiB | llama.cpp, MiB |"
     echo "|------------------|-----------:|-------------:|------:|------------:|---------------:|"

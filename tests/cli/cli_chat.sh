@@ -43,11 +43,12 @@ check "/exit ends it" holds "$err" "forgotten"
 talk '/save '"$TEST_TMP"'/log.json\n' "$model"
 check "/save does not replace another chat's file" [ "$code" = 1 ] && holds "$err" "exists already"
 
-# A chat that is loaded goes on as the one that was saved: the same prompt, the same answer.
-talk 'What is my name?\nSay it again.\n' "$model" -n 12
+# A chat that is loaded goes on as the one that was saved: the same prompt, the same answer. Floats, since a token alone
+# and one of many take different kernels, whose last bits 8-bit activations can turn into a step.
+talk 'What is my name?\nSay it again.\n' "$model" -n 12 --act float
 going_on=$(tail -1 "$TEST_TMP/.out")
-talk 'What is my name?\n/save '"$TEST_TMP"'/half.json\n' "$model" -n 12
-talk '/load '"$TEST_TMP"'/half.json\nSay it again.\n/regen\n' "$model" -n 12
+talk 'What is my name?\n/save '"$TEST_TMP"'/half.json\n' "$model" -n 12 --act float
+talk '/load '"$TEST_TMP"'/half.json\nSay it again.\n/regen\n' "$model" -n 12 --act float
 check "/load goes on where /save was" [ "$code" = 0 -a "$(head -1 "$TEST_TMP/.out")" = "$going_on" ]
 check "/regen at temperature 0 answers the same, from one token" [ "$(tail -1 "$TEST_TMP/.out")" = "$going_on" -a "$(figure 2 fed)" = 1 ]
 printf 'Tell me a story.\n/regen\n' | "$ASHLAR" chat "$model" -n 24 --temp 1 --seed 3 --act float >"$TEST_TMP/.out" 2>"$TEST_TMP/.err"
