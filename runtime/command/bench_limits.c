@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "kernels/peak.h"
 #include "runtime/command/bench.h"
@@ -11,6 +12,7 @@
 #include "runtime/threads.h"
 
 #define BUFFER_BYTES (UINT64_C(512) << 20) /* several times any last-level cache's share */
+#define PAGE_BYTES (UINT64_C(2) << 20) /* as a mapped file's are where the system has large ones; small ones cost 30% */
 #define PEAK_ROUNDS 2000000
 #define BARRIERS 1000
 #define TRIES 5
@@ -25,23 +27,25 @@ typedef struct limit_run {
     uint64_t sums[ASH_THREADS_MAX];
 } limit_run;
 
+/* 16 bytes at a time, so that as many lines as memory can bring at once are asked for within the processor's window:
+ * with words of 8 bytes it was a quarter less. */
+typedef uint64_t pair __attribute__((vector_size(16)));
 static void read_part(void *context, uint32_t thread)
 {
     limit_run *r = context;
     uint32_t threads = ash_pool_threads(r->pool);
-    uint64_t each = r->count / threads / 64 * 64, sum[8] = { 0 };
+    uint64_t each = r->count / threads / 64 * 64;
+    pair sum[4] = { 0 };
     const uint8_t *p = r->bytes + thread * each;
     for (uint64_t i = 0; i < each; i += 64) {
-        uint64_t words[8];
-        memcpy(words, p + i, sizeof words);
-        __builtin_prefetch(p + i + 2048);
-        __builtin_prefetch(p + i + 4096);
-        for (int k = 0; k < 8; k++)
-            sum[k] += words[k];
+        pair line[4];
+        memcpy(line, p + i, sizeof line);
+        for (int k = 0; k < 4; k++)
+            sum[k] += line[k];
     }
-    for (int k = 1; k < 8; k++)
+    for (int k = 1; k < 4; k++)
         sum[0] += sum[k];
-    r->sums[thread] = sum[0];
+    r->sums[thread] = sum[0][0] + sum[0][1];
     r->done[thread] = each;
 }
 
@@ -81,8 +85,9 @@ bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
     bench_limits out = { 0 };
     ash_error ignored;
     limit_run *r = calloc(1, sizeof *r);
-    uint8_t *bytes = malloc(BUFFER_BYTES);
+    uint8_t *bytes = aligned_alloc(PAGE_BYTES, BUFFER_BYTES);
     if (r && bytes && ash_pool_new(threads ? threads : ash_cpu_count(), &r->pool, &ignored) == ASH_OK) {
+        madvise(bytes, BUFFER_BYTES, MADV_HUGEPAGE);
         memset(bytes, 1, BUFFER_BYTES);
         r->bytes = bytes, r->count = BUFFER_BYTES;
         r->level = ash_level_upto(ash_session_level(cpu_level));
