@@ -142,14 +142,14 @@ INLINE void group_unit(const ash_dtype type, const int T, const uint8_t *chunk, 
     }
 }
 
-/* At 512 bits Q8_0 comes in whole cache lines nearly in order, which the processor fetches ahead on its own: it reads
- * 100% of what a plain loop does from large pages, 92% with prefetches. At 256 bits it is 57%, and 84% with them. */
-#define IN_LINES (VB == 64)
+/* At 512 bits Q8_0 comes in whole cache lines nearly in order, which the processor fetches ahead on its own: for one token
+ * it reads 100% of what a plain loop does from large pages, 92% with prefetches. At 256 bits it is 57%, 84% with them. */
+#define FETCHED_AHEAD(T) (VB == 64 && (T) == 1)
 INLINE void chunk_unit_q8_0(const int T, const uint8_t *chunk, int row_vector, int g, vf scale, const x_group *x,
                             int64_t x_stride, int c, vf *sums)
 {
     int row = VR * row_vector + VB / 16 * g;
-    if (row_vector == 0 && !IN_LINES)
+    if (row_vector == 0 && !FETCHED_AHEAD(T))
         prefetch(chunk + 128 * g, 128);
     vi a = v_load(chunk + 16 * row), b = v_load(chunk + 256 + 16 * row);
 #pragma GCC unroll 4
@@ -165,7 +165,7 @@ INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int
                      int64_t x_stride, vf *sums)
 {
     tile_scales scales;
-    if (row_vector == 0 && !(IN_LINES && type == ASH_Q8_0))
+    if (row_vector == 0 && !(FETCHED_AHEAD(T) && type == ASH_Q8_0))
         prefetch(tile, q_header_bytes(type));
     read_scales(type, tile, row_vector, &scales);
     const uint8_t *chunk = tile + q_header_bytes(type);
