@@ -57,27 +57,21 @@ static inline int64_t even_share(int64_t left, int64_t most)
     }
 
 /* A level's kernels of every type, from its matmul_f32 and matmul_q8. */
-#define MATMUL_F32_ALL(level)                               \
-    MATMUL_KERNEL(matmul_f32, ASH_F32, f32, level)          \
-    MATMUL_KERNEL(matmul_f32, ASH_F16, f16, level)          \
-    MATMUL_KERNEL(matmul_f32, ASH_BF16, bf16, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_F8_E4M3, f8_e4m3, level)  \
-    MATMUL_KERNEL(matmul_f32, ASH_Q4_0, q4_0, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q4_1, q4_1, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q5_0, q5_0, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q5_1, q5_1, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q8_0, q8_0, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q4_K, q4_k, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q5_K, q5_k, level)        \
-    MATMUL_KERNEL(matmul_f32, ASH_Q6_K, q6_k, level)
-#define MATMUL_Q8_ALL(level)                                 \
-    MATMUL_KERNEL(matmul_q8, ASH_Q4_0, q4_0, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q4_1, q4_1, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q5_0, q5_0, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q5_1, q5_1, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q8_0, q8_0, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q4_K, q4_k, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q5_K, q5_k, level)          \
-    MATMUL_KERNEL(matmul_q8, ASH_Q6_K, q6_k, level)
+#define MATMUL_QUANTIZED(FORM, level)              \
+    MATMUL_KERNEL(FORM, ASH_Q4_0, q4_0, level)     \
+    MATMUL_KERNEL(FORM, ASH_Q4_1, q4_1, level)     \
+    MATMUL_KERNEL(FORM, ASH_Q5_0, q5_0, level)     \
+    MATMUL_KERNEL(FORM, ASH_Q5_1, q5_1, level)     \
+    MATMUL_KERNEL(FORM, ASH_Q8_0, q8_0, level)     \
+    MATMUL_KERNEL(FORM, ASH_Q4_K, q4_k, level)     \
+    MATMUL_KERNEL(FORM, ASH_Q5_K, q5_k, level)     \
+    MATMUL_KERNEL(FORM, ASH_Q6_K, q6_k, level)
+#define MATMUL_F32_ALL(level)                                 \
+    MATMUL_KERNEL(matmul_f32, ASH_F32, f32, level)            \
+    MATMUL_KERNEL(matmul_f32, ASH_F16, f16, level)            \
+    MATMUL_KERNEL(matmul_f32, ASH_BF16, bf16, level)          \
+    MATMUL_KERNEL(matmul_f32, ASH_F8_E4M3, f8_e4m3, level)    \
+    MATMUL_QUANTIZED(matmul_f32, level)
+#define MATMUL_Q8_ALL(level) MATMUL_QUANTIZED(matmul_q8, level)
 
 #endif

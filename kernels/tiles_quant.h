@@ -90,6 +90,16 @@ INLINE void store_scaled_signed_bytes(vi bytes, vf unit, float out[][VR])
     vf_store(out[3], vf_mul(unit, vf_of_ints(v_sra32(bytes, 24))));
 }
 
+/* Q4_K and Q5_K: 6-bit scales and minimums of sub-blocks 0 .. 3 and 4 .. 7, bytes, from load_rows16 of a header. */
+INLINE void split_k_scales(const vi v[4], vi scales[2], vi mins[2])
+{
+    vi six = v_set8(0x3f), low = v_set8(0x0f), high = v_set8(0x30);
+    scales[0] = v_and(v[1], six);
+    scales[1] = v_and_or(v_srl32(v[1], 2), high, v_and(v[3], low));
+    mins[0] = v_and(v[2], six);
+    mins[1] = v_and_or(v_srl32(v[2], 2), high, v_and(v_srl32(v[3], 4), low));
+}
+
 /* All products are exact: 11 bits of d times at most 8 of a sub-block's scale. */
 INLINE void read_scales(const ash_dtype type, const uint8_t *header, int row_vector, tile_scales *out)
 {
@@ -97,11 +107,12 @@ INLINE void read_scales(const ash_dtype type, const uint8_t *header, int row_vec
     load_rows16(header + 16 * VR * row_vector, v);
     if (type == ASH_Q4_K || type == ASH_Q5_K) {
         vf d = vf_of_half_words(v[0]), dmin = vf_of_half_words(v_srl32(v[0], 16));
-        vi six = v_set8(0x3f), low = v_set8(0x0f), high = v_set8(0x30);
-        store_scaled_bytes(v_and(v[1], six), d, out->s);
-        store_scaled_bytes(v_and_or(v_srl32(v[1], 2), high, v_and(v[3], low)), d, out->s + 4);
-        store_scaled_bytes(v_and(v[2], six), dmin, out->m);
-        store_scaled_bytes(v_and_or(v_srl32(v[2], 2), high, v_and(v_srl32(v[3], 4), low)), dmin, out->m + 4);
+        vi scales[2], mins[2];
+        split_k_scales(v, scales, mins);
+        store_scaled_bytes(scales[0], d, out->s);
+        store_scaled_bytes(scales[1], d, out->s + 4);
+        store_scaled_bytes(mins[0], dmin, out->m);
+        store_scaled_bytes(mins[1], dmin, out->m + 4);
     } else if (type == ASH_Q6_K) {
         vf d = vf_to_sigma(vf_of_halves(header + 256 + 2 * VR * row_vector));
         store_scaled_signed_bytes(v[0], d, out->s);

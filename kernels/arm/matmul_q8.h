@@ -97,10 +97,8 @@ INLINE void panel(const ash_dtype type, const call *a, int64_t i, int64_t t0, in
             read_scales(type, tile, v, &b->scales[v]);
             unpack_codes(type, tile + q_header_bytes(type), cols, v, 0, b->codes[v]);
         }
-        for (int byte = 0; byte < q_tile_bytes(type); byte += 64) { /* the next ones arrive while this is multiplied */
-            __builtin_prefetch(tile + q_tile_bytes(type) + byte, 0, 3);
-            __builtin_prefetch(tile + 8192 + byte, 0, 2);
-        }
+        /* the next ones arrive while this is multiplied */
+        prefetch_at(tile, (int)q_tile_bytes(type), (int)q_tile_bytes(type), 8192);
         for (int64_t t = 0, share; t < count; t += share) {
             share = smaller(count - t, BLOCK_TOKENS);
             switch (share) {

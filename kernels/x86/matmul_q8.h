@@ -42,6 +42,24 @@ INLINE void store_rows(vf sums, float *y, int add)
     vf_store(y, add ? vf_add(vf_load(y), rows) : rows);
 }
 
+/* Whether Q8_0, and the types of matmul_q8_pairs.h, need no prefetch: with one token at 512 bits whole cache lines come
+ * nearly in order, which the processor fetches ahead on its own. Q8_0 and Q4_K then read 99% of what a plain loop does
+ * from large pages, 92% with prefetches. More tokens leave it idle for longer: 8 of Q4_K take 28% more time without. At
+ * 256 bits one token reads 57%, and 84% with them. */
+INLINE int fetched_ahead(int tokens) { return VB == 64 && tokens == 1; }
+
+/* A token's 8-bit form from a column on, a multiple of 32. */
+typedef struct q8_columns {
+    const int8_t *q;
+    const float *scale;
+    const int16_t *sum;
+} q8_columns;
+INLINE q8_columns columns_of(const ash_acts *x, int64_t t, int64_t k)
+{
+    return (q8_columns){ x->q8 + t * x->stride + k, x->q8_scale + t * (x->stride / 32) + k / 32,
+                         x->q8_sum + t * (x->stride / 16) + k / 16 };
+}
+
 /* ---- few tokens ---- */
 
 /* 64 columns of a token. pattern[2 h + j], byte 4 s + b: x of column 16 s + 8 h + 4 j + b.
@@ -142,14 +160,11 @@ INLINE void group_unit(const ash_dtype type, const int T, const uint8_t *chunk, 
     }
 }
 
-/* At 512 bits Q8_0 comes in whole cache lines nearly in order, which the processor fetches ahead on its own: for one token
- * it reads 100% of what a plain loop does from large pages, 92% with prefetches. At 256 bits it is 57%, 84% with them. */
-#define FETCHED_AHEAD(T) (VB == 64 && (T) == 1)
 INLINE void chunk_unit_q8_0(const int T, const uint8_t *chunk, int row_vector, int g, vf scale, const x_group *x,
                             int64_t x_stride, int c, vf *sums)
 {
     int row = VR * row_vector + VB / 16 * g;
-    if (row_vector == 0 && !FETCHED_AHEAD(T))
+    if (row_vector == 0 && !fetched_ahead(T))
         prefetch(chunk + 128 * g, 128);
     vi a = v_load(chunk + 16 * row), b = v_load(chunk + 256 + 16 * row);
 #pragma GCC unroll 4
@@ -165,7 +180,7 @@ INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int
                      int64_t x_stride, vf *sums)
 {
     tile_scales scales;
-    if (row_vector == 0 && !(FETCHED_AHEAD(T) && type == ASH_Q8_0))
+    if (row_vector == 0 && !(type == ASH_Q8_0 && fetched_ahead(T)))
         prefetch(tile, q_header_bytes(type));
     read_scales(type, tile, row_vector, &scales);
     const uint8_t *chunk = tile + q_header_bytes(type);
@@ -242,11 +257,9 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
     int count = (int)x->tokens, prepared = count % ONCE_TOKENS == 3 ? count + 1 : count; /* 3 run as 4: one twice */
     for (int t = 0; t < prepared; t++) {
         int64_t from = t < count ? t : count - 1;
-        const int8_t *q = x->q8 + from * x->stride + s->k;
-        const float *scale = x->q8_scale + from * (x->stride / 32) + s->k / 32;
-        const int16_t *sum = x->q8_sum + from * (x->stride / 16) + s->k / 16;
+        q8_columns c = columns_of(x, from, s->k);
         for (int64_t i = 0; i < stride; i++)
-            prepare_group(type, q + 64 * i, scale + 2 * i, sum + 4 * i, groups + t * stride + i);
+            prepare_group(type, c.q + 64 * i, c.scale + 2 * i, c.sum + 4 * i, groups + t * stride + i);
     }
     for (int64_t i = 0; i < a->panel_count; i++) {
         for (int t = 0; t < count; t += ONCE_TOKENS) {
@@ -540,12 +553,8 @@ INLINE void many_panels(const ash_dtype type, const call *a, const slab *s, int6
         for (int v = 0; v < vectors; v++) {
             const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i + v / ROW_VECTORS, s);
             tile += k / Q_TILE_COLS * q_tile_bytes(type);
-            if (v % ROW_VECTORS == 0) { /* the next tile arrives while this one is multiplied */
-                for (int byte = 0; byte < q_tile_bytes(type); byte += 64) {
-                    _mm_prefetch((const char *)tile + q_tile_bytes(type) + byte, _MM_HINT_T0);
-                    _mm_prefetch((const char *)tile + 8192 + byte, _MM_HINT_T1);
-                }
-            }
+            if (v % ROW_VECTORS == 0) /* the next tile arrives while this one is multiplied */
+                prefetch_at(tile, (int)q_tile_bytes(type), (int)q_tile_bytes(type), 8192);
             if (kind == WHOLE_16)
                 read_whole_scales(tile, v % ROW_VECTORS, &b->of.whole[v]);
             else
@@ -577,10 +586,11 @@ INLINE void many_tokens(const ash_dtype type, const call *a, const slab *s)
     most = smaller(most, MANY_TOKENS); /* at least 16, so that no share of them is below FEW_TOKENS */
     for (int64_t t0 = 0, count; t0 < x->tokens; t0 += count) {
         count = even_share(x->tokens - t0, most);
-        for (int64_t t = 0; t < count; t++)
-            prepare_parts(type, x->q8_scale + (t0 + t) * (x->stride / 32) + s->k / 32,
-                          x->q8_sum + (t0 + t) * (x->stride / 16) + s->k / 16, part_stride, parts + t * part_stride);
-        token_pass pass = { t0, count, x->q8 + t0 * x->stride + s->k, parts, part_stride, sums };
+        for (int64_t t = 0; t < count; t++) {
+            q8_columns c = columns_of(x, t0 + t, s->k);
+            prepare_parts(type, c.scale, c.sum, part_stride, parts + t * part_stride);
+        }
+        token_pass pass = { t0, count, columns_of(x, t0, s->k).q, parts, part_stride, sums };
         for (int64_t i = 0; i < a->panel_count; i += BLOCK_PANELS)
             many_panels(type, a, s, i, (int)smaller(a->panel_count - i, BLOCK_PANELS), &pass, b);
     }
@@ -596,10 +606,9 @@ INLINE void matmul_q8(const ash_dtype type, const call *a)
         s.cols = smaller(a->w->cols - s.k, SLAB_COLS);
         s.add = s.k > 0;
 #ifdef HAVE_PAIRS
-        if (q_fits_pairs(type) && a->x->tokens <= PAIR_TOKENS) {
+        if (q_fits_pairs(type) && a->x->tokens <= PAIR_TOKENS)
             few_pairs(type, a, &s);
-            continue;
-        }
+        else
 #endif
         if (a->x->tokens <= FEW_TOKENS)
             few_tokens(type, a, &s);

@@ -13,10 +13,6 @@
  * The first form has 64 of 112, or 96. matmul_q8.h's second form has 64 of 88, but at 8 tokens its unpacking takes
  * another 30%.
  *
- * For one token nothing is prefetched: vectors are whole cache lines nearly in order, which the processor fetches ahead
- * on its own: Q4_K reads 99% of what a plain loop does from large pages, 93% with prefetches. More tokens leave it idle
- * for longer: 8 of them take 28% more time without.
- *
  * |sum| over 16 columns: 16 * 15 * 127 = 30480; with Q5_0's offset off 16 * 16 * 127 = 32512.
  * |whole sum| of Q4_K over 32: 2 * 30480 * 63 < 2^22, which a float holds.
  */
@@ -24,6 +20,8 @@
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_PAIRS_H
 
 #define PAIR_TOKENS 8
+
+INLINE int q_fits_pairs(ash_dtype t) { return t == ASH_Q4_K || t == ASH_Q4_1 || t == ASH_Q4_0 || t == ASH_Q5_0; }
 
 /* 64 columns of a token; those of its tokens lie side by side. pattern: as x_group has it. */
 typedef struct x_pairs {
@@ -51,8 +49,6 @@ static inline void prepare_pairs(const ash_dtype type, const int8_t *q, const fl
     }
 }
 
-INLINE int q_fits_pairs(ash_dtype t) { return t == ASH_Q4_K || t == ASH_Q4_1 || t == ASH_Q4_0 || t == ASH_Q5_0; }
-
 /* A tile's scales, as pair_unit wants them. */
 typedef struct pair_scales {
     vi whole[2];        /* Q4_K: 4 bytes a row, sub-blocks 0 .. 3 and 4 .. 7; rows in sigma order */
@@ -66,15 +62,17 @@ INLINE void read_pair_scales(const ash_dtype type, const uint8_t *header, pair_s
         read_scales(type, header, 0, &out->floats);
         return;
     }
-    vi v[4], six = v_set8(0x3f), low = v_set8(0x0f), high = v_set8(0x30);
+    vi v[4], mins[2];
     load_rows16(header, v);
     out->d = vf_of_half_words(v[0]);
     vf dmin = vf_of_half_words(v_srl32(v[0], 16));
-    out->whole[0] = v_and(v[1], six);
-    out->whole[1] = v_and_or(v_srl32(v[1], 2), high, v_and(v[3], low));
-    store_scaled_bytes(v_and(v[2], six), dmin, out->floats.m);
-    store_scaled_bytes(v_and_or(v_srl32(v[2], 2), high, v_and(v_srl32(v[3], 4), low)), dmin, out->floats.m + 4);
+    split_k_scales(v, out->whole, mins);
+    store_scaled_bytes(mins[0], dmin, out->floats.m);
+    store_scaled_bytes(mins[1], dmin, out->floats.m + 4);
 }
+
+/* Of units 2 p and 2 p + 1, from rows in sigma order: words a and b of the first's row, then of the second's. */
+INLINE vi words_of_pair(vi a, vi b, int p) { return p ? v_unpack_hi32(a, b) : v_unpack_lo32(a, b); }
 
 /* [p][c]: byte 2 c + j of word 2 p + i, to both halves of word 2 i + j */
 #define PAIR_TURN(at) { at, 128, at, 128, at + 1, 128, at + 1, 128, at + 4, 128, at + 4, 128, at + 5, 128, at + 5, 128 }
@@ -83,11 +81,9 @@ static const uint8_t ALIGNED pair_turn[2][2][16] = { { PAIR_TURN(0), PAIR_TURN(2
 /* Of units 2 p and 2 p + 1, chunk c: words s(2 c) and s(2 c + 1) of the first's row, then of the second's. */
 INLINE vi pair_scale(const ash_dtype type, const pair_scales *s, int c, int p)
 {
-    if (type == ASH_Q4_K) {
+    if (type == ASH_Q4_K)
         return v_shuffle8(s->whole[c / 2], v_spread16(pair_turn[p][c % 2]));
-    }
-    vi s0 = v_load(s->floats.s[2 * c]), s1 = v_load(s->floats.s[2 * c + 1]);
-    return p ? v_unpack_hi32(s0, s1) : v_unpack_lo32(s0, s1);
+    return words_of_pair(v_load(s->floats.s[2 * c]), v_load(s->floats.s[2 * c + 1]), p);
 }
 
 /* T tokens times 64 columns of 8 rows. */
@@ -142,7 +138,7 @@ INLINE void pair_panel(const ash_dtype type, const int T, const call *a, const s
     for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS, tile += q_tile_bytes(type), x += Q_TILE_COLS / 64 * T) {
         int chunks = (int)(smaller(s->cols - k, Q_TILE_COLS) + 63) / 64;
         pair_scales scales;
-        if (T > 1)
+        if (!fetched_ahead(T))
             prefetch_at(tile, q_header_bytes(type), soon, soon + 7168);
         read_pair_scales(type, tile, &scales);
         for (int p = 0; p < 2; p++) {
@@ -152,13 +148,11 @@ INLINE void pair_panel(const ash_dtype type, const int T, const call *a, const s
             for (int t = 0; t < T; t++)
                 total[t] = type == ASH_Q4_K ? vf_zero() : vf_load(sums[p][t]);
             for (int c = 0; c < chunks; c++, chunk += q_group_bytes(type)) {
-                if (T > 1)
+                if (!fetched_ahead(T))
                     prefetch_at(chunk + half * p, half, soon, soon + 7168);
                 pair_unit(type, T, chunk, p, pair_scale(type, &scales, c, p), x + c * T, total);
             }
-            vf d = vf_zero();
-            if (type == ASH_Q4_K)
-                d = p ? vf_unpack_hi(scales.d, scales.d) : vf_unpack_lo(scales.d, scales.d);
+            vf d = type == ASH_Q4_K ? vf_cast(words_of_pair(v_cast(scales.d), v_cast(scales.d), p)) : vf_zero();
 #pragma GCC unroll 8
             for (int t = 0; t < T; t++)
                 vf_store(sums[p][t], type == ASH_Q4_K ? vf_fma(total[t], d, vf_load(sums[p][t])) : total[t]);
@@ -180,11 +174,9 @@ INLINE void pair_tokens(const ash_dtype type, const int T, const call *a, const 
     x_pairs *pairs = a->scratch;
     int64_t groups = ash_pad_cols(s->cols) / 64;
     for (int t = 0; t < T; t++) {
-        const int8_t *q = x->q8 + t * x->stride + s->k;
-        const float *scale = x->q8_scale + t * (x->stride / 32) + s->k / 32;
-        const int16_t *sum = x->q8_sum + t * (x->stride / 16) + s->k / 16;
+        q8_columns from = columns_of(x, t, s->k);
         for (int64_t g = 0; g < groups; g++)
-            prepare_pairs(type, q + 64 * g, scale + 2 * g, sum + 4 * g, pairs + g * T + t);
+            prepare_pairs(type, from.q + 64 * g, from.scale + 2 * g, from.sum + 4 * g, pairs + g * T + t);
     }
     for (int64_t i = 0; i < a->panel_count; i++)
         pair_panel(type, T, a, s, i, pairs);

@@ -67,8 +67,6 @@ INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); } /* c -
 INLINE vf vf_of_ints(vi a) { return _mm512_cvtepi32_ps(a); }
 INLINE vf vf_cast(vi a) { return _mm512_castsi512_ps(a); }
 INLINE vi v_cast(vf a) { return _mm512_castps_si512(a); }
-INLINE vf vf_unpack_lo(vf a, vf b) { return _mm512_unpacklo_ps(a, b); }
-INLINE vf vf_unpack_hi(vf a, vf b) { return _mm512_unpackhi_ps(a, b); }
 #define vf_shuffle(a, b, c) _mm512_shuffle_ps(a, b, c)
 
 /* Floats of the halves in the lower 16 bits of each word; of VR halves in a row. */
