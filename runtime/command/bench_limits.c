@@ -3,7 +3,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "kernels/peak.h"
 #include "runtime/command/bench.h"
@@ -12,7 +11,6 @@
 #include "runtime/threads.h"
 
 #define BUFFER_BYTES (UINT64_C(512) << 20) /* several times any last-level cache's share */
-#define PAGE_BYTES (UINT64_C(2) << 20) /* as a mapped file's are where the system has large ones; small ones cost 30% */
 #define PEAK_ROUNDS 2000000
 #define BARRIERS 1000
 #define TRIES 5
@@ -85,9 +83,9 @@ bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
     bench_limits out = { 0 };
     ash_error ignored;
     limit_run *r = calloc(1, sizeof *r);
-    uint8_t *bytes = aligned_alloc(PAGE_BYTES, BUFFER_BYTES);
+    /* Large pages, as a mapped file's are where the system has them: small ones cost 30%. */
+    uint8_t *bytes = ash_pages_new(BUFFER_BYTES, ASH_PAGES_LARGE);
     if (r && bytes && ash_pool_new(threads ? threads : ash_cpu_count(), &r->pool, &ignored) == ASH_OK) {
-        madvise(bytes, BUFFER_BYTES, MADV_HUGEPAGE);
         memset(bytes, 1, BUFFER_BYTES);
         r->bytes = bytes, r->count = BUFFER_BYTES;
         r->level = ash_level_upto(ash_session_level(cpu_level));
@@ -101,7 +99,7 @@ bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
         out.barriers_s = best_rate(r, only_barriers);
         ash_pool_free(r->pool);
     }
-    free(bytes);
+    ash_pages_free(bytes, BUFFER_BYTES);
     free(r);
     return out;
 }
