@@ -334,8 +334,18 @@ static inline const uint32_t *gfx_lanes_of(gfx_wave *w, const gfx_insn *i, int k
 }
 /* Both registers of a 64-bit source. */
 void gfx_wide_source(gfx_wave *w, const gfx_insn *i, int k, uint64_t out[GFX_LANES]);
+/* Registers first .. end - 1, one of which may not be read in `lanes`: a fault that says which and why; false. */
+bool gfx_fault_v(gfx_wave *w, unsigned first, unsigned end, uint32_t lanes);
 /* Checks that v[first .. first + count) may be read in the lanes of `lanes`. */
-bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes);
+static inline __attribute__((always_inline)) bool
+gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes)
+{
+    unsigned end = first + count < GFX_VGPRS ? first + count : GFX_VGPRS;
+    uint32_t bad = 0;
+    for (unsigned r = first; r < end; r++)
+        bad |= w->v_pending[r] | (lanes & ~w->v_written[r]);
+    return !bad || gfx_fault_v(w, first, end, lanes);
+}
 /* Writes active lanes of a register. */
 void gfx_set_lanes(gfx_wave *w, unsigned index, const uint32_t *r, uint32_t lanes);
 

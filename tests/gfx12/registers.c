@@ -59,14 +59,8 @@ static const char *counter_name(uint8_t pending)
 
 /* ---- registers ---- */
 
-bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes)
+bool gfx_fault_v(gfx_wave *w, unsigned first, unsigned end, uint32_t lanes)
 {
-    unsigned end = first + count < GFX_VGPRS ? first + count : GFX_VGPRS;
-    uint32_t bad = 0;
-    for (unsigned r = first; r < end; r++)
-        bad |= w->v_pending[r] | (lanes & ~w->v_written[r]);
-    if (!bad)
-        return true;
     for (unsigned r = first; r < end; r++) {
         if (w->v_pending[r]) {
             gfx_fault(w, "v%u is read before s_wait_%s covers its load", r, counter_name(w->v_pending[r]));
@@ -77,7 +71,7 @@ bool gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes)
             return false;
         }
     }
-    return true;
+    return false;
 }
 
 static void check_s(gfx_wave *w, unsigned r)
