@@ -1,4 +1,5 @@
-/* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h; matmul_q8_pairs.h has a third.
+/* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h; matmul_q8_folded.h
+ * (Q8_0) and matmul_q8_pairs.h have others for few tokens.
  *
  * Few tokens: a panel is read as it lies. A vector of 16 bytes a row meets a pattern of 16 activations that is the same
  * for all rows (x_group); sums stay apart by step in the words of a row until the panel ends.
@@ -42,10 +43,10 @@ INLINE void store_rows(vf sums, float *y, int add)
     vf_store(y, add ? vf_add(vf_load(y), rows) : rows);
 }
 
-/* Whether Q8_0, and the types of matmul_q8_pairs.h, need no prefetch: with one token at 512 bits whole cache lines come
- * nearly in order, which the processor fetches ahead on its own. Q8_0 and Q4_K then read 99% of what a plain loop does
- * from large pages, 92% with prefetches. More tokens leave it idle for longer: 8 of Q4_K take 28% more time without. At
- * 256 bits one token reads 57%, and 84% with them. */
+/* Whether the forms of matmul_q8_folded.h and matmul_q8_pairs.h need no prefetch: with one token at 512 bits whole cache
+ * lines come nearly in order, which the processor fetches ahead on its own. Q8_0 and Q4_K then read 99% of what a plain
+ * loop does from large pages, 92% with prefetches. More tokens leave it idle for longer: 8 of Q4_K take 28% more time
+ * without. At 256 bits one token reads 57%, and 84% with them. */
 INLINE int fetched_ahead(int tokens) { return VB == 64 && tokens == 1; }
 
 /* A token's 8-bit form from a column on, a multiple of 32. */
@@ -62,16 +63,14 @@ INLINE q8_columns columns_of(const ash_acts *x, int64_t t, int64_t k)
 
 /* ---- few tokens ---- */
 
-/* 64 columns of a token. pattern[2 h + j], byte 4 s + b: x of column 16 s + 8 h + 4 j + b.
- * Q8_0, two chunks of 32: pattern[2 c + h], byte 8 s + b: column 32 c + 16 s + 8 h + b. */
+/* 64 columns of a token. pattern[2 h + j], byte 4 s + b: x of column 16 s + 8 h + 4 j + b. */
 typedef struct x_group {
     int8_t pattern[4][16];
     float scale[4]; /* of the words of pattern: of steps 0 .. 3 */
     union {
-        int32_t start[8]; /* -offset * the sum over the word's columns; Q8_0: 4 words of each chunk */
+        int32_t start[4]; /* -offset * the sum over the step */
         float sum[4];     /* types with minimums: scale * the sum over the step */
     } of;
-    int32_t unused[4];
 } x_group;
 
 static inline void prepare_group(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum,
@@ -84,18 +83,6 @@ static inline void prepare_group(const ash_dtype type, const int8_t *q, const fl
     __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)scale));
     scales = _mm_unpacklo_ps(scales, scales);
     _mm_storeu_ps(out->scale, scales);
-    if (type == ASH_Q8_0) {
-        __m128i p[4] = { _mm_unpacklo_epi64(a, b), _mm_unpackhi_epi64(a, b),
-                         _mm_unpacklo_epi64(c, d), _mm_unpackhi_epi64(c, d) };
-        for (int i = 0; i < 4; i++)
-            _mm_storeu_si128(pattern + i, p[i]);
-        __m128i ones = _mm_set1_epi8(1), offset = _mm_set1_epi16(-128); /* |sums of a word| <= 8 * 127 */
-        __m128i s0 = _mm_add_epi16(_mm_maddubs_epi16(ones, p[0]), _mm_maddubs_epi16(ones, p[1]));
-        __m128i s1 = _mm_add_epi16(_mm_maddubs_epi16(ones, p[2]), _mm_maddubs_epi16(ones, p[3]));
-        _mm_storeu_si128(start, _mm_madd_epi16(s0, offset));
-        _mm_storeu_si128(start + 1, _mm_madd_epi16(s1, offset));
-        return;
-    }
     __m128i e = _mm_unpacklo_epi32(a, b), f = _mm_unpackhi_epi32(a, b);
     __m128i g = _mm_unpacklo_epi32(c, d), h = _mm_unpackhi_epi32(c, d);
     _mm_storeu_si128(pattern, _mm_unpacklo_epi64(e, g));
@@ -127,18 +114,6 @@ INLINE vi dot_unit(const ash_dtype type, const vi q[4], const x_group *x)
 #endif
 }
 
-/* A chunk of Q8_0. */
-INLINE vi dot_unit_q8_0(vi a, vi b, const x_group *x, int c)
-{
-    vi x0 = v_spread16(x->pattern[2 * c]), x1 = v_spread16(x->pattern[2 * c + 1]);
-#ifdef HAVE_DPBUSD
-    vi sign = v_set8(0x80);
-    return v_dpbusd(v_dpbusd(v_spread16(x->of.start + 4 * c), v_xor(a, sign), x0), v_xor(b, sign), x1);
-#else
-    return v_add32(v_dot_signed(a, x0), v_dot_signed(b, x1));
-#endif
-}
-
 /* The scales of 4 words of each row of unit g, from vectors of rows in sigma order: 4 x 4 words turned. */
 #define UNIT_SCALES(a, b, g) vf_shuffle(a, b, (g) * 0x55)
 
@@ -160,41 +135,15 @@ INLINE void group_unit(const ash_dtype type, const int T, const uint8_t *chunk, 
     }
 }
 
-INLINE void chunk_unit_q8_0(const int T, const uint8_t *chunk, int row_vector, int g, vf scale, const x_group *x,
-                            int64_t x_stride, int c, vf *sums)
-{
-    int row = VR * row_vector + VB / 16 * g;
-    if (row_vector == 0 && !fetched_ahead(T))
-        prefetch(chunk + 128 * g, 128);
-    vi a = v_load(chunk + 16 * row), b = v_load(chunk + 256 + 16 * row);
-#pragma GCC unroll 4
-    for (int t = 0; t < T; t++) {
-        const x_group *xt = x + t * x_stride;
-        vf dot = vf_mul(vf_of_ints(dot_unit_q8_0(a, b, xt, c)), vf_set(xt->scale[2 * c]));
-        sums[t] = vf_fma(dot, scale, sums[t]);
-    }
-}
-
 /* Up to 256 columns of VR rows. sums[4 g + t]. */
 INLINE void few_tile(const ash_dtype type, const int T, const uint8_t *tile, int row_vector, int cols, const x_group *x,
                      int64_t x_stride, vf *sums)
 {
     tile_scales scales;
-    if (row_vector == 0 && !(type == ASH_Q8_0 && fetched_ahead(T)))
+    if (row_vector == 0)
         prefetch(tile, q_header_bytes(type));
     read_scales(type, tile, row_vector, &scales);
     const uint8_t *chunk = tile + q_header_bytes(type);
-    if (type == ASH_Q8_0) {
-        for (int c = 0; 32 * c < cols; c++, chunk += 512) {
-            vf s = vf_load(scales.s[c]);
-            const x_group *xc = x + c / 2;
-            chunk_unit_q8_0(T, chunk, row_vector, 0, UNIT_SCALES(s, s, 0), xc, x_stride, c % 2, sums);
-            chunk_unit_q8_0(T, chunk, row_vector, 1, UNIT_SCALES(s, s, 1), xc, x_stride, c % 2, sums + 4);
-            chunk_unit_q8_0(T, chunk, row_vector, 2, UNIT_SCALES(s, s, 2), xc, x_stride, c % 2, sums + 8);
-            chunk_unit_q8_0(T, chunk, row_vector, 3, UNIT_SCALES(s, s, 3), xc, x_stride, c % 2, sums + 12);
-        }
-        return;
-    }
     for (int c = 0; 64 * c < cols; c++, chunk += q_group_bytes(type)) {
         vf s[4], m[4];
         if (q_scale_cols(type) == 16) {
@@ -274,6 +223,8 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
     }
 }
 _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTES, "scratch");
+
+#include "kernels/x86/matmul_q8_folded.h"
 
 #if defined(HAVE_DPBUSD) && ROW_VECTORS == 1
 #define HAVE_PAIRS 1
@@ -610,7 +561,9 @@ INLINE void matmul_q8(const ash_dtype type, const call *a)
             few_pairs(type, a, &s);
         else
 #endif
-        if (a->x->tokens <= FEW_TOKENS)
+        if (a->x->tokens <= FEW_TOKENS && type == ASH_Q8_0)
+            few_folded(a, &s);
+        else if (a->x->tokens <= FEW_TOKENS)
             few_tokens(type, a, &s);
         else
             many_tokens(type, a, &s);
