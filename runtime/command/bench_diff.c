@@ -65,6 +65,9 @@ static cJSON *row_json(const bench_result *r, const bench_row *row)
     bool of_bytes;
     cJSON_AddNumberToObject(o, "share_of_limit", bench_share(r, row, &of_bytes));
     cJSON_AddStringToObject(o, "limit", of_bytes ? "bytes" : bench_unit_name(r->unit));
+    char limits[96];
+    if (row->profile)
+        cJSON_AddStringToObject(o, "limits", bench_limits_text(r, row, limits));
     for (size_t i = 0; i < row->count; i++)
         cJSON_AddItemToArray(rates, cJSON_CreateNumber(row->rate[i]));
     if (row->profile)
@@ -84,6 +87,9 @@ static void add_first(cJSON *root, const bench_result *r, bool decode)
         bool of_bytes;
         cJSON_AddNumberToObject(root, decode ? "tg_share" : "pp_share", bench_share(r, row, &of_bytes));
         cJSON_AddStringToObject(root, decode ? "tg_limit" : "pp_limit", of_bytes ? "bytes" : bench_unit_name(r->unit));
+        char limits[96];
+        if (row->profile)
+            cJSON_AddStringToObject(root, decode ? "tg_limits" : "pp_limits", bench_limits_text(r, row, limits));
         if (decode) {
             cJSON_AddNumberToObject(root, "depth", row->depth);
             cJSON_AddNumberToObject(root, "tg_gb_s", 1e-9 * bench_median(row) * (double)r->weight_bytes);

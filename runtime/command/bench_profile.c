@@ -96,16 +96,52 @@ static bool from_memory(const ash_profile_record *r)
     return r->dtype != ASH_DTYPE_COUNT || r->macs != 0;
 }
 
-/* The larger of two shares: of the bandwidth and of the multiply-adds. */
-static double share_of_limit(const bench_limits *limits, const ash_profile_record *r, bool *of_bytes)
+/* The time that the limits allow an operation: of its bytes or of its multiply-adds, whichever is longer. */
+static double least_seconds(const bench_limits *limits, const ash_profile_record *r, bool *of_bytes)
 {
     double macs_s = bench_macs_limit(limits, r->unit), bytes = 0, macs = 0;
-    if (r->seconds > 0 && limits->bytes_s > 0 && from_memory(r))
-        bytes = (double)r->bytes / r->seconds / limits->bytes_s;
-    if (r->seconds > 0 && macs_s > 0)
-        macs = (double)r->macs / r->seconds / macs_s;
+    if (limits->bytes_s > 0 && from_memory(r))
+        bytes = (double)r->bytes / limits->bytes_s;
+    if (macs_s > 0)
+        macs = (double)r->macs / macs_s;
     *of_bytes = bytes >= macs;
     return *of_bytes ? bytes : macs;
+}
+
+/* That over the time it took. */
+static double share_of_limit(const bench_limits *limits, const ash_profile_record *r, bool *of_bytes)
+{
+    double least = least_seconds(limits, r, of_bytes);
+    return r->seconds > 0 ? least / r->seconds : 0;
+}
+
+const char *bench_limits_text(const bench_result *r, const bench_row *row, char text[96])
+{
+    enum { BYTES = ASH_UNIT_COUNT, PARTS };
+    double part[PARTS] = { 0 }, whole = 0, rate = bench_median(row);
+    *text = '\0';
+    for (size_t i = 0; row->profile && i < row->profile->count; i++) {
+        bool of_bytes;
+        double least = least_seconds(&r->limits, &row->profile->line[i], &of_bytes);
+        least *= rate / ((double)row->tokens * row->batch);
+        part[of_bytes ? (int)BYTES : (int)row->profile->line[i].unit] += least;
+        whole += least;
+    }
+    if (whole <= 0)
+        return text;
+    int length = snprintf(text, 96, "%.0f%% (", 100 * whole);
+    for (const char *between = "";; between = ", ") {
+        int most = 0;
+        for (int i = 1; i < PARTS; i++)
+            most = part[i] > part[most] ? i : most;
+        if (part[most] < 0.005)
+            break;
+        length += snprintf(text + length, (size_t)(96 - length), "%s%s %.0f", between,
+                           most == BYTES ? "bytes" : bench_unit_name((ash_unit)most), 100 * part[most]);
+        part[most] = 0;
+    }
+    snprintf(text + length, (size_t)(96 - length), ")");
+    return text;
 }
 
 static const char *role_text(const ash_profile_record *r)
@@ -118,9 +154,11 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
     const bench_profile *p = row->profile;
     const bench_limits *limits = &result->limits;
     double parts = row->decode ? row->tokens : 1; /* what a line's time and bytes are given for: a pass, or a prompt */
-    char kind[32];
+    char kind[32], limits_text[96];
     printf("\n%s %u at %u: %.3f ms a %s\n", bench_kind(row, kind), row->tokens, row->depth, 1e3 * p->seconds / parts,
            !row->decode ? "prompt" : row->batch == 1 ? "token, sampling included" : "token of each, sampling included");
+    if (*bench_limits_text(result, row, limits_text))
+        printf("the limits of its operations add up to %s of a run's time\n", limits_text);
     printf("%-24s %-8s %-8s %10s %6s %10s %14s %20s\n", "", "", "type", "ms", "time", "MB", "GB/s",
            "T multiply-adds/s");
     for (size_t i = 0; i < p->count; i++) {

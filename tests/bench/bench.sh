@@ -11,9 +11,9 @@
 # tokens (default 1, of which the peer takes the best of 3 and ashlar the median of 3; 0 leaves them out). THREADS:
 # default 2.
 #
-# The last column: where a ratio is below its target, how much of this machine's limit ashlar uses (bytes read, or
-# multiply-adds in registers, both measured in the same call). Of a load always: its share of the bytes, page faults and
-# all; and of memory how it compares with the file.
+# The last column: what this machine's limits (bytes read by a plain loop, multiply-adds in registers, both measured in the
+# same call) allow of ashlar's time, as `bench --profile` adds them up, and which ones; of a token at 4,096 what they
+# allow of attention's. Of a load its share of the bytes, page faults and all; of memory how it compares with the file.
 set -eu
 : "${ASHLAR:=build/ashlar}" "${MODELS:=build/models}" "${SHARED:=../shared}" "${ROUNDS:=5}" "${LONG_ROUNDS:=1}" "${THREADS:=2}"
 : "${PEER_PYTHON:=}" "${PEER_PYTHON_AVX2:=}" "${LLAMA_1B:=}" "${ROWS:=smollm2 llama-30m 1b-q4_k 1b-q6_k 1b-q8_0 1b-float}"
@@ -35,24 +35,29 @@ peer_quantized() { # source name TYPE: the peer's own quantization, made once; n
 }
 wanted() { case " $ROWS " in *" $1 "*) ;; *) false ;; esac }
 
-line() { # model label ours theirs better(higher|lower) [target share limit]
-    awk -v n="$1" -v l="$2" -v a="$3" -v b="$4" -v d="$5" -v target="${6:-0}" -v share="${7:-}" -v limit="${8:-}" 'BEGIN {
-        ratio = b == "" ? 0 : d == "higher" ? a / b : b / a
-        text = b == "" ? "" : sprintf("%.2f", ratio)
-        short = share != "" && ratio < target ? sprintf("%.0f%% of %s", 100 * share, limit) : ""
-        printf "| %-22s | %-28s | %10.4g | %10s | %5s | %-12s |\n", n, l, a, b == "" ? "" : sprintf("%.4g", b), text, short }'
+text() { sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p"; }
+
+line() { # model label ours theirs better(higher|lower) [of the limit]
+    awk -v n="$1" -v l="$2" -v a="$3" -v b="$4" -v d="$5" -v limit="${6:-}" 'BEGIN {
+        ratio = b == "" ? "" : sprintf("%.2f", d == "higher" ? a / b : b / a)
+        printf "| %-22s | %-30s | %10.4g | %10s | %5s | %-12s |\n", n, l, a, b == "" ? "" : sprintf("%.4g", b), ratio, limit }'
 }
 
 # Measures `rounds` times both in turn into $work: a.KEY and b.KEY have a line a round.
 measure() { # rounds python script .ashlar GGUF pp tg depth [ashlar's options]
     local rounds=$1 python=$2 script=$3 ours=$4 theirs=$5 pp=$6 tg=$7 depth=$8 out key; shift 8
     for _ in $(seq "$rounds"); do
-        out=$("$ASHLAR" bench "$ours" --threads "$THREADS" --pp "$pp" --tg "$tg" --json "$@")
-        for key in load_to_first_logits_s pp_tok_s tg_tok_s peak_rss_mib pp_share tg_share; do echo "$out" | field $key >>"$work/a.$key"; done
-        for key in pp_limit tg_limit; do echo "$out" | field $key >"$work/$key"; done
+        out=$("$ASHLAR" bench "$ours" --threads "$THREADS" --pp "$pp" --tg "$tg" --profile --json "$@")
+        for key in load_to_first_logits_s pp_tok_s tg_tok_s tg_gb_s peak_rss_mib; do echo "$out" | field $key >>"$work/a.$key"; done
+        echo "$out" | sed -n 's/.*"read_gb_s": *\([0-9.e+-]*\).*/\1/p' >>"$work/a.read_gb_s"
+        for key in pp_limits tg_limits; do echo "$out" | text $key >>"$work/a.$key"; done
         if [ "$depth" != 0 ]; then
-            out=$("$ASHLAR" bench "$ours" --threads "$THREADS" --pp 1 --tg "$tg" --depth "$depth" --json "$@")
+            out=$("$ASHLAR" bench "$ours" --threads "$THREADS" --pp 1 --tg "$tg" --depth "$depth" --profile --json "$@")
             echo "$out" | field tg_tok_s >>"$work/a.deep"
+            echo "$out" | text tg_limits >>"$work/a.deep_limits"
+            echo "$out" | tr '{' '\n' | grep '"name":"attention"' | tail -1 |
+                sed 's/.*"share_of_limit": *\([0-9.e+-]*\),"limit": *"\([a-z0-9]*\)".*/\1 \2/' |
+                awk '{ printf "%.0f%% (%s)\n", 100 * $1, $2 }' >>"$work/a.attention"
         fi
         if [ -n "$python" ] && [ -n "$theirs" ]; then
             out=$("$python" $script speed "$theirs" --threads "$THREADS" --pp "$pp" --tg "$tg" --depth "$depth")
@@ -61,19 +66,22 @@ measure() { # rounds python script .ashlar GGUF pp tg depth [ashlar's options]
     done
 }
 of() { [ ! -e "$work/$1" ] || median <"$work/$1"; }
+# The text of the round whose share is the median (the higher one of two): it begins with that number.
+limits() { sort -g "$work/$1" | sed -n "$(($(wc -l <"$work/$1") / 2 + 1))p"; }
 
-# name .ashlar GGUF pp tg prefill's target decode's target
+# name .ashlar GGUF pp tg
 compare() {
     work=$(mktemp -d)
     measure "$ROUNDS" "$PEER_PYTHON" "$peer" "$2" "$3" "$4" "$5" 0
-    line "$1" "prefill $4, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher "$6" "$(of a.pp_share)" "$(cat "$work/pp_limit")"
-    line "$1" "decode $5, tok/s" "$(of a.tg_tok_s)" "$(of b.tg_tok_s)" higher "$7" "$(of a.tg_share)" "$(cat "$work/tg_limit")"
+    line "$1" "prefill $4, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher "$(limits a.pp_limits)"
+    line "$1" "decode $5, tok/s" "$(of a.tg_tok_s)" "$(of b.tg_tok_s)" higher "$(limits a.tg_limits)"
     local shallow_a shallow_b; shallow_a=$(of a.tg_tok_s) shallow_b=$(of b.tg_tok_s)
-    # A first token reads what a later one does, so its share of the bytes is to theirs as the times are.
-    line "$1" "load to first logits, s" "$(of a.load_to_first_logits_s)" "$(of b.load_to_first_logits_s)" lower 1e9 \
-         "$([ "$(cat "$work/tg_limit")" != bytes ] || awk -v s="$(of a.tg_share)" -v r="$shallow_a" -v t="$(of a.load_to_first_logits_s)" 'BEGIN { print s / (r * t) }')" bytes
-    line "$1" "resident at most, MiB" "$(of a.peak_rss_mib)" "$(of b.peak_rss_mib)" lower 1e9 \
-         "$(awk -v r="$(of a.peak_rss_mib)" -v f="$(stat -c %s "$2")" 'BEGIN { print r * 1048576 / f }')" "the file"
+    # A first token reads what a later one does.
+    line "$1" "load to first logits, s" "$(of a.load_to_first_logits_s)" "$(of b.load_to_first_logits_s)" lower \
+         "$(awk -v g="$(of a.tg_gb_s)" -v limit="$(of a.read_gb_s)" -v r="$shallow_a" -v t="$(of a.load_to_first_logits_s)" \
+             'BEGIN { printf "%.0f%% (bytes)", 100 * g / limit / (r * t) }')"
+    line "$1" "resident at most, MiB" "$(of a.peak_rss_mib)" "$(of b.peak_rss_mib)" lower \
+         "$(awk -v r="$(of a.peak_rss_mib)" -v f="$(stat -c %s "$2")" 'BEGIN { printf "%.0f%% of the file", 100 * r * 1048576 / f }')"
     rm -rf "$work"
     [ "$LONG_ROUNDS" = 0 ] || long "$1" "$2" "$3" "$5" "$shallow_a" "$shallow_b"
 }
@@ -83,10 +91,10 @@ long() { # name .ashlar GGUF tg, decode at the start: ours theirs
     work=$(mktemp -d)
     measure "$LONG_ROUNDS" "$PEER_PYTHON" "$peer_long $peer" "$2" "$3" 4096 "$4" 4096
     local a b; a=$(of a.deep) b=$(of b.tg_tok_s)
-    line "$1" "prefill 4096, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher 2 "$(of a.pp_share)" "$(cat "$work/pp_limit")"
-    line "$1" "decode $4 at 4096, tok/s" "$a" "$b" higher
+    line "$1" "prefill 4096, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher "$(limits a.pp_limits)"
+    line "$1" "decode $4 at 4096, tok/s" "$a" "$b" higher "$(limits a.deep_limits)"
     line "$1" "a token at 4096, ms more" "$(awk -v d="$a" -v s="$5" 'BEGIN { print 1000 / d - 1000 / s }')" \
-         "$([ -z "$b" ] || awk -v d="$b" -v s="$6" 'BEGIN { print 1000 / d - 1000 / s }')" lower
+         "$([ -z "$b" ] || awk -v d="$b" -v s="$6" 'BEGIN { print 1000 / d - 1000 / s }')" lower "$(limits a.attention)"
     rm -rf "$work"
 }
 
@@ -94,8 +102,8 @@ without_avx512() { # name .ashlar GGUF pp tg
     [ -n "$PEER_PYTHON_AVX2" ] || return 0
     work=$(mktemp -d)
     measure "$ROUNDS" "$PEER_PYTHON_AVX2" "$peer" "$2" "$3" "$4" "$5" 0 --cpu avx2
-    line "$1, AVX2" "prefill $4, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher 1.2 "$(of a.pp_share)" "$(cat "$work/pp_limit")"
-    line "$1, AVX2" "decode $5, tok/s" "$(of a.tg_tok_s)" "$(of b.tg_tok_s)" higher 1.2 "$(of a.tg_share)" "$(cat "$work/tg_limit")"
+    line "$1, AVX2" "prefill $4, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher "$(limits a.pp_limits)"
+    line "$1, AVX2" "decode $5, tok/s" "$(of a.tg_tok_s)" "$(of b.tg_tok_s)" higher "$(limits a.tg_limits)"
     rm -rf "$work"
 }
 
@@ -104,17 +112,15 @@ together() { # name .ashlar tg
     work=$(mktemp -d)
     local out n key
     for _ in $(seq "$ROUNDS"); do
-        out=$("$ASHLAR" bench "$2" --threads "$THREADS" --pp 1 --tg "$3" --batch 1,4,8 --json | tr '{' '\n')
+        out=$("$ASHLAR" bench "$2" --threads "$THREADS" --pp 1 --tg "$3" --batch 1,4,8 --profile --json | tr '{' '\n')
         for n in 1 4 8; do
-            for key in tok_s share_of_limit limit; do
-                echo "$out" | sed -n "s/.*\"decode\".*\"batch\":$n,.*\"$key\":\"\{0,1\}\([0-9a-z.e+-]*\).*/\1/p" >>"$work/$key.$n"
-            done
+            echo "$out" | grep "\"decode\".*\"batch\":$n," | tee >(text limits >>"$work/limits.$n") |
+                sed -n 's/.*"tok_s":\([0-9.e+-]*\).*/\1/p' >>"$work/tok_s.$n"
         done
     done
     for n in 4 8; do
-        printf '| %-22s | %-28s | %10.4g | %10s | %5s | %-12s |\n' "$1" "decode $3 in $n sessions, tok/s" "$(of tok_s.$n)" "" "" \
-            "$(awk -v a="$(of tok_s.$n)" -v b="$(of tok_s.1)" -v s="$(of share_of_limit.$n)" -v l="$(head -1 "$work/limit.$n")" \
-               'BEGIN { printf "%.2f x one, %.0f%% of %s", a / b, 100 * s, l }')"
+        line "$1" "decode $3 in $n sessions, tok/s" "$(of tok_s.$n)" "" higher \
+            "$(awk -v a="$(of tok_s.$n)" -v b="$(of tok_s.1)" -v l="$(limits "limits.$n")" 'BEGIN { printf "%.2f x one, %s", a / b, l }')"
     done
     rm -rf "$work"
 }
@@ -137,7 +143,7 @@ cold() { # name .ashlar
     ours=$("$ASHLAR" bench "$2" --threads "$THREADS" --pp 1 --tg 1 --repeat 1 --json | field load_to_first_logits_s)
     dd if="$2" iflag=nocache count=0 status=none
     theirs=$({ TIMEFORMAT=%R; time dd if="$2" of=/dev/null bs=4M status=none; } 2>&1)
-    printf '| %-22s | %-28s | %10.4g | %10s | %5s | %-12s |\n' "$1" "cold to first logits, s" "$ours" "" "" "dd: $theirs s"
+    line "$1" "cold to first logits, s" "$ours" "" lower "dd: $theirs s"
 }
 
 # The same model in both: an .ashlar and the GGUF that it exports to. Token ids of a long text and greedy ids of a few
@@ -145,7 +151,7 @@ cold() { # name .ashlar
 ids() { sed -n 's/.*"ids": *\[\([0-9, ]*\)\].*/\1/p' | tr -d ' ' | tr ',' '\n'; }
 same() { # label ours theirs
     paste "$2" "$3" | awk -v l="$1" -F'\t' '{ n++; e += $1 == $2 } END {
-        printf "| %-22s | %-28s | %10s | %10d | %5s | %-12s |\n", "llama-30m, exported", l, e, n, n == e ? "same" : "", "" }'
+        printf "| %-22s | %-30s | %10s | %10d | %5s | %-12s |\n", "llama-30m, exported", l, e, n, n == e ? "same" : "", "" }'
 }
 agree() { # .ashlar GGUF
     local tmp prompt; tmp=$(mktemp -d)
@@ -162,20 +168,20 @@ agree() { # .ashlar GGUF
 
 echo "$(nproc) processors, $THREADS threads, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1); median of $ROUNDS rounds; a ratio above 1 is in favour of ashlar."
 echo
-echo "| model                  | measure                      |     ashlar |  llama.cpp | ratio | of the limit |"
-echo "|------------------------|------------------------------|-----------:|-----------:|------:|--------------|"
+echo "| model                  | measure                        |     ashlar |  llama.cpp | ratio | of the limit |"
+echo "|------------------------|--------------------------------|-----------:|-----------:|------:|--------------|"
 if wanted smollm2; then
     model=$(converted "$SMOLLM2_GGUF" smollm2-q4_1)
-    compare "SmolLM2-135M Q4_1" "$model" "$SMOLLM2_GGUF" 512 64 3 1.2
+    compare "SmolLM2-135M Q4_1" "$model" "$SMOLLM2_GGUF" 512 64
     together "SmolLM2-135M Q4_1" "$model" 64
     without_avx512 "SmolLM2-135M Q4_1" "$model" "$SMOLLM2_GGUF" 512 64
 fi
 if wanted llama-30m && [ -d "$SHARED/models/llama-30m" ]; then
     model=$(converted "$SHARED/models/llama-30m" llama-30m-bf16) gguf="$MODELS/llama-30m.bf16.gguf"
     "$ASHLAR" export "$model" --to gguf -o "$gguf" --force 2>/dev/null
-    LONG_ROUNDS=0 compare "llama-30m BF16" "$model" "$gguf" 512 64 1 1.2
+    LONG_ROUNDS=0 compare "llama-30m BF16" "$model" "$gguf" 512 64
     LONG_ROUNDS=0 compare "llama-30m FP8, peer F16" "$(converted "$SHARED/models/llama-30m" llama-30m-fp8 --type fp8)" \
-        "$(peer_quantized "$gguf" llama-30m.f16 F16)" 512 64 1 1.2
+        "$(peer_quantized "$gguf" llama-30m.f16 F16)" 512 64
     [ -z "$PEER_PYTHON" ] || agree "$model" "$gguf"
 fi
 [ -n "$LLAMA_1B" ] || exit 0
@@ -185,14 +191,14 @@ for type in q4_k q6_k q8_0; do
     [ $type != q4_k ] || peer_type=Q4_K_S # --pure makes it Q4_K throughout
     model=$(converted "$LLAMA_1B" "llama-1b-$type" --type $type)
     gguf=$(peer_quantized "$LLAMA_1B" "llama-1b.$type" $peer_type)
-    compare "llama-1b $upper" "$model" "$gguf" 512 16 2.5 1.2
+    compare "llama-1b $upper" "$model" "$gguf" 512 16
     [ $type != q4_k ] || together "llama-1b $upper" "$model" 16
     without_avx512 "llama-1b $upper" "$model" "$gguf" 512 16
     [ $type != q4_k ] || cold "llama-1b $upper" "$model"
     first_token "llama-1b $upper" "$model"
 done
 if wanted 1b-float; then
-    LONG_ROUNDS=0 compare "llama-1b BF16" "$(converted "$LLAMA_1B" llama-1b-bf16)" "$LLAMA_1B" 512 16 1 1.2
+    LONG_ROUNDS=0 compare "llama-1b BF16" "$(converted "$LLAMA_1B" llama-1b-bf16)" "$LLAMA_1B" 512 16
     LONG_ROUNDS=0 compare "llama-1b FP8, peer F16" "$(converted "$LLAMA_1B" llama-1b-fp8 --type fp8)" \
-        "$(peer_quantized "$LLAMA_1B" llama-1b.f16 F16)" 512 16 1 1.2
+        "$(peer_quantized "$LLAMA_1B" llama-1b.f16 F16)" 512 16
 fi

@@ -96,8 +96,10 @@ import json,sys; d=json.loads(sys.argv[1])
 for k in ("load_to_first_logits_s","pp_tok_s","tg_tok_s","tg_gb_s","peak_rss_mib"): assert d[k]>0, k' "$out"
 ash bench "$model" --pp 8 --tg 2 --batch 1,3 --repeat 1 --profile --json
 check "bench --profile: each operation of a pass, in times that add up" python3 -c '
-import json, sys
-rows = json.loads(sys.argv[1])["rows"]
+import json, re, sys
+result = json.loads(sys.argv[1])
+rows = result["rows"]
+assert [result["pp_limits"], result["tg_limits"]] == [r["limits"] for r in rows[:2]]
 def sums(row, what, name): return sum(o[what] for o in row["profile"]["operations"] if o["name"] == name)
 one, three = rows[1:]
 assert (one["batch"], three["batch"]) == (1, 3) and sums(three, "multiply_adds", "matrix") == 3 * sums(one, "multiply_adds", "matrix")
@@ -110,7 +112,13 @@ for row in rows:
     assert ("sampling" in names) == (row["kind"] == "decode")
     assert {o["role"] for o in ops if o["name"] == "matrix"} >= {"o", "down", "output"}
     assert all(o["multiply_adds"] > 0 and o["share_of_limit"] > 0 and o["limit"] for o in ops if o["name"] == "matrix")
-    assert abs(sum(o["seconds"] for o in ops) / p["seconds"] - 1) < 1e-6, p' "$out"
+    assert abs(sum(o["seconds"] for o in ops) / p["seconds"] - 1) < 1e-6, p
+    least = {}
+    for o in ops: least[o["limit"]] = least.get(o["limit"], 0) + 100 * o["seconds"] * o["share_of_limit"] * row["tok_s"] / (row["tokens"] * row["batch"])
+    whole, parts = re.fullmatch(r"(\d+)% \((.*)\)", row["limits"]).groups()
+    assert abs(int(whole) - sum(least.values())) <= 0.501, (row["limits"], least)
+    said = dict(part.split() for part in parts.split(", "))
+    assert said and all(abs(int(v) - least[k]) <= 0.501 for k, v in said.items()), (row["limits"], least)' "$out"
 ash bench "$model" --pp 8 --tg 2 --batch 1,3 --repeat 1 --profile
 check "bench --profile prints a table for each row" test "$(grep -cE "^(prefill|decode|decode x3) [0-9]+ at 0: .* ms a " <<<"$out")" = 3
 # Rows of every size and depth; saved, and compared with itself and with one that was twice as fast.
