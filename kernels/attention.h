@@ -99,7 +99,6 @@ static void load_keys(const row_type *type, const ash_attention *a, key_block *b
     uint64_t row_bytes = 0;
     ash_row_bytes(type->type, (uint64_t)a->head_dim, &row_bytes);
     block->row_bytes = (int64_t)row_bytes;
-    block->block_bytes = KEYS * a->kv_stride;
     for (int i = block->count; i < KEYS; i++)
         block->keys[i] = zeros;
     for (int i = 0; i < block->count; i++) {
