@@ -47,6 +47,10 @@ static inline int64_t even_share(int64_t left, int64_t most)
     return (left + shares - 1) / shares;
 }
 
+/* Numbers of tokens that a form is compiled for. */
+#define EACH_TO_4(M) M(1) M(2) M(3) M(4)
+#define EACH_TO_8(M) EACH_TO_4(M) M(5) M(6) M(7) M(8)
+
 /* A kernel of a type: FORM is matmul_q8 or matmul_f32. Its prototype is in kernels.h, by way of the registry. */
 #define MATMUL_KERNEL(FORM, type, name, level)                                                                  \
     void ash_##FORM##_##name##_##level(const ash_matrix *w, int64_t panel_first, int64_t panel_count,           \

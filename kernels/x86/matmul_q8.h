@@ -1,5 +1,5 @@
-/* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h; matmul_q8_folded.h
- * (Q8_0) and matmul_q8_pairs.h have others for few tokens.
+/* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h; for few tokens
+ * matmul_q8_folded.h (Q8_0) and matmul_q8_pairs.h have others.
  *
  * Few tokens: a panel is read as it lies. A vector of 16 bytes a row meets a pattern of 16 activations that is the same
  * for all rows (x_group); sums stay apart by step in the words of a row until the panel ends.

@@ -110,10 +110,10 @@ static inline void prepare_chunks(const int T, const ash_acts *x, const slab *s,
     }
 }
 
-#if VB == 64 && defined(HAVE_DPBUSD)
-#define EACH_FOLDED(M) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8)
+#if FOLDED_TOKENS == 8
+#define EACH_FOLDED EACH_TO_8
 #else
-#define EACH_FOLDED(M) M(1) M(2) M(3) M(4)
+#define EACH_FOLDED EACH_TO_4
 #endif
 #define FOLDED_CASE(T) case T: folded_panel(T, a, s, t0, i, at); break;
 INLINE void few_folded(const call *a, const slab *s)

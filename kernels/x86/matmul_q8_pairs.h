@@ -183,13 +183,12 @@ INLINE void pair_tokens(const ash_dtype type, const int T, const call *a, const 
 }
 _Static_assert(PAIR_TOKENS * SLAB_COLS / 64 * sizeof(x_pairs) <= ASH_SCRATCH_BYTES, "scratch");
 
-#define EACH_PAIR_TOKENS(M) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8)
 #define PAIR_CASE(T) case T: pair_tokens(type, T, a, s); break;
 /* 1 to PAIR_TOKENS tokens of a type that q_fits_pairs. */
 INLINE void few_pairs(const ash_dtype type, const call *a, const slab *s)
 {
     switch (a->x->tokens) {
-        EACH_PAIR_TOKENS(PAIR_CASE)
+        EACH_TO_8(PAIR_CASE)
     }
 }
 

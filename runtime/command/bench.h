@@ -76,7 +76,8 @@ int bench_profile_row(engine *e, bench_batch *batch, const int32_t *ids, bench_r
 /* What the machine's limits allow of a row's time: a profile's operations one after the other, each taking the time of
  * its bytes or of its multiply-adds, whichever is longer, over the row's median time. The sum and its parts from 0.5%
  * on: "74% (int8 66, f32 5, bytes 3)". "" without a profile or limits. */
-const char *bench_limits_text(const bench_result *r, const bench_row *row, char text[96]);
+enum { BENCH_LIMITS_TEXT = 96 }; /* a sum and six parts, of up to 6 digits each; longer ones are cut */
+const char *bench_limits_text(const bench_result *r, const bench_row *row, char text[BENCH_LIMITS_TEXT]);
 void bench_profile_print(const bench_result *r, const bench_row *row);
 cJSON *bench_profile_json(const bench_result *r, const bench_row *row);
 

@@ -65,7 +65,7 @@ static cJSON *row_json(const bench_result *r, const bench_row *row)
     bool of_bytes;
     cJSON_AddNumberToObject(o, "share_of_limit", bench_share(r, row, &of_bytes));
     cJSON_AddStringToObject(o, "limit", of_bytes ? "bytes" : bench_unit_name(r->unit));
-    char limits[96];
+    char limits[BENCH_LIMITS_TEXT];
     if (row->profile)
         cJSON_AddStringToObject(o, "limits", bench_limits_text(r, row, limits));
     for (size_t i = 0; i < row->count; i++)
@@ -87,7 +87,7 @@ static void add_first(cJSON *root, const bench_result *r, bool decode)
         bool of_bytes;
         cJSON_AddNumberToObject(root, decode ? "tg_share" : "pp_share", bench_share(r, row, &of_bytes));
         cJSON_AddStringToObject(root, decode ? "tg_limit" : "pp_limit", of_bytes ? "bytes" : bench_unit_name(r->unit));
-        char limits[96];
+        char limits[BENCH_LIMITS_TEXT];
         if (row->profile)
             cJSON_AddStringToObject(root, decode ? "tg_limits" : "pp_limits", bench_limits_text(r, row, limits));
         if (decode) {

@@ -115,7 +115,7 @@ static double share_of_limit(const bench_limits *limits, const ash_profile_recor
     return r->seconds > 0 ? least / r->seconds : 0;
 }
 
-const char *bench_limits_text(const bench_result *r, const bench_row *row, char text[96])
+const char *bench_limits_text(const bench_result *r, const bench_row *row, char text[BENCH_LIMITS_TEXT])
 {
     enum { BYTES = ASH_UNIT_COUNT, PARTS };
     double part[PARTS] = { 0 }, whole = 0, rate = bench_median(row);
@@ -129,18 +129,19 @@ const char *bench_limits_text(const bench_result *r, const bench_row *row, char 
     }
     if (whole <= 0)
         return text;
-    int length = snprintf(text, 96, "%.0f%% (", 100 * whole);
-    for (const char *between = "";; between = ", ") {
+    int length = snprintf(text, BENCH_LIMITS_TEXT, "%.0f%% (", 100 * whole);
+    for (const char *between = ""; length < BENCH_LIMITS_TEXT; between = ", ") {
         int most = 0;
         for (int i = 1; i < PARTS; i++)
             most = part[i] > part[most] ? i : most;
         if (part[most] < 0.005)
             break;
-        length += snprintf(text + length, (size_t)(96 - length), "%s%s %.0f", between,
+        length += snprintf(text + length, (size_t)(BENCH_LIMITS_TEXT - length), "%s%s %.0f", between,
                            most == BYTES ? "bytes" : bench_unit_name((ash_unit)most), 100 * part[most]);
         part[most] = 0;
     }
-    snprintf(text + length, (size_t)(96 - length), ")");
+    if (length < BENCH_LIMITS_TEXT)
+        snprintf(text + length, (size_t)(BENCH_LIMITS_TEXT - length), ")");
     return text;
 }
 
@@ -154,7 +155,7 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
     const bench_profile *p = row->profile;
     const bench_limits *limits = &result->limits;
     double parts = row->decode ? row->tokens : 1; /* what a line's time and bytes are given for: a pass, or a prompt */
-    char kind[32], limits_text[96];
+    char kind[32], limits_text[BENCH_LIMITS_TEXT];
     printf("\n%s %u at %u: %.3f ms a %s\n", bench_kind(row, kind), row->tokens, row->depth, 1e3 * p->seconds / parts,
            !row->decode ? "prompt" : row->batch == 1 ? "token, sampling included" : "token of each, sampling included");
     if (*bench_limits_text(result, row, limits_text))

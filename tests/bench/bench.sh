@@ -110,12 +110,13 @@ without_avx512() { # name .ashlar GGUF pp tg
 # Sessions that decode together, how many times one session's tokens that is, and their share of the limit.
 together() { # name .ashlar tg
     work=$(mktemp -d)
-    local out n key
+    local out n row
     for _ in $(seq "$ROUNDS"); do
         out=$("$ASHLAR" bench "$2" --threads "$THREADS" --pp 1 --tg "$3" --batch 1,4,8 --profile --json | tr '{' '\n')
         for n in 1 4 8; do
-            echo "$out" | grep "\"decode\".*\"batch\":$n," | tee >(text limits >>"$work/limits.$n") |
-                sed -n 's/.*"tok_s":\([0-9.e+-]*\).*/\1/p' >>"$work/tok_s.$n"
+            row=$(echo "$out" | grep "\"decode\".*\"batch\":$n,")
+            echo "$row" | text limits >>"$work/limits.$n"
+            echo "$row" | sed -n 's/.*"tok_s":\([0-9.e+-]*\).*/\1/p' >>"$work/tok_s.$n"
         done
     done
     for n in 4 8; do
