@@ -186,6 +186,7 @@ $(GFX12): $(call obj,$(GFX12_SRC))
 # The interpreter is for LLVM alone to see; its loops over lanes want to be vectors, of the kind that this machine has.
 GFX12_CPU := $(if $(shell grep -m1 -w avx2 /proc/cpuinfo 2>/dev/null | grep -w fma | grep -w f16c | grep -w bmi2),$(if \
                $(shell grep -m1 -w avx512f /proc/cpuinfo | grep -w avx512bw | grep -w avx512dq | grep -w avx512vl),$(FLAGS_avx512),$(FLAGS_avx2)))
+GFX12_CPU += $(if $(shell grep -m1 -w avx512_bf16 /proc/cpuinfo 2>/dev/null),-mavx512bf16)
 $(call obj,$(GFX12_SRC)): CFLAGS += -I$(LLVM_INCLUDE) -O3 -fno-trapping-math $(GFX12_CPU)
 $(call obj,$(STANDIN_SRC)): CFLAGS += -I$(LLVM_INCLUDE)
 # Left in memory when it is closed: threads of streams may still run.

@@ -340,11 +340,14 @@ bool gfx_fault_v(gfx_wave *w, unsigned first, unsigned end, uint32_t lanes);
 static inline __attribute__((always_inline)) bool
 gfx_check_v(gfx_wave *w, unsigned first, unsigned count, uint32_t lanes)
 {
-    unsigned end = first + count < GFX_VGPRS ? first + count : GFX_VGPRS;
+    const uint32_t *written = &w->v_written[first];
+    const uint8_t *pending = &w->v_pending[first];
     uint32_t bad = 0;
-    for (unsigned r = first; r < end; r++)
-        bad |= w->v_pending[r] | (lanes & ~w->v_written[r]);
-    return !bad || gfx_fault_v(w, first, end, lanes);
+    if (first + count > GFX_VGPRS)
+        return gfx_fault_v(w, first, first + count, lanes);
+    for (unsigned k = 0; k < count; k++)
+        bad |= pending[k] | (lanes & ~written[k]);
+    return !bad || gfx_fault_v(w, first, first + count, lanes);
 }
 /* Writes active lanes of a register. */
 void gfx_set_lanes(gfx_wave *w, unsigned index, const uint32_t *r, uint32_t lanes);

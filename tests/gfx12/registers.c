@@ -61,7 +61,9 @@ static const char *counter_name(uint8_t pending)
 
 bool gfx_fault_v(gfx_wave *w, unsigned first, unsigned end, uint32_t lanes)
 {
-    for (unsigned r = first; r < end; r++) {
+    if (end > GFX_VGPRS)
+        gfx_fault(w, "v%u is no register", end - 1);
+    for (unsigned r = first; r < end && r < GFX_VGPRS; r++) {
         if (w->v_pending[r]) {
             gfx_fault(w, "v%u is read before s_wait_%s covers its load", r, counter_name(w->v_pending[r]));
             return false;

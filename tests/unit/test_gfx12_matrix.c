@@ -177,6 +177,51 @@ static void float_ops(void **state)
     gfx_insns_free(i, COUNT(floats));
 }
 
+/* What can be summed in pairs (ops_matrix.c): every value zero or far from the ends of the range, and C normal. In two
+ * rounds of three one of A or B, or of C, is not so, and others of its row or column are zero: a denormal lives on. */
+static void ordinary_values(void **state)
+{
+    (void)state;
+    static const uint32_t odd_halves[] = { 0x3f80, 0x0001, 0x0080, 0x8081, 0x1f80, 0x7f80, 0x7f7f, 0x7fc0, 0x5f00 };
+    static const uint32_t odd_sums[] = { 0x3f800000, 0x00000001, 0x807fffff, 0x7f800000, 0x7fc00000, 0x00800000 };
+    const char *lines[COUNT(floats)];
+    for (size_t k = 0; k < COUNT(floats); k++)
+        lines[k] = floats[k].text;
+    gfx_insn *i = gfx_test_assemble(lines, COUNT(floats));
+    gfx_wave *w = gfx_wave_new();
+    test_rng rng = test_rng_start("ordinary");
+    for (size_t round = 0; round < 600 * 2; round++) {
+        size_t t = 1 + round % 2, odd = round / 2 % 3;
+        fill(w, 0, 16, &rng, NULL, 0);
+        for (unsigned v = 0; v < 8; v++)
+            for (int l = 0; l < GFX_LANES; l++) {
+                uint32_t *x = &w->v[v][l];
+                if (t == 1) /* exponents of -8 to 7 */
+                    *x = (*x & 0x87ff87ff) + 0x3b803b80;
+                else
+                    *x = (*x & 0xf7f7f7f7) | (*x >> 1 & 0x04040404); /* no NaN */
+                if (test_rng_below(&rng, 4) == 0 || (odd && l % N == 3))
+                    *x = 0;
+                w->v[8 + v][l] = (w->v[8 + v][l] & 0x87ffffff) + 0x3b800000;
+            }
+        int lane = 3 + N * (int)test_rng_below(&rng, 2);
+        if (odd == 1 && t == 1)
+            w->v[test_rng_below(&rng, 4)][lane] = odd_halves[test_rng_below(&rng, COUNT(odd_halves))];
+        else if (odd == 1)
+            w->v[test_rng_below(&rng, 2)][lane] = 0x7f;
+        else if (odd == 2)
+            w->v[8 + test_rng_below(&rng, 8)][lane] = odd_sums[test_rng_below(&rng, COUNT(odd_sums))];
+        if (odd == 1) /* tiny sums of tiny products */
+            for (unsigned v = 0; v < 8; v++)
+                for (int l = 0; l < GFX_LANES; l++)
+                    w->v[8 + v][l] = test_rng_below(&rng, 2) ? 0 : w->v[8 + v][l];
+        gfx_test_step(w, &i[t]);
+        check_floats(w, t);
+    }
+    gfx_wave_free(w);
+    gfx_insns_free(i, COUNT(floats));
+}
+
 /* The same registers taken as one type and then as another. */
 static void types_in_turn(void **state)
 {
@@ -259,7 +304,8 @@ static void every_operation(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(integers), cmocka_unit_test(float_ops), cmocka_unit_test(types_in_turn),
+    cmocka_unit_test(integers), cmocka_unit_test(float_ops), cmocka_unit_test(ordinary_values),
+    cmocka_unit_test(types_in_turn),
     cmocka_unit_test(in_place), cmocka_unit_test(faults),
     cmocka_unit_test(every_operation),
 };

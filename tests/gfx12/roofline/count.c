@@ -61,7 +61,8 @@ static void fill(const roof_buffer *b, uint8_t *to)
     for (uint64_t i = 0; i < b->bytes / 4; i++) { /* in [-1, 1); two halves of 0.25 to 1; bytes below 64 */
         uint32_t r = next_random(&state), word = r & 0x3f3f3f3f;
         float x = (float)(int32_t)r * 0x1p-23f - 1;
-        if (b->fill == ROOF_FLOATS)
+        x = b->fill == ROOF_SCALES && x < 0 ? -x : x;
+        if (b->fill == ROOF_FLOATS || b->fill == ROOF_SCALES)
             memcpy(&word, &x, 4);
         else if (b->fill == ROOF_HALVES)
             word = (r & 0x0fff) | (uint32_t)0x34003400 | (r & 0x7ff) << 16;

@@ -268,9 +268,9 @@ static void prefill_launch(const builder *b, shape_of s, const member *m, uint32
     buffer(&l, "x", ash_gfx_inputs_bytes(in.form, in.cols, b->tokens), offsetof(ash_gfx_prefill, x),
            in.form >= ASH_GFX_F16 ? ROOF_HALVES : ROOF_CODES);
     if (in_groups(in))
-        buffer(&l, "x scales", scales, offsetof(ash_gfx_prefill, x_scale), ROOF_FLOATS);
+        buffer(&l, "x scales", scales, offsetof(ash_gfx_prefill, x_scale), ROOF_SCALES);
     if (in_groups(in) && in.norm)
-        buffer(&l, "x squares", scales, offsetof(ash_gfx_prefill, x_squares), ROOF_FLOATS);
+        buffer(&l, "x squares", scales, offsetof(ash_gfx_prefill, x_squares), ROOF_SCALES);
     roof_buffer *y = buffer(&l, "y", (uint64_t)b->tokens * a.y_stride * 4, offsetof(ash_gfx_prefill, y), ROOF_FLOATS);
     a.panels = ash_gfx_prefill_panels(a);
     l.kernel = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, l.dtype, a.panels);

@@ -44,6 +44,7 @@
 
 typedef enum roof_fill {
     ROOF_ZERO, ROOF_FLOATS, ROOF_HALVES,
+    ROOF_SCALES, /* floats, none below 0 */
     ROOF_CODES, /* bytes of small e4m3 or int8 */
     ROOF_STEP,
 } roof_fill;
