@@ -68,8 +68,11 @@ PACKED_I(max_i, IA > IB ? a : b)
 
 /* ---- sums of products ---- */
 
-/* c + a0 b0 + a1 b1. How the hardware rounds it is not documented: products are exact and the sum, in double, is
- * rounded once. */
+/* c + a0 b0 + a1 b1. How the hardware rounds it is not documented: here products are exact (of BF16 in double, of
+ * others in float), they are added to c in double from the lowest on, and the sum becomes a float. Each step in double
+ * loses at most 2^-53 of its sum, so that the float is that of the exact sum but where this lies within 2^-28 of a unit
+ * in the last place, times what terms cancel, of a tie: far below a rounding at every product, for which the kernels'
+ * tolerances have room. */
 static inline __attribute__((always_inline)) void dot2(gfx_wave *w, const gfx_insn *i, uint32_t *r, bool half)
 {
     halves a, b;
@@ -123,7 +126,7 @@ static void dot8_iu4(gfx_wave *w, const gfx_insn *i, uint32_t *r) { dot_integers
 static void dot4_u8(gfx_wave *w, const gfx_insn *i, uint32_t *r) { dot_integers(w, i, r, 8, true); }
 static void dot8_u4(gfx_wave *w, const gfx_insn *i, uint32_t *r) { dot_integers(w, i, r, 4, true); }
 
-/* Rounded once, as above. neg_lo and neg_hi of the third source: its sign and its magnitude. */
+/* In double, as above. neg_lo and neg_hi of the third source: its sign and its magnitude. */
 static void dot4_fp8(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 {
     SOURCE(0, pa);

@@ -9,7 +9,7 @@
 #include "format/halffloat.h"
 #include "format/meta.h"
 #include "kernels/kernels.h"
-#include "tests/gfx12/card.h"
+#include "tests/gfx12/costs.h"
 
 typedef struct shape {
     uint32_t heads, kv_heads, head_dim, rope_dim;
@@ -456,9 +456,54 @@ static void test_spills(void **state)
     card_free(&c);
 }
 
+/* What one launch of a kernel of attention costs. */
+static gfx_stats stats_of(card *c, const ash_gfx_kernel *k, const shape *s, test_rng *rng)
+{
+    problem p;
+    make(&p, c, s, rng);
+    bool prefill = k->op == ASH_GFX_OP_ATTEND_PREFILL;
+    if (prefill)
+        run(c, ASH_GFX_OP_KV_STORE, 0, ash_gfx_kv_store_grid(&p.a), &p.a);
+    run(c, k->op, k->variant, prefill ? ash_gfx_attend_prefill_grid(&p.a) : ash_gfx_attend_grid(&p.a), &p.a);
+    problem_free(&p);
+    card_clear(c);
+    return c->stats;
+}
+
+/* What 512 positions more cost one KV head that four heads of queries share: in decoding one token's, in prefill those
+ * of 64 tokens. */
+static void test_costs(void **state)
+{
+    (void)state;
+    card c = { .seed = 0 };
+    test_rng rng = test_rng_start("attend costs");
+    size_t count;
+    const ash_gfx_kernel *all = ash_gfx_kernels(&count);
+    for (size_t i = 0; i < count; i++)
+        for (int way = COST_PLAIN; way <= COST_OTHER; way++) {
+            const ash_gfx_kernel *k = &all[i];
+            bool prefill = k->op == ASH_GFX_OP_ATTEND_PREFILL;
+            if (k->op != ASH_GFX_OP_ATTEND && !prefill)
+                continue;
+            shape s = { .heads = 4, .kv_heads = 1, .head_dim = k->variant, .rope_dim = k->variant, .pos = 511,
+                        .tokens = prefill ? 64 : 1, .splits = 1, .fp8 = way == COST_OTHER };
+            gfx_stats less = stats_of(&c, k, &s, &rng);
+            s.pos += 512;
+            gfx_stats more = stats_of(&c, k, &s, &rng);
+            double cycles = (double)(gfx_issue_cycles(&more) - gfx_issue_cycles(&less));
+            if (prefill) {
+                double wmmas = (double)(more.insns[GFX_WMMA_F16] - less.insns[GFX_WMMA_F16]);
+                cost_check(&c, k, way, cycles / wmmas - gfx_event_cycles(GFX_WMMA_F16));
+            } else {
+                cost_check(&c, k, way, cycles / (512 * k->variant / 32));
+            }
+        }
+    card_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_decode), cmocka_unit_test(test_prefill),
-                                        cmocka_unit_test(test_spills) };
+                                        cmocka_unit_test(test_spills), cmocka_unit_test(test_costs) };
     return cmocka_run_group_tests_name("gfx12_attend", tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@
 #include "tests/support/support.h"
 
 #include "format/halffloat.h"
-#include "tests/gfx12/card.h"
+#include "tests/gfx12/costs.h"
 #include "tests/support/weights.h"
 
 #define EPS 1e-5f
@@ -380,39 +380,6 @@ static void test_swiglu(void **state)
     card_free(&c);
 }
 
-/* Issue cycles a weight and lane of test_cost for 1, 2, 4, 8 and any tokens (21 here), and waves a SIMD. One instruction
- * more for every 8 weights is 0.125, and one for each token 0.125 a token: 3% is less than the former with one or two
- * tokens of a Q type, and a quarter of the latter with eight. What is left below 3% is room for another release of the
- * compiler, which may move an instruction into a loop or out of it. */
-#define COST_MARGIN 1.03
-static const struct { ash_dtype dtype; double cycles[5]; unsigned waves[5]; } costs[] = {
-    { ASH_Q4_K, { 2.08, 3.13, 5.13, 9.69 }, { 12, 12, 8, 10 } },
-    { ASH_Q5_K, { 2.65, 3.70, 5.75, 10.34 }, { 12, 12, 8, 10 } },
-    { ASH_Q6_K, { 2.62, 3.69, 5.83, 10.62 }, { 12, 12, 8, 10 } },
-    { ASH_Q4_0, { 1.94, 2.93, 4.80, 9.09 }, { 10, 10, 8, 10 } },
-    { ASH_Q4_1, { 1.79, 2.81, 4.79, 9.28 }, { 10, 10, 8, 10 } },
-    { ASH_Q5_0, { 2.54, 3.49, 5.38, 9.70 }, { 10, 10, 8, 10 } },
-    { ASH_Q5_1, { 2.31, 3.31, 5.28, 9.78 }, { 10, 10, 8, 10 } },
-    { ASH_Q8_0, { 1.49, 2.45, 4.34, 8.65 }, { 10, 10, 8, 10 } },
-    { ASH_F32, { 2.84, 4.31, 7.12, 13.99, 41.96 }, { 16, 16, 8, 8, 8 } },
-    { ASH_F8_E4M3, { 1.91, 3.24, 5.87, 11.96 }, { 16, 16, 8, 8 } },
-    { ASH_F16, { 1.66, 2.60, 4.32, 8.22 }, { 16, 16, 8, 8 } },
-    { ASH_BF16, { 1.84, 2.96, 5.06, 9.69 }, { 16, 16, 8, 8 } },
-};
-
-static void check_cost(const ash_gfx_kernel *k, double cycles, unsigned waves)
-{
-    unsigned at = k->variant == ASH_GFX_ANY_TOKENS ? 4 : k->variant == 1 ? 0 : k->variant == 2 ? 1 : k->variant == 4 ? 2 : 3;
-    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++)
-        if (costs[i].dtype == k->dtype) {
-            if (!(cycles <= (costs[i].cycles[at] + 0.005) * COST_MARGIN) || waves < costs[i].waves[at])
-                fail_msg("%s, %s: %.3f cycles a weight and lane, %u waves, where %.2f and %u were reached", k->symbol,
-                         ash_dtype_name(k->dtype), cycles, waves, costs[i].cycles[at], costs[i].waves[at]);
-            return;
-        }
-    fail_msg("%s has no bound for %s", k->symbol, ash_dtype_name(k->dtype));
-}
-
 /* What a weight costs at 4096 columns, with the norm, and what the compiler made of the kernel. */
 static void test_cost(void **state)
 {
@@ -425,14 +392,7 @@ static void test_cost(void **state)
         decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = 4096, .tokens = tokens_of(k), .parts = 1,
                           .m = { &m }, .norm = true };
         run_case(&c, &d, &rng);
-        const gfx_kernel *code = NULL;
-        for (size_t o = 0; o < c.object_count && !code; o++)
-            code = gfx_kernel_find(&c.code[o], k->symbol);
-        assert_non_null(code);
-        double per = (double)gfx_issue_cycles(&c.stats) / (32 * 4096 / 32);
-        printf("# measure %s %s: %.2f issue cycles a weight and lane, %u VGPRs, %u bytes of LDS, %u waves a SIMD\n",
-               k->symbol, ash_dtype_name(k->dtype), per, code->vgprs, code->lds_bytes, gfx_occupancy(code, k->threads));
-        check_cost(k, per, gfx_occupancy(code, k->threads));
+        cost_check(&c, k, COST_PLAIN, (double)gfx_issue_cycles(&c.stats) / (32 * 4096 / 32));
         weights_free(&m);
     }
     card_free(&c);

@@ -8,7 +8,7 @@
 
 #include "format/halffloat.h"
 #include "kernels/gfx12/requant.h"
-#include "tests/gfx12/card.h"
+#include "tests/gfx12/costs.h"
 #include "tests/gfx12/tiles.h"
 #include "tests/support/weights.h"
 
@@ -616,46 +616,8 @@ static void test_many_tokens(void **state)
 
 /* ---- counts ---- */
 
-static const gfx_kernel *loaded(const card *c, const ash_gfx_kernel *k)
-{
-    for (size_t i = 0; i < c->object_count; i++)
-        if (strcmp(c->object[i], k->object) == 0)
-            return gfx_kernel_find(&c->code[i], k->symbol);
-    return NULL;
-}
-
-/* Vector cycles a WMMA that test_counts finds, and waves a SIMD. An instruction more for every 8 WMMAs, those of one
- * fragment of weights, is 0.125, at least 4% where there are 2 or more cycles: 3% is allowed there, and 0.03 cycles, one
- * instruction in 32 WMMAs, where there are fewer. It is room for another release of the compiler. */
-static const struct { ash_dtype dtype; bool blocks; uint32_t panels; double cycles; unsigned waves; } costs[] = {
-    /* type, blocks, panels, cycles, waves */
-    { ASH_Q4_0, false, 4, 2.09, 6 }, { ASH_Q4_0, false, 2, 2.18, 8 }, { ASH_Q4_1, false, 4, 2.29, 6 },
-    { ASH_Q4_1, false, 2, 2.38, 8 }, { ASH_Q5_0, false, 4, 2.38, 6 }, { ASH_Q5_0, false, 2, 2.48, 8 },
-    { ASH_Q5_1, false, 4, 2.59, 6 }, { ASH_Q5_1, false, 2, 2.69, 8 }, { ASH_Q8_0, false, 4, 2.02, 6 },
-    { ASH_Q8_0, false, 2, 2.11, 8 }, { ASH_Q4_K, false, 4, 2.34, 6 }, { ASH_Q4_K, false, 2, 2.44, 8 },
-    { ASH_Q5_K, false, 4, 2.62, 6 }, { ASH_Q5_K, false, 2, 2.73, 8 }, { ASH_Q6_K, false, 4, 2.77, 6 },
-    { ASH_Q6_K, false, 2, 2.88, 8 }, { ASH_F8_E4M3, false, 8, 0.35, 6 }, { ASH_F8_E4M3, false, 7, 0.37, 6 },
-    { ASH_F8_E4M3, false, 4, 0.45, 8 }, { ASH_F8_E4M3, true, 8, 1.26, 6 }, { ASH_F8_E4M3, true, 7, 1.41, 6 },
-    { ASH_F8_E4M3, true, 4, 0.99, 8 }, { ASH_F16, false, 8, 0.06, 6 }, { ASH_F16, false, 7, 0.08, 6 },
-    { ASH_F16, false, 4, 0.09, 10 }, { ASH_BF16, false, 8, 0.06, 6 }, { ASH_BF16, false, 7, 0.08, 6 },
-    { ASH_BF16, false, 4, 0.09, 10 },
-};
-
-static void check_cost(const ash_gfx_kernel *k, bool blocks, double cycles, unsigned waves)
-{
-    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++)
-        if (costs[i].dtype == k->dtype && costs[i].blocks == blocks && costs[i].panels == k->variant) {
-            double most = costs[i].cycles * (costs[i].cycles >= 2 ? 1.03 : 1) + (costs[i].cycles >= 2 ? 0.005 : 0.03);
-            if (!(cycles <= most) || waves < costs[i].waves)
-                fail_msg("%s of %s: %.3f vector cycles a WMMA, %u waves, where %.2f and %u were reached", k->symbol,
-                         ash_dtype_name(k->dtype), cycles, waves, costs[i].cycles, costs[i].waves);
-            return;
-        }
-    fail_msg("%s has no bound for %s", k->symbol, ash_dtype_name(k->dtype));
-}
-
 /* Share of the port's cycles that WMMA has, where vector instructions share it; from the difference of two runs. */
-static double measure(const card *c, const ash_gfx_kernel *k, const char *what, const gfx_stats *less, const gfx_stats *more)
+static double measure(card *c, const ash_gfx_kernel *k, int way, const gfx_stats *less, const gfx_stats *more)
 {
     uint64_t n[GFX_EVENTS];
     double wmma_cycles = 0, cycles = (double)(gfx_issue_cycles(more) - gfx_issue_cycles(less));
@@ -663,13 +625,7 @@ static double measure(const card *c, const ash_gfx_kernel *k, const char *what, 
         n[e] = more->insns[e] - less->insns[e];
     for (gfx_event e = GFX_WMMA_IU8; e <= GFX_WMMA_BF16; e++)
         wmma_cycles += (double)(n[e] * gfx_event_cycles(e));
-    const gfx_kernel *kernel = loaded(c, k);
-    double wmmas = (double)gfx_total(n, GFX_WMMA_IU8, GFX_WMMA_BF16);
-    assert_non_null(kernel);
-    printf("# measure prefill %s%s, %u panels: %.2f vector cycles a WMMA, %.1f%% of the peak, %u VGPRs, %u bytes of LDS, %u waves\n",
-           ash_dtype_find((uint32_t)k->dtype)->name, what, k->variant, (cycles - wmma_cycles) / wmmas, 100 * wmma_cycles / cycles,
-           kernel->vgprs, kernel->lds_bytes, gfx_occupancy(kernel, k->threads));
-    check_cost(k, *what != 0, (cycles - wmma_cycles) / wmmas, gfx_occupancy(kernel, k->threads));
+    cost_check(c, k, way, (cycles - wmma_cycles) / (double)gfx_total(n, GFX_WMMA_IU8, GFX_WMMA_BF16));
     return wmma_cycles / cycles;
 }
 
@@ -693,7 +649,7 @@ static void test_counts(void **state)
                 s[n] = c.stats;
                 launched_free(&c, &l);
             }
-            double share = measure(&c, &k[i], blocks ? " in blocks" : "", &s[0], &s[1]);
+            double share = measure(&c, &k[i], blocks ? COST_OTHER : COST_PLAIN, &s[0], &s[1]);
             /* Blocks of weights and groups of tokens' columns: 16 products and sums for 8 WMMAs, of which a half go two to an
              * instruction. */
             assert_true(share >= (is_q(k[i].dtype) ? 0.70 : blocks ? 0.80 : 0.85));
