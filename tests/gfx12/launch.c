@@ -13,22 +13,24 @@
 enum { PROPERTY_KERNARG = 1 << 3, PROPERTY_OTHERS = 0x77 }; /* dispatch and queue pointers, ids, scratch: not offered */
 
 /* LDS and the waves' scratch. The log's lists lie one after the other. */
-#define LOG_LISTS (sizeof(gfx_lds_log) / sizeof(uint32_t *))
+#define LOG_LISTS 6u
 static bool make_room(gfx_group *g, const gfx_kernel *k)
 {
     g->lds_bytes = k->lds_bytes;
     g->lds = malloc(k->lds_bytes + 4u);
-    size_t words = k->lds_bytes / 4u + 1u;
-    uint32_t *log = calloc(LOG_LISTS * words, sizeof *log);
-    g->lds_log =
-        (gfx_lds_log){ log, log + words, { log + 2 * words, log + 3 * words }, { log + 4 * words, log + 5 * words } };
+    uint32_t rows = k->lds_bytes / (4 * GFX_LDS_ROW) + 1u;
+    size_t words = (size_t)rows * GFX_LDS_ROW;
+    uint32_t *log = malloc(LOG_LISTS * words * sizeof *log);
+    g->lds_log = (gfx_lds_log){ log, log + words, { log + 2 * words, log + 3 * words },
+                                { log + 4 * words, log + 5 * words }, calloc(rows, sizeof(gfx_lds_row)), rows };
     g->scratch = calloc(g->wave_count ? g->wave_count : 1, (size_t)k->scratch_bytes * GFX_LANES + 1);
-    return g->lds && log && g->scratch;
+    return g->lds && log && g->lds_log.rows && g->scratch;
 }
 static void free_room(gfx_group *g)
 {
     free(g->lds);
     free(g->lds_log.marks);
+    free(g->lds_log.rows);
     free(g->scratch);
 }
 
@@ -114,7 +116,7 @@ static bool run_group(gfx_group *g, const uint32_t at[3], uint64_t random, gfx_e
 {
     uint64_t left = g->launch->insns_max ? g->launch->insns_max : INSNS_MAX;
     uint32_t order[WAVES_MAX], running = g->wave_count;
-    memset(g->lds_log.marks, 0, LOG_LISTS * (g->lds_bytes / 4u + 1u) * sizeof *g->lds_log.marks);
+    memset(g->lds_log.rows, 0, g->lds_log.row_count * sizeof *g->lds_log.rows);
     for (uint32_t n = 0; n < g->wave_count; n++) {
         order[n] = n;
         start_wave(&g->waves[n], g, n, at);

@@ -253,14 +253,19 @@ typedef struct gfx_launch {
     gfx_touch *touch;              /* an entry a buffer, set by gfx_run; NULL: not counted, which is faster */
 } gfx_launch;
 
-/* Who touched each dword of LDS, and at which time (ops_lds.c): an entry a dword in every list. */
+/* Who touched each dword of LDS, and at which time (ops_lds.c): an entry a dword in every list. Of a row whose dwords
+ * are not `apart` the lists hold nothing: the row's own entries stand for each of them. All zero: nobody touched it. */
 enum { GFX_LDS_WRITER = 0xff, GFX_LDS_FRESH = 8, GFX_LDS_WRITTEN = 12, GFX_LDS_ATOMICALLY = 0x10000 };
+#define GFX_LDS_ROW 128u /* dwords: what a wave's b128 access covers */
+typedef struct gfx_lds_row { bool apart; uint32_t marks, write_time, read_time[2], readers[2]; } gfx_lds_row;
 typedef struct gfx_lds_log {
     uint32_t *marks;        /* the last writer; bytes that it wrote at that time and bytes that were ever written, from
                              * bits FRESH and WRITTEN on; whether it was an atomic */
     uint32_t *write_time;
     uint32_t *read_time[2]; /* the last even and odd times, and bytes read at them in the lowest four bits */
     uint32_t *readers[2];   /* waves, as bits */
+    gfx_lds_row *rows;
+    uint32_t row_count;
 } gfx_lds_log;
 
 struct gfx_group {

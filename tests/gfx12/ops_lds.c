@@ -13,10 +13,29 @@ static bool close_by(uint32_t a, uint32_t b) { return a - b + 1 <= 2; }
 
 static const char no_barrier[] = "lane %d %s LDS at %u, which wave %u %s with no barrier between";
 
+/* The lists have a row's entries from here on. */
+static void set_apart(const gfx_lds_log *log, uint32_t row)
+{
+    gfx_lds_row *r = &log->rows[row];
+    if (r->apart)
+        return;
+    r->apart = true;
+    for (uint32_t n = row * GFX_LDS_ROW; n < (row + 1) * GFX_LDS_ROW; n++) {
+        log->marks[n] = r->marks;
+        log->write_time[n] = r->write_time;
+        for (int p = 0; p < 2; p++) {
+            log->read_time[p][n] = r->read_time[p];
+            log->readers[p][n] = r->readers[p];
+        }
+    }
+}
+
 static bool touch(gfx_wave *w, uint32_t at, uint32_t bytes, gfx_lds_use use, int lane)
 {
     const gfx_lds_log *log = &w->group->lds_log;
-    uint32_t me = w->index, now = w->time, n = at / 4, marks = log->marks[n], writer = marks & GFX_LDS_WRITER;
+    uint32_t me = w->index, now = w->time, n = at / 4;
+    set_apart(log, n / GFX_LDS_ROW);
+    uint32_t marks = log->marks[n], writer = marks & GFX_LDS_WRITER;
     bool other = marks >> GFX_LDS_FRESH & bytes && writer != me && close_by(now, log->write_time[n]);
     if (use != GFX_LDS_WRITE && (marks >> GFX_LDS_WRITTEN & bytes) != bytes) {
         gfx_fault(w, "lane %d reads LDS at %u before anything wrote it", lane, at);
@@ -66,14 +85,16 @@ uint8_t *gfx_lds(gfx_wave *w, uint32_t address, uint32_t bytes, gfx_lds_use use,
     return g->lds + address;
 }
 
-/* What `count` dwords from the n-th mostly are, read or written whole: false where touch must look at each. */
-static bool touch_words(const gfx_wave *w, uint32_t n, uint32_t count, bool write)
+/* Entries of as many dwords, read_time and readers those of times like now's; the others of the time before. */
+typedef struct entries { uint32_t *marks, *write_time, *time, *readers, *time_before, *before; } entries;
+
+/* What dwords mostly are, read or written whole: false where touch must look at each. */
+static inline __attribute__((always_inline)) bool touch_entries(const gfx_wave *w, entries e, uint32_t count, bool write)
 {
-    const gfx_lds_log *log = &w->group->lds_log;
     uint32_t me = w->index, now = w->time, bit = UINT32_C(1) << me, bad = 0;
-    uint32_t *restrict marks = log->marks + n, *restrict write_time = log->write_time + n;
-    uint32_t *restrict time = log->read_time[now & 1] + n, *restrict readers = log->readers[now & 1] + n;
-    const uint32_t *restrict time_before = log->read_time[~now & 1] + n, *restrict before = log->readers[~now & 1] + n;
+    uint32_t *restrict marks = e.marks, *restrict write_time = e.write_time, *restrict time = e.time;
+    uint32_t *restrict readers = e.readers;
+    const uint32_t *restrict time_before = e.time_before, *restrict before = e.before;
     if (write) {
         for (uint32_t k = 0; k < count; k++) {
             uint32_t fresh = marks[k] & 15 << GFX_LDS_FRESH, of_others = (marks[k] & GFX_LDS_WRITER) != me;
@@ -96,6 +117,27 @@ static bool touch_words(const gfx_wave *w, uint32_t n, uint32_t count, bool writ
         time[k] = now << 4 | 15;
     }
     return !bad;
+}
+
+static bool touch_words(const gfx_wave *w, uint32_t n, uint32_t count, bool write)
+{
+    const gfx_lds_log *log = &w->group->lds_log;
+    unsigned p = w->time & 1;
+    bool whole = count == GFX_LDS_ROW && n % GFX_LDS_ROW == 0;
+    gfx_lds_row *r = &log->rows[n / GFX_LDS_ROW];
+    if (whole && !r->apart) {
+        entries e = { &r->marks, &r->write_time, &r->read_time[p], &r->readers[p], &r->read_time[!p], &r->readers[!p] };
+        return touch_entries(w, e, 1, write);
+    }
+    for (uint32_t row = n / GFX_LDS_ROW; count && row <= (n + count - 1) / GFX_LDS_ROW; row++)
+        set_apart(log, row);
+    entries e = { log->marks + n, log->write_time + n, log->read_time[p] + n, log->readers[p] + n,
+                  log->read_time[!p] + n, log->readers[!p] + n };
+    if (!touch_entries(w, e, count, write))
+        return false;
+    if (whole && write) /* Its own reads before: who conflicts with them conflicts with what it writes. */
+        *r = (gfx_lds_row){ .marks = log->marks[n], .write_time = log->write_time[n] };
+    return true;
 }
 
 /* Checks `bytes` at an address of each active lane, whole dwords. Lanes mostly lie behind each other, or at one place:

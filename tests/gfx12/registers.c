@@ -7,7 +7,8 @@
 
 static void mark(gfx_wave *w, const gfx_pending *p, uint8_t value)
 {
-    memset((p->scalar ? w->s_pending : w->v_pending) + p->first, value, p->count);
+    if (p->count) /* of stores there are none */
+        memset((p->scalar ? w->s_pending : w->v_pending) + p->first, value, p->count);
 }
 
 void gfx_expect(gfx_wave *w, gfx_counter counter, bool scalar, uint16_t first, uint16_t count)

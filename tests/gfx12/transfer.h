@@ -3,6 +3,9 @@
 #ifndef ASHLAR_TESTS_GFX12_TRANSFER_H
 #define ASHLAR_TESTS_GFX12_TRANSFER_H
 
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 #include <string.h>
 
 #include "tests/gfx12/machine.h"
@@ -28,9 +31,48 @@ static inline void gfx_quads_turn(gfx_quad q[4])
     q[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
+#ifdef __AVX512F__
+/* Four dwords of each lane, those of the lanes behind each other: 16 lanes at a time. */
+static inline void gfx_load_row_of_quads(uint32_t (*v)[GFX_LANES], const uint8_t *from)
+{
+    /* Dwords 0, then 1, of 8 lanes, 4 of them in each source; 2 and 3 are two further. */
+    const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
+    const __m512i third = _mm512_add_epi32(first, _mm512_set1_epi32(2));
+    for (int l = 0; l < GFX_LANES; l += 16, from += 256) {
+        __m512i a = _mm512_loadu_si512(from), b = _mm512_loadu_si512(from + 64), c = _mm512_loadu_si512(from + 128),
+                d = _mm512_loadu_si512(from + 192);
+        __m512i low01 = _mm512_permutex2var_epi32(a, first, b), high01 = _mm512_permutex2var_epi32(c, first, d);
+        __m512i low23 = _mm512_permutex2var_epi32(a, third, b), high23 = _mm512_permutex2var_epi32(c, third, d);
+        _mm512_storeu_si512(&v[0][l], _mm512_shuffle_i64x2(low01, high01, 0x44));
+        _mm512_storeu_si512(&v[1][l], _mm512_shuffle_i64x2(low01, high01, 0xee));
+        _mm512_storeu_si512(&v[2][l], _mm512_shuffle_i64x2(low23, high23, 0x44));
+        _mm512_storeu_si512(&v[3][l], _mm512_shuffle_i64x2(low23, high23, 0xee));
+    }
+}
+#endif
+
+/* Whether what lanes reach, `bytes` each, lies one behind the other. */
+static inline bool gfx_in_a_row(const uint64_t at[GFX_LANES], unsigned bytes)
+{
+    uint64_t apart = 0;
+    for (int l = 0; l < GFX_LANES; l++)
+        apart |= at[l] ^ (at[0] + bytes * (uint64_t)l);
+    return apart == 0;
+}
+
 static inline void gfx_load_lanes(uint32_t (*v)[GFX_LANES], unsigned dwords, const uint64_t at[GFX_LANES])
 {
     unsigned k = 0;
+#ifdef __AVX512F__
+    if (dwords == 4 && gfx_in_a_row(at, 16)) {
+        gfx_load_row_of_quads(v, (const uint8_t *)(uintptr_t)at[0]);
+        return;
+    }
+#endif
+    if (dwords == 1 && gfx_in_a_row(at, 4)) {
+        memcpy(v[0], (const void *)(uintptr_t)at[0], sizeof v[0]);
+        return;
+    }
     for (; k + 4 <= dwords; k += 4)
         for (int l = 0; l < GFX_LANES; l += 4) {
             gfx_quad q[4];
