@@ -36,8 +36,8 @@ static void start(bench *b, const char *name)
     b->w->group->launch = &b->launch;
     memcpy(b->w->group->lds, b->lds, sizeof b->lds);
     memcpy(b->w->scratch, b->memory, sizeof b->memory); /* 64 bytes a lane too */
-    for (size_t k = 0; k < sizeof b->lds / 4; k++)
-        b->w->group->lds_log.marks[k] = 15 << GFX_LDS_WRITTEN;
+    for (uint32_t k = 0; k < b->w->group->lds_log.row_count; k++)
+        b->w->group->lds_log.rows[k].marks = 15 << GFX_LDS_WRITTEN;
     uint64_t base = (uint64_t)(uintptr_t)b->memory;
     uint32_t v[4][GFX_LANES], random[GFX_LANES];
     for (uint32_t l = 0; l < GFX_LANES; l++) {
