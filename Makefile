@@ -320,13 +320,13 @@ fuzz: fuzz-programs
 # ---- benchmarks ----
 .PHONY: bench bench-quant bench-readme bench-kernels bench-gfx12 roofline
 BENCH := ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/bench
-bench: all
+bench: all $(SMOLLM2_GGUF)
 	@$(BENCH)/bench.sh
 bench-quant: all
 	@$(BENCH)/bench_quant.sh
-# Both, into the README.
-bench-readme: all
-	@$(BENCH)/bench.sh > $(B)/bench.md && bash tests/bench/paste.sh bench README.md < $(B)/bench.md
+# Both, into the README: all rows of each, or none.
+bench-readme: all $(SMOLLM2_GGUF)
+	@COMPLETE=1 $(BENCH)/bench.sh > $(B)/bench.md && bash tests/bench/paste.sh bench README.md < $(B)/bench.md
 	@$(BENCH)/bench_quant.sh > $(B)/bench-quant.md && bash tests/bench/paste.sh bench-quant README.md < $(B)/bench-quant.md
 # What gfx12 kernels would reach, from what the interpreter counts.
 ROOFLINE := $(if $(GFX12_SRC),$(B)/tests/roofline)

@@ -55,6 +55,7 @@ typedef struct bench_limits {
     double f32_s;
     double bf16_s; /* 0: this processor has no such instruction */
     double barriers_s; /* of threads that have nothing else to do */
+    uint64_t cache_bytes; /* of processor 0's last-level cache; 0: the system does not say */
 } bench_limits;
 bench_limits bench_measure_limits(uint32_t threads, int cpu_level);
 /* Of a session on a card: the rate of its memory, by a copy; no rate of multiply-adds, which nothing of ours measures alone. */
@@ -64,6 +65,8 @@ typedef struct bench_result {
     char model[256];
     double first_s;              /* load to first logits */
     uint64_t weight_bytes, macs; /* a decoded token's */
+    uint64_t position_bytes;     /* of the keys and values of one token in the context */
+    uint32_t window;             /* tokens that a token sees at most; 0: all */
     long rss_mib;
     ash_unit unit; /* which multiply-adds count */
     bench_limits limits;
@@ -75,8 +78,8 @@ typedef struct bench_result {
 int bench_profile_row(engine *e, bench_batch *batch, const int32_t *ids, bench_row *row, ashlar_error *err);
 /* What the machine's limits allow of a row's time: a profile's operations one after the other, each taking the time of
  * its bytes or of its multiply-adds, whichever is longer, over the row's median time. The sum and its parts from 0.5%
- * on: "74% (int8 66, f32 5, bytes 3)". "" without a profile or limits. */
-enum { BENCH_LIMITS_TEXT = 96 }; /* a sum and six parts, of up to 6 digits each; longer ones are cut */
+ * on: "74% (int8 66, f32 5, bytes 3)", or "9% (bf16 9; weights in cache)". "" without a profile or limits. */
+enum { BENCH_LIMITS_TEXT = 128 }; /* a sum, six parts of up to 6 digits each and that remark; longer ones are cut */
 const char *bench_limits_text(const bench_result *r, const bench_row *row, char text[BENCH_LIMITS_TEXT]);
 void bench_profile_print(const bench_result *r, const bench_row *row);
 cJSON *bench_profile_json(const bench_result *r, const bench_row *row);
@@ -84,6 +87,12 @@ cJSON *bench_profile_json(const bench_result *r, const bench_row *row);
 /* The measured limit of a kind of multiply-adds; 0: none was. And its name in JSON. */
 double bench_macs_limit(const bench_limits *limits, ash_unit unit);
 const char *bench_unit_name(ash_unit unit);
+/* Whether a last-level cache can keep half of a token's weights or more from one token to the next: then the rate of
+ * memory limits nothing, and shares count multiply-adds alone. */
+bool bench_in_cache(const bench_result *r);
+/* Bytes that a decoding row must read for one token of each session: weights once, keys and values of what
+ * each sees, on average. */
+double bench_row_bytes(const bench_result *r, const bench_row *row);
 /* The larger of a row's shares: of the bandwidth (which says nothing of a prompt), and of the multiply-adds. */
 double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes);
 /* A line of JSON, malloc'd; NULL when out of memory. */

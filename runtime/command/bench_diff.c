@@ -30,13 +30,25 @@ static double quantile(const bench_row *row, double q) { return bench_quantile(r
 double bench_median(const bench_row *row) { return row->count ? quantile(row, 0.5) : 0; }
 double bench_spread(const bench_row *row) { return row->count ? 0.5 * (quantile(row, 0.75) - quantile(row, 0.25)) : 0; }
 
+bool bench_in_cache(const bench_result *r) { return r->weight_bytes < 2 * r->limits.cache_bytes; }
+
+double bench_row_bytes(const bench_result *r, const bench_row *row)
+{
+    double seen = 0;
+    for (uint32_t t = 0; t < row->tokens; t++) {
+        uint32_t positions = row->depth + t + 1;
+        seen += r->window && positions > r->window ? r->window : positions;
+    }
+    return (double)r->weight_bytes + row->batch * seen / row->tokens * (double)r->position_bytes;
+}
+
 double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes)
 {
     double macs_limit = bench_macs_limit(&r->limits, r->unit), rate = bench_median(row);
     double macs = macs_limit > 0 ? rate * (double)r->macs / macs_limit : 0;
     double bytes = 0;
-    if (row->decode && r->limits.bytes_s > 0)
-        bytes = rate / row->batch * (double)r->weight_bytes / r->limits.bytes_s;
+    if (row->decode && r->limits.bytes_s > 0 && !bench_in_cache(r))
+        bytes = rate / row->batch * bench_row_bytes(r, row) / r->limits.bytes_s;
     *of_bytes = bytes > macs;
     return *of_bytes ? bytes : macs;
 }
@@ -60,7 +72,7 @@ static cJSON *row_json(const bench_result *r, const bench_row *row)
     cJSON_AddNumberToObject(o, "tok_s", median);
     cJSON_AddNumberToObject(o, "spread", bench_spread(row));
     if (row->decode)
-        cJSON_AddNumberToObject(o, "gb_s", 1e-9 * median / row->batch * (double)r->weight_bytes);
+        cJSON_AddNumberToObject(o, "gb_s", 1e-9 * median / row->batch * bench_row_bytes(r, row));
     cJSON_AddNumberToObject(o, "tmac_s", 1e-12 * median * (double)r->macs);
     bool of_bytes;
     cJSON_AddNumberToObject(o, "share_of_limit", bench_share(r, row, &of_bytes));
@@ -92,7 +104,7 @@ static void add_first(cJSON *root, const bench_result *r, bool decode)
             cJSON_AddStringToObject(root, decode ? "tg_limits" : "pp_limits", bench_limits_text(r, row, limits));
         if (decode) {
             cJSON_AddNumberToObject(root, "depth", row->depth);
-            cJSON_AddNumberToObject(root, "tg_gb_s", 1e-9 * bench_median(row) * (double)r->weight_bytes);
+            cJSON_AddNumberToObject(root, "tg_gb_s", 1e-9 * bench_median(row) * bench_row_bytes(r, row));
         }
         return;
     }
@@ -103,6 +115,8 @@ char *bench_json(const bench_result *r)
     cJSON *root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "model", r->model);
     cJSON_AddNumberToObject(root, "load_to_first_logits_s", r->first_s);
+    cJSON_AddNumberToObject(root, "weight_bytes", (double)r->weight_bytes);
+    cJSON_AddBoolToObject(root, "weights_in_cache", bench_in_cache(r));
     add_first(root, r, false);
     add_first(root, r, true);
     cJSON_AddNumberToObject(root, "peak_rss_mib", (double)r->rss_mib);
@@ -111,6 +125,7 @@ char *bench_json(const bench_result *r)
     cJSON_AddNumberToObject(limits, "int8_tmac_s", 1e-12 * r->limits.int8_s);
     cJSON_AddNumberToObject(limits, "bf16_tmac_s", 1e-12 * r->limits.bf16_s);
     cJSON_AddNumberToObject(limits, "f32_tmac_s", 1e-12 * r->limits.f32_s);
+    cJSON_AddNumberToObject(limits, "cache_mib", (double)r->limits.cache_bytes / (1 << 20));
     if (r->limits.barriers_s > 0)
         cJSON_AddNumberToObject(limits, "barrier_us", 1e6 / r->limits.barriers_s);
     cJSON *rows = cJSON_AddArrayToObject(root, "rows");

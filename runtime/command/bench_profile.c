@@ -97,11 +97,11 @@ static bool from_memory(const ash_profile_record *r)
 }
 
 /* The time that the limits allow an operation: of its bytes or of its multiply-adds, whichever is longer. */
-static double least_seconds(const bench_limits *limits, const ash_profile_record *r, bool *of_bytes)
+static double least_seconds(const bench_result *result, const ash_profile_record *r, bool *of_bytes)
 {
-    double macs_s = bench_macs_limit(limits, r->unit), bytes = 0, macs = 0;
-    if (limits->bytes_s > 0 && from_memory(r))
-        bytes = (double)r->bytes / limits->bytes_s;
+    double macs_s = bench_macs_limit(&result->limits, r->unit), bytes = 0, macs = 0;
+    if (result->limits.bytes_s > 0 && from_memory(r) && !bench_in_cache(result))
+        bytes = (double)r->bytes / result->limits.bytes_s;
     if (macs_s > 0)
         macs = (double)r->macs / macs_s;
     *of_bytes = bytes >= macs;
@@ -109,9 +109,9 @@ static double least_seconds(const bench_limits *limits, const ash_profile_record
 }
 
 /* That over the time it took. */
-static double share_of_limit(const bench_limits *limits, const ash_profile_record *r, bool *of_bytes)
+static double share_of_limit(const bench_result *result, const ash_profile_record *r, bool *of_bytes)
 {
-    double least = least_seconds(limits, r, of_bytes);
+    double least = least_seconds(result, r, of_bytes);
     return r->seconds > 0 ? least / r->seconds : 0;
 }
 
@@ -122,7 +122,7 @@ const char *bench_limits_text(const bench_result *r, const bench_row *row, char 
     *text = '\0';
     for (size_t i = 0; row->profile && i < row->profile->count; i++) {
         bool of_bytes;
-        double least = least_seconds(&r->limits, &row->profile->line[i], &of_bytes);
+        double least = least_seconds(r, &row->profile->line[i], &of_bytes);
         least *= rate / ((double)row->tokens * row->batch);
         part[of_bytes ? (int)BYTES : (int)row->profile->line[i].unit] += least;
         whole += least;
@@ -141,7 +141,7 @@ const char *bench_limits_text(const bench_result *r, const bench_row *row, char 
         part[most] = 0;
     }
     if (length < BENCH_LIMITS_TEXT)
-        snprintf(text + length, (size_t)(BENCH_LIMITS_TEXT - length), ")");
+        snprintf(text + length, (size_t)(BENCH_LIMITS_TEXT - length), "%s)", bench_in_cache(r) ? "; weights in cache" : "");
     return text;
 }
 
@@ -171,7 +171,9 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
                100 * r->seconds / p->seconds);
         if (r->bytes && r->seconds > 0)
             printf(" %10.3f %7.1f", 1e-6 * (double)r->bytes / parts, 1e-9 * bytes);
-        if (r->seconds > 0 && from_memory(r))
+        if (r->seconds > 0 && from_memory(r) && bench_in_cache(result))
+            printf(" (cache)");
+        else if (r->seconds > 0 && from_memory(r))
             printf(" (%3.0f%%)", limits->bytes_s > 0 ? 100 * bytes / limits->bytes_s : 0);
         if (r->macs && r->seconds > 0)
             printf(" %12.3f (%3.0f%%)", 1e-12 * macs, macs_limit > 0 ? 100 * macs / macs_limit : 0);
@@ -188,7 +190,7 @@ cJSON *bench_profile_json(const bench_result *result, const bench_row *row)
         const ash_profile_record *r = &row->profile->line[i];
         cJSON *o = cJSON_CreateObject();
         bool of_bytes;
-        double share = share_of_limit(&result->limits, r, &of_bytes);
+        double share = share_of_limit(result, r, &of_bytes);
         cJSON_AddStringToObject(o, "name", r->name);
         cJSON_AddStringToObject(o, "role", role_text(r));
         cJSON_AddStringToObject(o, "type", r->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(r->dtype));

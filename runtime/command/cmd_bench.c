@@ -63,15 +63,17 @@ static void print_rows(const bench_result *r)
                r->limits.barriers_s > 0 ? 1e6 / r->limits.barriers_s : 0);
     else
         printf("the card's memory     %8.1f GB/s read and written by a copy\n\n", 1e-9 * r->limits.bytes_s);
-    printf("%-10s %6s    %6s %10s %8s %16s %18s\n", "", "tokens", "depth", "tok/s", "spread", "GB/s of weights", "T multiply-adds/s");
+    printf("%-10s %6s    %6s %10s %8s %16s %18s\n", "", "tokens", "depth", "tok/s", "spread", "GB/s read", "T multiply-adds/s");
     for (size_t i = 0; i < r->row_count; i++) {
         const bench_row *row = &r->rows[i];
         double rate = bench_median(row), macs = rate * (double)r->macs;
-        double bytes = rate / row->batch * (double)r->weight_bytes; /* read once for all of a batch */
+        double bytes = rate / row->batch * bench_row_bytes(r, row);
         char kind[32];
         printf("%-10s %6u at %6u %10.1f %7.1f%%", bench_kind(row, kind), row->tokens, row->depth, rate,
                100 * bench_spread(row) / rate);
-        if (row->decode)
+        if (row->decode && bench_in_cache(r))
+            printf(" %7.1f (cache)", 1e-9 * bytes);
+        else if (row->decode)
             printf(" %8.1f (%3.0f%%)", 1e-9 * bytes, r->limits.bytes_s > 0 ? 100 * bytes / r->limits.bytes_s : 0);
         else
             printf(" %15s", "");
@@ -151,7 +153,8 @@ static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, 
                  bool json, const char *save_path)
 {
     bench_result r = { .weight_bytes = e->info.weight_bytes_per_token, .macs = e->info.multiply_adds_per_token,
-                       .unit = unit_of(e->session) };
+                       .position_bytes = e->session->kv.bytes / e->session->kv.positions,
+                       .window = e->session->model->meta.h.sliding_window, .unit = unit_of(e->session) };
     ashlar_error err;
     int code = EXIT_OK;
     snprintf(r.model, sizeof r.model, "%s", path);

@@ -117,8 +117,22 @@ for row in rows:
     for o in ops: least[o["limit"]] = least.get(o["limit"], 0) + 100 * o["seconds"] * o["share_of_limit"] * row["tok_s"] / (row["tokens"] * row["batch"])
     whole, parts = re.fullmatch(r"(\d+)% \((.*)\)", row["limits"]).groups()
     assert abs(int(whole) - sum(least.values())) <= 0.501, (row["limits"], least)
-    said = dict(part.split() for part in parts.split(", "))
+    said = dict(part.split() for part in parts.removesuffix("; weights in cache").split(", "))
     assert said and all(abs(int(v) - least[k]) <= 0.501 for k, v in said.items()), (row["limits"], least)' "$out"
+# Whether a cache can keep half of the weights: of this model it cannot, or in few machines; of a smaller one in most.
+in_cache='
+import json, sys
+r = json.loads(sys.argv[1])
+assert r["weights_in_cache"] == (r["weight_bytes"] < 2 * 2**20 * r["limits"]["cache_mib"])
+for row in r["rows"]:
+    marked = row["limits"].endswith("; weights in cache)")
+    assert marked == r["weights_in_cache"] == all(o["limit"] != "bytes" for o in row["profile"]["operations"]), row["limits"]
+    assert not marked or row["limit"] != "bytes" and "bytes" not in row["limits"]'
+check "bench: bytes are a limit where no cache keeps the weights" python3 -c "$in_cache" "$out"
+if [ -d "$SHARED/models/llama-30m" ]; then
+    ash bench "$SHARED/models/llama-30m" --pp 8 --tg 2 --repeat 1 --profile --json
+    check "bench: and are none where one does" python3 -c "$in_cache" "$out"
+else skip "bench: and are none where one does" "llama-30m is not there"; fi
 ash bench "$model" --pp 8 --tg 2 --batch 1,3 --repeat 1 --profile
 check "bench --profile prints a table for each row" test "$(grep -cE "^(prefill|decode|decode x3) [0-9]+ at 0: .* ms a " <<<"$out")" = 3
 # Rows of every size and depth; saved, and compared with itself and with one that was twice as fast.
@@ -133,6 +147,8 @@ import json, sys
 r = json.load(open(sys.argv[1]))
 assert len(r["rows"]) == 6 and all(len(x["tok_s_all"]) == 3 and x["tok_s"] > 0 for x in r["rows"])
 assert r["limits"]["read_gb_s"] > 0 and r["limits"]["int8_tmac_s"] > 0
+# What a decoded token reads: weights, and K and V in F16 of 30 layers, 3 heads of 64, of what two tokens see on average.
+for x in r["rows"][4:]: assert abs(1e9 * x["gb_s"] / x["tok_s"] - r["weight_bytes"] - (x["depth"] + 1.5) * 30 * 3 * 64 * 2 * 2) < 1, x
 for x in r["rows"]: x["tok_s_all"] = [2 * v for v in sorted(x["tok_s_all"])[1:2] * 3]
 json.dump(r, open(sys.argv[2], "w"))
 for x in r["rows"]: x["tok_s_all"] = [0.5 * v for v in x["tok_s_all"]]
