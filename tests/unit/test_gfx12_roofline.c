@@ -114,6 +114,74 @@ static void test_models(void **state)
     free(list);
 }
 
+/* Eight sequences read the matrices once, and each its own cache. */
+static void test_streams(void **state)
+{
+    (void)state;
+    const ash_hparams *h = shape("llama-8b");
+    roof_list *list = malloc(sizeof *list);
+    double products = 0, bytes = 0;
+    uint32_t attention = 0, arg_max = 0;
+    roof_streams(h, "fp8", 8, 1000, list);
+    assert_false(list->overflow);
+    for (uint32_t i = 0; i < list->count; i++) {
+        const roof_launch *l = &list->launch[i];
+        products += l->weights > 0 ? l->times * l->products : 0;
+        for (uint32_t b = 0; b < l->buffer_count; b++)
+            if (strcmp(l->buffers[b].name, "weights") == 0)
+                bytes += (double)l->times * (double)l->buffers[b].bytes;
+        if (l->op == ASH_GFX_OP_ATTEND) {
+            attention += l->times;
+            assert_int_equal(l->args.attend.tokens, 1);
+        }
+        arg_max += l->op == ASH_GFX_OP_ARG_MAX ? l->times : 0;
+    }
+    assert_int_equal(attention, 8 * 32);
+    assert_int_equal(arg_max, 8);
+    assert_near(products, 8 * (32.0 * (4096 * (4096 + 1024 + 1024 + 4096 + 3 * 14336.0)) + 4096.0 * 128256));
+    assert_near(bytes, (double)roof_weight_bytes(h, "fp8"));
+    free(list);
+}
+
+static uint32_t peers_of(bool (*is)(const roof_peer *, const roof_result *), roof_result r, const char *who)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < roof_peer_count; i++)
+        n += is(&roof_peers[i], &r) && (!who || strstr(roof_peers[i].who, who));
+    return n;
+}
+
+/* A published figure stands beside what was measured, or is marked as one of the like, or does not stand there. */
+static void test_peers(void **state)
+{
+    (void)state;
+    const roof_result q4 = { .work = ROOF_DECODE, .model = "llama-8b", .type = "q4_k_m", .tokens = 1 };
+    roof_result r = q4;
+    assert_int_equal(peers_of(roof_peer_same, r, NULL), 1);
+    assert_int_equal(peers_of(roof_peer_same, r, "HIP"), 1);
+    assert_int_equal(peers_of(roof_peer_near, r, NULL), 2); /* the 4 bits that are not Q4_K_M, and qwen's */
+    r.model = "qwen-7b";
+    assert_int_equal(peers_of(roof_peer_same, r, "Vulkan"), 1);
+    r.type = "fp8"; /* no figure of 4 bits */
+    assert_int_equal(peers_of(roof_peer_same, r, NULL), 0);
+    assert_int_equal(peers_of(roof_peer_near, r, NULL), 1);
+    assert_int_equal(peers_of(roof_peer_near, r, "1 stream"), 1);
+    r.model = "llama-8b";
+    assert_int_equal(peers_of(roof_peer_same, r, "1 stream"), 1);
+    assert_int_equal(peers_of(roof_peer_same, r, "8 streams"), 0);
+    r.tokens = 8;
+    assert_int_equal(peers_of(roof_peer_same, r, "8 streams"), 1);
+    r.type = "bf16";
+    assert_int_equal(peers_of(roof_peer_same, r, NULL) + peers_of(roof_peer_near, r, NULL), 0);
+    r = q4;
+    r.work = ROOF_PREFILL;
+    r.tokens = 512;
+    assert_int_equal(peers_of(roof_peer_same, r, "2,048 tokens"), 1);
+    assert_int_equal(peers_of(roof_peer_near, r, NULL), 0); /* Q8_0 is no 4 bits */
+    r.model = "llama-1b";
+    assert_int_equal(peers_of(roof_peer_same, r, NULL) + peers_of(roof_peer_near, r, NULL), 0);
+}
+
 static void test_types(void **state)
 {
     (void)state;
@@ -211,6 +279,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory), cmocka_unit_test(test_issue), cmocka_unit_test(test_budgets),
         cmocka_unit_test(test_models), cmocka_unit_test(test_types), cmocka_unit_test(test_gate_up),
+        cmocka_unit_test(test_streams), cmocka_unit_test(test_peers),
         cmocka_unit_test(test_scaling), cmocka_unit_test(test_launches),
     };
     return cmocka_run_group_tests_name("gfx12_roofline", tests, NULL, NULL);

@@ -8,14 +8,17 @@
 #define CONTEXT 1000
 #define PROMPT 512
 #define LONG_PROMPT 4096
+#define STREAMS 8 /* the most that decoding kernels take at once */
 #define RESULTS_MAX 64
 
 static roof_result *results;
 static uint32_t result_count;
 
-static roof_result *next_result(const roof_model *m, const char *type)
+static roof_result *next_result(const roof_model *m, const char *type, roof_work work, uint32_t tokens)
 {
     roof_result *r = &results[result_count++];
+    r->work = work;
+    r->tokens = tokens;
     r->model = m->name;
     r->type = type;
     r->layers = m->h.layers;
@@ -40,20 +43,23 @@ static void model_of_type(const roof_model *m, const char *type)
                (double)(roof_weight_bytes(h, type) + cache) / 1e9);
         return;
     }
-    roof_result *r = next_result(m, type);
+    roof_result *r = next_result(m, type, ROOF_DECODE, 1);
     roof_decode(h, type, CONTEXT, &r->list);
     finish(r);
-    r = next_result(m, type);
-    r->tokens = PROMPT;
+    if (strcmp(type, "fp8") == 0) { /* the one that figures are published of */
+        r = next_result(m, type, ROOF_DECODE, STREAMS);
+        roof_streams(h, type, STREAMS, CONTEXT, &r->list);
+        finish(r);
+    }
+    r = next_result(m, type, ROOF_PREFILL, PROMPT);
     roof_prefill(h, type, PROMPT, &r->list);
     finish(r);
 }
 
 static void long_attention(const roof_model *m)
 {
-    roof_result *r = next_result(m, "q4_k");
+    roof_result *r = next_result(m, "q4_k", ROOF_ATTENTION, LONG_PROMPT);
     r->type = "attention";
-    r->tokens = LONG_PROMPT;
     r->layers = 1;
     r->weight_bytes = 0;
     roof_attention(&m->h, LONG_PROMPT, &r->list);

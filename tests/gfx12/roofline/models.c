@@ -76,6 +76,7 @@ typedef struct builder {
     const ash_hparams *h;
     const char *recipe;
     uint32_t layer, tokens, pos, context;
+    uint32_t streams; /* sequences, a token each; 0: one sequence of all tokens */
     roof_list *list;
 } builder;
 
@@ -356,6 +357,14 @@ static void attend_buffers(const builder *b, roof_launch *l, const ash_gfx_atten
 /* wanted: what the o product multiplies. Returns it if it lies there afterwards. */
 static inputs_of attention(const builder *b, inputs_of wanted)
 {
+    if (b->streams) { /* each has a cache of its own */
+        builder one = *b;
+        one.streams = 0;
+        one.tokens = 1;
+        for (uint32_t i = 0; i < b->streams; i++)
+            (void)attention(&one, wanted);
+        return (inputs_of){ 0 };
+    }
     inputs_of left = { 0 };
     const ash_hparams *h = b->h;
     ash_gfx_attend a = attend_args(b);
@@ -430,9 +439,10 @@ static void pass(builder *b)
         product(b, add, &down, 1, to_down, left);
     }
     b->layer = 0;
-    b->tokens = 1; /* the last one's logits */
+    b->tokens = b->streams ? b->streams : 1; /* the last one's logits */
     product(b, (shape_of){ ASH_GFX_STORE, true, stride_of(h->vocab) }, &output, 1, none, none);
-    arg_max(b);
+    for (uint32_t i = 0; i < b->tokens; i++)
+        arg_max(b);
 }
 
 void roof_pass(const ash_hparams *h, const char *recipe, uint32_t tokens, uint32_t context, roof_list *out)
@@ -440,6 +450,14 @@ void roof_pass(const ash_hparams *h, const char *recipe, uint32_t tokens, uint32
     bool decode = tokens <= ASH_GFX_DECODE_TOKENS;
     builder b = { .h = h, .recipe = recipe, .tokens = tokens, .pos = decode ? context - tokens : 0,
                   .context = decode ? context : tokens, .list = out };
+    *out = (roof_list){ .count = 0 };
+    pass(&b);
+}
+
+void roof_streams(const ash_hparams *h, const char *recipe, uint32_t streams, uint32_t context, roof_list *out)
+{
+    builder b = { .h = h, .recipe = recipe, .tokens = streams, .pos = context - 1, .context = context,
+                  .streams = streams, .list = out };
     *out = (roof_list){ .count = 0 };
     pass(&b);
 }

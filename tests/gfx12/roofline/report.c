@@ -3,17 +3,6 @@
 
 #include "tests/gfx12/roofline/roofline.h"
 
-/* As published for gfx1201, by these: the best known of each kind. */
-const roof_peer roof_peers[] = {
-    { "qwen-7b", true, 115, "llama.cpp Vulkan, Qwen3-8B Q4_K_M: 114 to 116 (86 to 91% of 640 GB/s)" },
-    { "llama-8b", true, 95, "llama.cpp HIP, Llama-8B Q4_K_M" },
-    { "llama-8b", true, 111.6, "RDNA-gfx1201 Q4_RDNA, 4 bits pre-tiled: 96.5 to 111.6" },
-    { "llama-8b", true, 52, "ATOM/aiter, 8B FP8" },
-    { "llama-8b", false, 4158, "llama.cpp HIP, Llama-8B Q4_K_M, 2048 tokens (34% of the FP16 peak)" },
-    { "llama-8b", false, 4672, "llama.cpp HIP, 8B Q8_0 (19% of the INT8 peak)" },
-};
-const uint32_t roof_peer_count = sizeof roof_peers / sizeof *roof_peers;
-
 static double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
 
 /* Time at the peak of the type's matrix instructions. */
@@ -51,8 +40,8 @@ static void report_overheads(FILE *to, const roof_result *r)
     for (int i = 0; i < 3; i++) {
         double s = roof_seconds(r, overheads[i]);
         fprintf(to, "  with %.0f us a launch: %8.3f ms, %9.1f tok/s", overheads[i] * 1e6, s * 1e3,
-                (r->tokens ? r->tokens : 1) / s);
-        if (r->tokens)
+                r->tokens / s);
+        if (r->work != ROOF_DECODE)
             fprintf(to, "\n");
         else
             fprintf(to, ", %5.1f GB/s, %4.1f%% of %.0f\n", r->bytes / s / 1e9,
@@ -89,19 +78,15 @@ static double launches_left(const roof_result *r, double share, bool ramps)
     return (n - OUTSIDE) / r->layers;
 }
 
-static void report_peers(FILE *to, const roof_result *r)
-{
-    for (uint32_t i = 0; i < roof_peer_count; i++)
-        if (strcmp(roof_peers[i].model, r->model) == 0 && roof_peers[i].decode == (r->tokens == 0))
-            fprintf(to, "  published: %7.1f tok/s, %s\n", roof_peers[i].tokens_s, roof_peers[i].who);
-}
-
 void roof_report(FILE *to, const roof_result *r)
 {
-    if (r->tokens)
-        fprintf(to, "\n== %s %s: prefill of %u tokens", r->model, r->type, r->tokens);
+    fprintf(to, "\n== %s %s: ", r->model, r->type);
+    if (r->work == ROOF_PREFILL)
+        fprintf(to, "prefill of %u tokens", r->tokens);
+    else if (r->tokens == 1)
+        fprintf(to, "decoding at %u tokens of context", r->context);
     else
-        fprintf(to, "\n== %s %s: decoding at %u tokens of context", r->model, r->type, r->context);
+        fprintf(to, "decoding %u sequences at %u tokens of context each", r->tokens, r->context);
     fprintf(to, " (a projection; %.2f GB of weights)\n", r->weight_bytes / 1e9);
     fprintf(to, "%-9s %-7s %4s %11s %5s %4s %6s %9s %9s %8s %8s %8s %8s %8s %8s %5s  %-7s %5s\n", "launch", "type", "x",
             "groups", "VGPRs", "w/S", "LDS K", "MB", "MB again", "M VALU", "M WMMA", "M cycles", "us", "ramp us",
@@ -112,16 +97,17 @@ void roof_report(FILE *to, const roof_result *r)
         fprintf(to, "  launches are missing: what follows is their lower bound\n");
     fprintf(to, "  %u launches, %.1f a layer\n", r->launches, (r->launches - 3.0) / r->layers);
     report_overheads(to, r);
-    if (!r->tokens)
+    if (r->work == ROOF_DECODE && r->tokens == 1)
         report_fewer(to, r);
-    report_peers(to, r);
+    roof_show_peers(to, r);
 }
 
 /* ---- targets ---- */
 
+/* The line is open still. */
 static void verdict(FILE *to, const roof_result *r, const char *what, double got, double wanted)
 {
-    fprintf(to, "  %-6s %-9s %-9s %-54s %5.1f%% (target %.0f%%)\n", got >= wanted ? "met" : "MISSED", r->model,
+    fprintf(to, "  %-6s %-9s %-9s %-54s %5.1f%% (target %.0f%%)", got >= wanted ? "met" : "MISSED", r->model,
             r->type, what, got, wanted);
 }
 
@@ -196,6 +182,7 @@ static void decode_targets(FILE *to, const roof_result *r)
         snprintf(what, sizeof what, "%s %s: of %.0f GB/s inside (ramp too: %.1f%%)", l->launch->what,
                  ash_dtype_name(l->launch->dtype), ROOF_BANDWIDTH / 1e9, percent(l->time.memory_least, l->time.total));
         verdict(to, r, what, got, 95);
+        fprintf(to, "\n");
         if (got < 95)
             explain_decode(to, l, 0.95);
     }
@@ -204,6 +191,7 @@ static void decode_targets(FILE *to, const roof_result *r)
     if (!wanted || !r->whole)
         return;
     verdict(to, r, "decoding, whole token, launches of 3 us: of 640 GB/s", got, 88);
+    roof_show_beside(to, r, ROOF_DECODE);
     if (got < 88)
         fprintf(to, "           %u launches take %.1f%% of the token, their ramps %.1f%%; without both it would be "
                 "%.1f%%; 88%% takes %.1f launches a layer, or %.1f if each saves its ramp\n", r->launches,
@@ -231,6 +219,7 @@ static void prefill_targets(FILE *to, const roof_result *r)
         return;
     verdict(to, r, fp8 ? "prefill, matrices: of the FP8 peak" : "prefill, matrices: of the INT8 peak",
             percent(least, matrices), matrix_target);
+    roof_show_beside(to, r, ROOF_GEMM);
     for (uint32_t i = 0; i < r->list.count && percent(least, matrices) < matrix_target; i++)
         if (is_matrix(&r->line[i]) && r->line[i].launch->op == ASH_GFX_OP_PREFILL)
             explain_prefill(to, &r->line[i], matrix_target / 100);
@@ -238,6 +227,7 @@ static void prefill_targets(FILE *to, const roof_result *r)
         return;
     verdict(to, r, fp8 ? "prefill, whole prompt, 3 us launches: of the FP8 peak"
                        : "prefill, whole prompt, 3 us launches: of the INT8 peak", percent(least, all), fp8 ? 70 : 60);
+    roof_show_beside(to, r, ROOF_PREFILL);
     if (percent(least, all) < (fp8 ? 70 : 60))
         explain_prompt(to, r, least, 3e-6);
 }
@@ -253,6 +243,7 @@ static void attention_target(FILE *to, const roof_result *r)
         snprintf(what, sizeof what, "attention, 4,096 tokens, heads of %u: of the F16 peak",
                  l->launch->args.attend.head_dim);
         verdict(to, r, what, percent(least, l->time.total), 60);
+        roof_show_beside(to, r, ROOF_ATTENTION);
         if (percent(least, l->time.total) < 60)
             explain_prefill(to, l, 0.6);
     }
@@ -263,11 +254,11 @@ void roof_targets(FILE *to, const roof_result *results, uint32_t count)
     fprintf(to, "\n== targets (projections)\n");
     for (uint32_t i = 0; i < count; i++) {
         const roof_result *r = &results[i];
-        if (strcmp(r->type, "attention") == 0)
+        if (r->work == ROOF_ATTENTION)
             attention_target(to, r);
-        else if (r->tokens)
+        else if (r->work == ROOF_PREFILL)
             prefill_targets(to, r);
-        else
+        else if (r->tokens == 1)
             decode_targets(to, r);
     }
 }

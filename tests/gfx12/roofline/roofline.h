@@ -104,6 +104,9 @@ uint64_t roof_weight_bytes(const ash_hparams *h, const char *recipe);
 void roof_decode(const ash_hparams *h, const char *recipe, uint32_t context, roof_list *out);
 /* A prompt of `tokens` from position 0, to the logits of its last token. */
 void roof_prefill(const ash_hparams *h, const char *recipe, uint32_t tokens, roof_list *out);
+/* A token of each of 1 to 8 sequences: matrices are read once for all; attention and the arg max, of which a kernel
+ * takes one sequence, are a launch for each. */
+void roof_streams(const ash_hparams *h, const char *recipe, uint32_t streams, uint32_t context, roof_list *out);
 /* Either, by the number of tokens, the last at position context - 1 of a decoded pass. */
 void roof_pass(const ash_hparams *h, const char *recipe, uint32_t tokens, uint32_t context, roof_list *out);
 /* Prefill's attention alone, of one layer. */
@@ -165,9 +168,12 @@ typedef struct roof_line {
     bool counted;
     char why[512];
 } roof_line;
+/* What a result, or a published figure, is of. */
+typedef enum roof_work { ROOF_DECODE, ROOF_PREFILL, ROOF_ATTENTION, ROOF_GEMM } roof_work;
 typedef struct roof_result {
+    roof_work work;
     const char *model, *type;
-    uint32_t tokens;  /* 0: decoding */
+    uint32_t tokens;  /* of the pass; decoding: one of each sequence */
     uint32_t context;
     double weight_bytes;
     roof_list list;
@@ -180,13 +186,34 @@ typedef struct roof_result {
 void roof_run(roof_result *r); /* counts and projects r->list */
 double roof_seconds(const roof_result *r, double overhead); /* overhead a launch, seconds */
 
-/* A published figure, and who published it. */
-typedef struct roof_peer { const char *model; bool decode; double tokens_s; const char *who; } roof_peer;
-extern const roof_peer roof_peers[];
-extern const uint32_t roof_peer_count;
-
 void roof_report(FILE *to, const roof_result *r);
 void roof_targets(FILE *to, const roof_result *results, uint32_t count);
+
+/* ---- published figures (peers.c) ---- */
+
+typedef struct roof_peer {
+    roof_work work;
+    const char *stands_for; /* the model here that is most like the one measured; NULL: of a kernel */
+    const char *recipe;     /* of the weights, if it is one of ours */
+    uint32_t bits;          /* of a weight, about */
+    uint32_t streams;       /* decoding: sequences at once */
+    double figure;          /* tok/s; of a kernel, operations a second */
+    const char *what, *who; /* model and type that were measured; with what, and its share of a peak */
+} roof_peer;
+extern const roof_peer roof_peers[];
+extern const uint32_t roof_peer_count;
+/* Whether it is the model's and the type's; else whether it is the nearest to it that there is: a model of its size,
+ * weights of as many bits. */
+bool roof_peer_same(const roof_peer *p, const roof_result *r);
+bool roof_peer_near(const roof_peer *p, const roof_result *r);
+/* A line each: figures of the same type, or that none is published and what comes nearest. */
+void roof_show_peers(FILE *to, const roof_result *r);
+/* Ends a line with what stands beside r's target of that kind: figures of the same type, of kernels those of the
+ * kind, or that there is none. */
+void roof_show_beside(FILE *to, const roof_result *r, roof_work work);
+
+/* ---- the picture (svg.c, plot.c) ---- */
+
 /* Draws the roofline into an open picture from y = top on; returns where it ends. */
 double roof_plot(FILE *to, const roof_result *results, uint32_t count, double top);
 void roof_svg(FILE *to, const roof_result *results, uint32_t count);

@@ -47,7 +47,8 @@ static void bar(FILE *to, const roof_result *r, double y, double longest)
         seconds[PART_RAMP] += l->launch->times * (l->time.total - l->time.inside);
     }
     seconds[PART_LAUNCH] = r->launches * OVERHEAD;
-    snprintf(label, sizeof label, "%s %s", r->model, r->type);
+    snprintf(label, sizeof label, r->work == ROOF_DECODE && r->tokens > 1 ? "%s %s x %u" : "%s %s", r->model, r->type,
+             r->tokens);
     text(to, LEFT - 8, y + 14, "end", "", label);
     for (int p = 0; p < PARTS; p++) {
         double wide = seconds[p] / longest * BAR;
@@ -56,40 +57,38 @@ static void bar(FILE *to, const roof_result *r, double y, double longest)
                 seconds[p] * 1e3, 100 * seconds[p] / all);
         x += wide;
     }
-    if (r->tokens)
+    if (r->work != ROOF_DECODE)
         snprintf(label, sizeof label, "%.0f tok/s%s", r->tokens / all, r->whole ? "" : " at most: kernels are missing");
     else
-        snprintf(label, sizeof label, "%.1f tok/s, %.0f%% of 640 GB/s%s", 1 / all,
+        snprintf(label, sizeof label, "%.1f tok/s, %.0f%% of 640 GB/s%s", r->tokens / all,
                  r->bytes / all / ROOF_PEAK_BANDWIDTH * 100, r->whole ? "" : " at most: kernels are missing");
     text(to, x + 6, y + 14, "start", "class=\"v\"", label);
 }
 
-static double section(FILE *to, const roof_result *results, uint32_t count, bool decode, double y)
+static double section(FILE *to, const roof_result *results, uint32_t count, roof_work work, double y)
 {
     double longest = 1e-9;
-    bool same;
     char title[160];
     for (uint32_t i = 0; i < count; i++) {
-        same = (results[i].tokens == 0) == decode && strcmp(results[i].type, "attention") != 0;
-        if (same && roof_seconds(&results[i], OVERHEAD) > longest)
+        if (results[i].work == work && roof_seconds(&results[i], OVERHEAD) > longest)
             longest = roof_seconds(&results[i], OVERHEAD);
     }
-    snprintf(title, sizeof title, decode ? "Decoding: time of a token, the longest %.2f ms"
+    snprintf(title, sizeof title, work == ROOF_DECODE ? "Decoding: time of a token, the longest %.2f ms"
                                          : "Prefill: time of a prompt, the longest %.1f ms", longest * 1e3);
     text(to, 16, y + 14, "start", "class=\"h\"", title);
     y += ROW;
     for (uint32_t i = 0; i < count; i++) {
-        same = (results[i].tokens == 0) == decode && strcmp(results[i].type, "attention") != 0;
-        if (!same)
+        if (results[i].work != work)
             continue;
         bar(to, &results[i], y, longest);
         y += ROW;
     }
     for (uint32_t i = 0; i < roof_peer_count; i++) {
         char label[200];
-        if (roof_peers[i].decode != decode)
+        const roof_peer *p = &roof_peers[i];
+        if (p->work != work)
             continue;
-        snprintf(label, sizeof label, "published: %.1f tok/s, %s", roof_peers[i].tokens_s, roof_peers[i].who);
+        snprintf(label, sizeof label, "published: %.1f tok/s, %s, %s", p->figure, p->what, p->who);
         text(to, LEFT, y + 12, "start", "class=\"p\"", label);
         y += 17;
     }
@@ -120,7 +119,7 @@ void roof_svg(FILE *to, const roof_result *results, uint32_t count)
          "vector instructions, memory and LDS the slowest decides");
     double y = roof_plot(to, results, count, 66);
     legend(to, y);
-    y = section(to, results, count, true, y + 32);
-    (void)section(to, results, count, false, y);
+    y = section(to, results, count, ROOF_DECODE, y + 32);
+    (void)section(to, results, count, ROOF_PREFILL, y);
     fprintf(to, "</svg>\n");
 }
