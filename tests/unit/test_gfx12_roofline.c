@@ -69,6 +69,40 @@ static void test_budgets(void **state)
     assert_near(roof_matrix_cycles(ASH_BF16), 16);
 }
 
+/* Two kinds of launches, one bound by memory, one by issue: shares of the whole are theirs by time. */
+static void test_whole(void **state)
+{
+    (void)state;
+    roof_result *r = calloc(1, sizeof *r);
+    r->list.count = 3;
+    r->list.launch[0] = (roof_launch){ .op = ASH_GFX_OP_DECODE, .times = 3 };
+    r->line[0] = (roof_line){ .counted = true, .counts = { .cycles = 1e6, .memory_bytes = 62e6 },
+                              .time = { .inside = 1e-4, .total = 1.1e-4, .bound = ROOF_BY_MEMORY } };
+    /* 2^33 products of INT8: 16,777,216 cycles */
+    r->list.launch[1] =
+        (roof_launch){ .op = ASH_GFX_OP_PREFILL, .dtype = ASH_Q4_K, .times = 2, .products = 8589934592.0 };
+    r->line[1] = (roof_line){ .counted = true, .counts = { .cycles = 2e7 },
+                              .time = { .inside = 2e-4, .total = 2.1e-4, .bound = ROOF_BY_ISSUE } };
+    r->list.launch[2] = r->list.launch[1]; /* not counted: nothing of it is known */
+    r->seconds = 3 * 1.1e-4 + 2 * 2.1e-4;
+    r->inside = 7e-4;
+    r->bytes = 3 * 62e6;
+    r->launches = 5;
+    const double all = 7.5e-4 + 5 * 3e-6;
+    roof_whole w = roof_shares(r, 3e-6);
+    assert_near(w.bound[ROOF_BY_MEMORY], 3e-4 / all);
+    assert_near(w.bound[ROOF_BY_ISSUE], 4e-4 / all);
+    assert_near(w.bound[ROOF_BY_TAIL] + w.bound[ROOF_BY_LATENCY] + w.bound[ROOF_BY_LDS] + 1, 1);
+    assert_near(w.ramps, 5e-5 / all);
+    assert_near(w.launches, 15e-6 / all);
+    assert_near(w.bound[ROOF_BY_MEMORY] + w.bound[ROOF_BY_ISSUE] + w.ramps + w.launches, 1);
+    assert_near(w.memory, 186e6 / all / 640e9);
+    assert_near(w.issue, (3e6 + 4e7) / 128 / 2.97e9 / all);
+    assert_near(w.matrix, 2 * 16777216.0 / 128 / 2.97e9 / all);
+    assert_string_equal(roof_peak_name(w.dtype), "INT8");
+    free(r);
+}
+
 static const ash_hparams *shape(const char *name)
 {
     for (uint32_t i = 0; i < roof_model_count; i++)
@@ -278,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory), cmocka_unit_test(test_issue), cmocka_unit_test(test_budgets),
+        cmocka_unit_test(test_whole),
         cmocka_unit_test(test_models), cmocka_unit_test(test_types), cmocka_unit_test(test_gate_up),
         cmocka_unit_test(test_streams), cmocka_unit_test(test_peers),
         cmocka_unit_test(test_scaling), cmocka_unit_test(test_launches),

@@ -72,6 +72,16 @@ double roof_matrix_cycles(ash_dtype dtype)
     return dtype == ASH_F16 || dtype == ASH_BF16 || dtype == ASH_F32 ? 16 : 8;
 }
 
+double roof_products_least(const roof_launch *l)
+{
+    return l->products / (16 * 16 * 16) * roof_matrix_cycles(l->dtype) / ROOF_SIMDS / ROOF_CLOCK;
+}
+
+const char *roof_peak_name(ash_dtype dtype)
+{
+    return dtype == ASH_F8_E4M3 ? "FP8" : dtype == ASH_BF16 ? "BF16" : dtype == ASH_F16 ? "F16" : "INT8";
+}
+
 void roof_run(roof_result *r)
 {
     r->whole = !r->list.overflow;
@@ -93,3 +103,27 @@ void roof_run(roof_result *r)
 }
 
 double roof_seconds(const roof_result *r, double overhead) { return r->seconds + r->launches * overhead; }
+
+roof_whole roof_shares(const roof_result *r, double overhead)
+{
+    roof_whole w = { .dtype = ASH_DTYPE_COUNT };
+    double all = roof_seconds(r, overhead), cycles = 0, least = 0;
+    for (uint32_t i = 0; i < r->list.count; i++) {
+        const roof_line *line = &r->line[i];
+        const roof_launch *l = &r->list.launch[i];
+        if (!line->counted)
+            continue;
+        w.bound[line->time.bound] += l->times * line->time.inside / all;
+        cycles += l->times * line->counts.cycles;
+        if (l->op != ASH_GFX_OP_PREFILL)
+            continue;
+        w.dtype = w.dtype == ASH_DTYPE_COUNT ? l->dtype : w.dtype;
+        least += l->times * roof_products_least(l);
+    }
+    w.ramps = (r->seconds - r->inside) / all;
+    w.launches = r->launches * overhead / all;
+    w.memory = r->bytes / all / ROOF_PEAK_BANDWIDTH;
+    w.issue = cycles / ROOF_SIMDS / ROOF_CLOCK / all;
+    w.matrix = least / all;
+    return w;
+}

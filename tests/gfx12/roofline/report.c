@@ -5,12 +5,6 @@
 
 static double percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
 
-/* Time at the peak of the type's matrix instructions. */
-static double products_least(const roof_launch *l)
-{
-    return l->products / (16 * 16 * 16) * roof_matrix_cycles(l->dtype) / ROOF_SIMDS / ROOF_CLOCK;
-}
-
 static double bound_least(const roof_time *t)
 {
     return t->bound == ROOF_BY_LDS ? t->lds : t->bound == ROOF_BY_ISSUE || t->bound == ROOF_BY_TAIL ? t->issue_least
@@ -47,6 +41,28 @@ static void report_overheads(FILE *to, const roof_result *r)
             fprintf(to, ", %5.1f GB/s, %4.1f%% of %.0f\n", r->bytes / s / 1e9,
                     percent(r->bytes / s, ROOF_PEAK_BANDWIDTH), ROOF_PEAK_BANDWIDTH / 1e9);
     }
+}
+
+/* What binds the pass as a whole, and how much of the card's it takes. */
+static void report_whole(FILE *to, const roof_result *r)
+{
+    roof_whole w = roof_shares(r, 3e-6);
+    double most = w.ramps > w.launches ? w.ramps : w.launches;
+    const char *binding = w.ramps > w.launches ? "ramps" : "launches";
+    for (int b = 0; b < ROOF_BOUNDS; b++)
+        if (w.bound[b] > most) {
+            most = w.bound[b];
+            binding = roof_bound_name((roof_bound)b);
+        }
+    fprintf(to, "  in all bound by %s; its time, with 3 us a launch:", binding);
+    for (int b = 0; b < ROOF_BOUNDS; b++)
+        if (w.bound[b] > 0)
+            fprintf(to, " %s %.1f%%,", roof_bound_name((roof_bound)b), 100 * w.bound[b]);
+    fprintf(to, " ramps %.1f%%, launches %.1f%%; %.1f%% of %.0f GB/s, %.1f%% of the issue cycles", 100 * w.ramps,
+            100 * w.launches, 100 * w.memory, ROOF_PEAK_BANDWIDTH / 1e9, 100 * w.issue);
+    if (w.matrix > 0)
+        fprintf(to, ", %.1f%% of the %s peak", 100 * w.matrix, roof_peak_name(w.dtype));
+    fprintf(to, "\n");
 }
 
 #define OUTSIDE 3 /* launches outside of layers: embedding, output, arg max */
@@ -97,6 +113,7 @@ void roof_report(FILE *to, const roof_result *r)
         fprintf(to, "  launches are missing: what follows is their lower bound\n");
     fprintf(to, "  %u launches, %.1f a layer\n", r->launches, (r->launches - 3.0) / r->layers);
     report_overheads(to, r);
+    report_whole(to, r);
     if (r->work == ROOF_DECODE && r->tokens == 1)
         report_fewer(to, r);
     roof_show_peers(to, r);
@@ -211,7 +228,7 @@ static void prefill_targets(FILE *to, const roof_result *r)
         const roof_line *l = &r->line[i];
         if (!is_matrix(l) || l->launch->op != ASH_GFX_OP_PREFILL)
             continue;
-        least += l->launch->times * products_least(l->launch);
+        least += l->launch->times * roof_products_least(l->launch);
         matrices += l->launch->times * l->time.inside;
     }
     all = roof_seconds(r, 3e-6);

@@ -129,7 +129,9 @@ bool roof_count(const roof_launch *l, roof_counts *out, char why[512]);
 
 /* ---- time (project.c) ---- */
 
-typedef enum roof_bound { ROOF_BY_MEMORY, ROOF_BY_LATENCY, ROOF_BY_ISSUE, ROOF_BY_TAIL, ROOF_BY_LDS } roof_bound;
+typedef enum roof_bound {
+    ROOF_BY_MEMORY, ROOF_BY_LATENCY, ROOF_BY_ISSUE, ROOF_BY_TAIL, ROOF_BY_LDS, ROOF_BOUNDS
+} roof_bound;
 typedef struct roof_time { /* seconds */
     double memory_least;   /* at full bandwidth */
     double issue_least;    /* all SIMDs busy */
@@ -148,6 +150,9 @@ double roof_cycles_a_weight(double weight_bytes, double share);
 double roof_cycles_a_product(double cycles, double share);
 /* Cycles of the type's matrix instruction, 16 x 16 x 16 products. */
 double roof_matrix_cycles(ash_dtype dtype);
+/* Seconds of the launch's products at the peak of those, and the name of that peak. */
+double roof_products_least(const roof_launch *l);
+const char *roof_peak_name(ash_dtype dtype);
 
 /* ---- the interpreter itself (count.c, speed.c) ---- */
 
@@ -185,6 +190,17 @@ typedef struct roof_result {
 } roof_result;
 void roof_run(roof_result *r); /* counts and projects r->list */
 double roof_seconds(const roof_result *r, double overhead); /* overhead a launch, seconds */
+
+/* A pass as a whole, as shares of its time, overheads included. */
+typedef struct roof_whole {
+    double bound[ROOF_BOUNDS]; /* what launches take inside, by what binds each */
+    double ramps, launches;    /* these and bound[] are 1 together */
+    double memory;             /* of ROOF_PEAK_BANDWIDTH */
+    double issue;              /* of all cycles of the ports that vector and matrix instructions share */
+    double matrix;             /* of a prompt's matrices at their peak; 0: decoding */
+    ash_dtype dtype;           /* of the first of those */
+} roof_whole;
+roof_whole roof_shares(const roof_result *r, double overhead);
 
 void roof_report(FILE *to, const roof_result *r);
 void roof_targets(FILE *to, const roof_result *results, uint32_t count);
