@@ -324,6 +324,17 @@ static void test_decode(void **state)
         { 4, 2, 64, 20, 501, 8, 77, 16, false, false },
         { 2, 1, 128, 128, 333, 4, 33, 2, true, true },
         { 2, 1, 64, 64, 3, 8, 2, 1, false, false },
+        /* llama-8b's at 1,000 tokens: 32 workgroups a KV head, of which 8 find work. At 4,000 all of them do. */
+        { 32, 8, 128, 128, 999, 1, 0, 32, false, false },
+        { 3, 1, 128, 128, 3999, 1, 0, 32, false, false },
+        { 2, 1, 80, 80, 1092, 8, 0, 16, true, false },
+        { 2, 1, 80, 32, 1092, 8, 170, 4, false, true },
+        { 2, 1, 80, 80, 600, 3, 77, 2, true, false },
+        { 3, 1, 96, 96, 1092, 8, 0, 16, false, false },
+        { 2, 1, 96, 48, 1092, 8, 170, 4, true, true },
+        { 2, 2, 96, 96, 333, 1, 0, 3, true, false },
+        { 2, 1, 128, 128, 1092, 8, 0, 16, true, false },
+        { 2, 1, 128, 128, 1092, 8, 170, 4, false, true },
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         decode(&c, &shapes[i], &rng);
@@ -433,6 +444,13 @@ static void test_prefill(void **state)
         { 2, 1, 64, 64, 970, 130, 0, 1, true, false },
         { 14, 2, 128, 128, 0, 19, 0, 1, false, false },
         { 8, 1, 96, 96, 3, 18, 0, 1, false, false },
+        { 2, 1, 80, 80, 970, 130, 0, 1, true, false },
+        { 2, 1, 80, 32, 970, 130, 170, 1, false, true },
+        { 1, 1, 80, 80, 300, 33, 77, 1, true, false },
+        { 3, 1, 96, 96, 970, 130, 0, 1, false, false },
+        { 2, 1, 96, 48, 970, 130, 170, 1, true, true },
+        { 2, 1, 128, 128, 970, 130, 0, 1, true, false },
+        { 2, 1, 128, 128, 970, 130, 170, 1, false, true },
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         prefill(&c, &shapes[i], &rng);
