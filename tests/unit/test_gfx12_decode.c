@@ -302,22 +302,41 @@ static const ash_gfx_kernel *next_kernel(size_t *i)
 /* Those for any number take 21, three workgroups' that do not fill the last one. */
 static int64_t tokens_of(const ash_gfx_kernel *k) { return k->variant == ASH_GFX_ANY_TOKENS ? 21 : k->variant; }
 
+/* How many fewer case n has: down to what the next smaller variant has room for. */
+static int64_t missing_tokens(const ash_gfx_kernel *k, size_t n)
+{
+    return (int64_t)(k->variant == 8 ? n / 2 % 4 : k->variant > 1 ? n / 2 % 2 : 0);
+}
+
 static ash_scale_kind scale_kind_of(ash_dtype d, size_t n)
 {
     return d == ASH_F8_E4M3 ? (ash_scale_kind)(ASH_SCALE_TENSOR + n % 3) : ASH_SCALE_NONE;
 }
 
-/* Every kernel, type and shape, with what else there is in turn. */
+/* What cases went by: of each type the numbers of tokens, as bits, and of F8_E4M3 the ways to scale. */
+typedef struct covered { uint32_t tokens[ASH_DTYPE_COUNT], scales; } covered;
+
+static void cover(covered *all, const decode_case *d)
+{
+    if (d->tokens <= ASH_GFX_DECODE_TOKENS)
+        all->tokens[d->k->dtype] |= 1u << d->tokens;
+    if (d->k->dtype == ASH_F8_E4M3)
+        all->scales |= 1u << (4 * (d->m[0]->w.scale_kind - ASH_SCALE_TENSOR) + 2 * d->norm + (d->input_scale > 0));
+}
+
+/* Every kernel, type and shape, with what else there is in turn: the number of shapes and the divisors of n have
+ * nothing in common, so that no choice goes along with another. `covered` sees to it. */
 static void test_shapes(void **state)
 {
     (void)state;
     static const struct { int64_t rows, cols; } shapes[] = {
         { 1, 64 }, { 15, 576 }, { 17, 640 }, { 40, 1000 }, { 33, 896 }, { 16, 4096 }, { 32, 2304 }, { 3, 97 },
-        { 16, 10500 },
+        { 16, 10500 }, { 1, 576 }, { 17, 576 },
     };
     card c = { .seed = 5 };
     test_rng rng = test_rng_start("decode shapes");
     const ash_gfx_kernel *k;
+    covered all = { { 0 }, 0 };
     size_t n = 0;
     for (size_t i = 0; (k = next_kernel(&i));)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++, n++) {
@@ -325,14 +344,17 @@ static void test_shapes(void **state)
                                     WEIGHT_ZERO, is_q(k->dtype) ? WEIGHT_RANDOM : WEIGHT_NAN };
             test_matrix m = weights_make(k->dtype, shapes[s].rows, shapes[s].cols, kinds[n % 7],
                                          scale_kind_of(k->dtype, n), &rng);
-            bool fewer = n % 2 && k->variant > 1;
             decode_case d = { .k = k, .kind = n % 5 < 3 ? ASH_GFX_STORE : ASH_GFX_ADD, .cols = shapes[s].cols,
-                              .tokens = tokens_of(k) - fewer, .parts = 1, .m = { &m }, .norm = n % 3 == 1,
-                              .bias = n % 4 == 1, .input_scale = n % 2 ? 0.03f : 0,
+                              .tokens = tokens_of(k) - missing_tokens(k, n), .parts = 1, .m = { &m },
+                              .norm = n / 3 % 3 == 1, .bias = n / 4 % 3 == 1, .input_scale = n % 2 ? 0.03f : 0,
                               .inputs = (int)(n / 2 % INPUTS_KINDS) };
             run_case(&c, &d, &rng);
+            cover(&all, &d);
             weights_free(&m);
         }
+    for (size_t i = 0; (k = next_kernel(&i));)
+        assert_int_equal(all.tokens[k->dtype], 0x1fe);
+    assert_int_equal(all.scales, 0xfff);
     card_free(&c);
 }
 
@@ -343,14 +365,18 @@ static void test_parts(void **state)
     card c = { .seed = 6 };
     test_rng rng = test_rng_start("decode parts");
     const ash_gfx_kernel *k;
-    for (size_t i = 0; (k = next_kernel(&i));) {
+    size_t n = 0;
+    for (size_t i = 0; (k = next_kernel(&i)); n++) {
         ash_dtype other = k->dtype == ASH_Q4_K ? ASH_Q6_K : k->dtype == ASH_Q4_0 ? ASH_Q8_0 : k->dtype;
         test_matrix m[] = { weights_make(k->dtype, 50, 320, WEIGHT_RANDOM, scale_kind_of(k->dtype, 0), &rng),
                             weights_make(k->dtype, 16, 320, WEIGHT_RANDOM, scale_kind_of(k->dtype, 1), &rng),
                             weights_make(other, 33, 320, WEIGHT_RANDOM, scale_kind_of(k->dtype, 2), &rng) };
-        decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = 320, .tokens = tokens_of(k), .parts = 3,
-                          .m = { &m[0], &m[1], &m[2] }, .norm = true, .bias = true };
-        run_case(&c, &d, &rng);
+        for (int fixed = 0; fixed <= (k->dtype == ASH_F8_E4M3); fixed++) {
+            decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = 320, .tokens = tokens_of(k) - missing_tokens(k, n),
+                              .parts = 3, .m = { &m[0], &m[1], &m[2] }, .norm = true, .bias = true,
+                              .input_scale = fixed ? 0.02f : 0 };
+            run_case(&c, &d, &rng);
+        }
         for (size_t p = 0; p < 3; p++)
             weights_free(&m[p]);
     }
@@ -364,16 +390,20 @@ static void test_swiglu(void **state)
     card c = { .seed = 7 };
     test_rng rng = test_rng_start("decode swiglu");
     const ash_gfx_kernel *k;
+    size_t n = 1;
     for (size_t i = 0; (k = next_kernel(&i));)
-        for (int fused = 0; fused < 2; fused++) {
+        for (int fused = 0; fused < 2; fused++, n++) {
             ash_dtype other = k->dtype;
             if (!fused)
                 other = k->dtype == ASH_Q5_K ? ASH_Q4_K : k->dtype == ASH_Q5_0 ? ASH_Q4_1 : k->dtype;
             test_matrix m[] = { weights_make(k->dtype, 40, 832, WEIGHT_RANDOM, scale_kind_of(k->dtype, i), &rng),
                                 weights_make(other, 40, 832, WEIGHT_RANDOM, scale_kind_of(k->dtype, i + 1), &rng) };
-            decode_case d = { .k = k, .kind = ASH_GFX_SWIGLU, .cols = 832, .tokens = tokens_of(k), .parts = 2,
-                              .m = { &m[0], &m[1] }, .norm = fused == 0, .fused = fused };
-            run_case(&c, &d, &rng);
+            for (int fixed = 0; fixed <= (k->dtype == ASH_F8_E4M3); fixed++) {
+                decode_case d = { .k = k, .kind = ASH_GFX_SWIGLU, .cols = 832,
+                                  .tokens = tokens_of(k) - missing_tokens(k, n), .parts = 2, .m = { &m[0], &m[1] },
+                                  .norm = fused == fixed, .fused = fused, .input_scale = fixed ? 0.02f : 0 };
+                run_case(&c, &d, &rng);
+            }
             for (size_t p = 0; p < 2; p++)
                 weights_free(&m[p]);
         }
