@@ -21,7 +21,7 @@ KERNEL void reads_beyond(const float *x, float *y, int n) { y[TID] = x[TID + n];
 KERNEL void writes_beyond(const float *x, float *y, int n) { y[TID + n] = x[TID]; }
 KERNEL void writes_input(const float *x, float *y, int n) { ((float *)x)[TID] = y[TID] + (float)n; }
 KERNEL void misaligned(const float *x, float *y, int n) { y[TID] = *(const float *)((const char *)x + 4 * TID + 2); }
-KERNEL void scalar_beyond(const float *x, float *y, int n) { y[TID] = x[n * 1000]; }
+KERNEL void scalar_beyond(const float *x, float *y, int n) { y[TID] = x[n * 100]; }
 
 /* The upper half of the array is never written. */
 KERNEL void lds_unwritten(const float *x, float *y, int n)

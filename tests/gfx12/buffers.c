@@ -3,6 +3,9 @@
 
 #include "tests/gfx12/machine.h"
 
+/* An address so many bytes below the lowest buffer is told as an offset from it. */
+#define NEAR 65536u
+
 static void note(const gfx_group *g, const gfx_buffer *b, uint64_t address, size_t bytes, bool write)
 {
     size_t k = (size_t)(b - g->launch->buffers);
@@ -13,10 +16,18 @@ static void note(const gfx_group *g, const gfx_buffer *b, uint64_t address, size
         g->lines[k][n] |= write ? 2 : 1;
 }
 
+/* How many bytes the address lies outside of the buffer. */
+static uint64_t distance(const gfx_buffer *b, uint64_t address)
+{
+    uint64_t base = (uint64_t)(uintptr_t)b->base;
+    if (address < base)
+        return base - address;
+    return address - base > b->size ? address - base - b->size : 0;
+}
+
 void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int lane)
 {
     const gfx_launch *l = w->group->launch;
-    const gfx_buffer *near = NULL;
     char who[16] = "the wave";
     if (lane >= 0)
         snprintf(who, sizeof who, "lane %d", lane);
@@ -42,12 +53,18 @@ void *gfx_access(gfx_wave *w, uint64_t address, size_t bytes, bool write, int la
                 note(w->group, b, address, bytes, write);
             return (void *)(uintptr_t)address;
         }
-        if (address >= base && (!near || base > (uint64_t)(uintptr_t)near->base))
+    }
+    const gfx_buffer *near = NULL;
+    bool above = false;
+    for (size_t i = 0; i < l->buffer_count; i++) {
+        const gfx_buffer *b = &l->buffers[i];
+        above |= address >= (uint64_t)(uintptr_t)b->base;
+        if (!near || distance(b, address) < distance(near, address))
             near = b;
     }
-    if (near)
-        gfx_fault(w, "%s %s %zu bytes at byte %llu of %s, which has %zu", who, write ? "writes" : "reads", bytes,
-                  (unsigned long long)(address - (uint64_t)(uintptr_t)near->base), near->name, near->size);
+    if (near && (above || distance(near, address) <= NEAR))
+        gfx_fault(w, "%s %s %zu bytes at byte %lld of %s, which has %zu", who, write ? "writes" : "reads", bytes,
+                  (long long)(address - (uint64_t)(uintptr_t)near->base), near->name, near->size);
     else
         gfx_fault(w, "%s %s %zu bytes at 0x%llx, below every buffer", who, write ? "writes" : "reads", bytes,
                   (unsigned long long)address);

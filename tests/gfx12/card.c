@@ -9,17 +9,22 @@ static void add(card *c, const char *name, void *base, size_t bytes, bool writab
 {
     if (c->count == CARD_BUFFERS)
         fail_msg("more than %d buffers on the card", CARD_BUFFERS);
+    uintptr_t from = (uintptr_t)base;
+    for (size_t i = 0; i < c->count; i++) {
+        uintptr_t other = (uintptr_t)c->buffers[i].base;
+        if (other < from + bytes + GUARD_MARGIN && from < other + c->buffers[i].size + GUARD_MARGIN)
+            fail_msg("%s lies less than %u bytes from %s: an access beyond one may be one of the other", name,
+                     GUARD_MARGIN, c->buffers[i].name);
+    }
     c->buffers[c->count++] = (gfx_buffer){ name, base, bytes, writable };
 }
 
 void *card_buffer(card *c, const char *name, size_t bytes)
 {
-    void *p = aligned_alloc(64, (bytes + 64) / 64 * 64);
-    assert_non_null(p);
-    memset(p, 0xff, bytes);
-    c->owned[c->count] = p;
-    add(c, name, p, bytes, true);
-    return p;
+    guard_buffer b = guard_alloc(bytes, 64);
+    add(c, name, b.p, bytes, true);
+    c->owned[c->count - 1] = b;
+    return b.p;
 }
 
 void card_read_only(card *c, const char *name, const void *base, size_t bytes)
@@ -30,8 +35,7 @@ void card_read_only(card *c, const char *name, const void *base, size_t bytes)
 void card_clear(card *c)
 {
     for (size_t i = 0; i < c->count; i++)
-        free(c->owned[i]);
-    memset(c->owned, 0, sizeof c->owned);
+        guard_free(&c->owned[i]);
     c->count = 0;
 }
 

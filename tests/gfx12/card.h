@@ -5,13 +5,14 @@
 
 #include "kernels/gfx12/gfx12.h"
 #include "tests/gfx12/machine.h"
+#include "tests/support/guard.h"
 
 #define CARD_BUFFERS 64
 #define CARD_OBJECTS 32
 
 typedef struct card {
     gfx_buffer buffers[CARD_BUFFERS];
-    void *owned[CARD_BUFFERS];   /* what card_free frees */
+    guard_buffer owned[CARD_BUFFERS]; /* what card_free frees; empty where a buffer is the caller's */
     size_t count;
     const char *object[CARD_OBJECTS]; /* loaded so far */
     gfx_code code[CARD_OBJECTS];
@@ -22,9 +23,10 @@ typedef struct card {
     gfx_stats stats;             /* of the last launch */
 } card;
 
-/* A new buffer of exactly `bytes` bytes, aligned to 64, filled with 0xff (NaN). */
+/* A new buffer of exactly `bytes` bytes, aligned to 64, filled with 0xff (NaN). Memory up to GUARD_MARGIN before and
+ * behind it belongs to no buffer: a kernel's access to it is a fault. */
 void *card_buffer(card *c, const char *name, size_t bytes);
-/* Memory of the caller's, read only for kernels. */
+/* Memory of the caller's, from guard_alloc so that it lies as far from every other buffer; read only for kernels. */
 void card_read_only(card *c, const char *name, const void *base, size_t bytes);
 /* Forgets all buffers, keeps loaded code. */
 void card_clear(card *c);

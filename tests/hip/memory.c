@@ -1,4 +1,4 @@
-/* Device and pinned memory: regions between guard pages, at addresses that are used once. Pages are copies of a file of
+/* Device and pinned memory: regions between guards, at addresses that are used once. Pages are copies of a file of
  * 0xff until they are written, so that a model's gigabytes cost nothing before they are filled. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +9,7 @@
 #include "tests/hip/state.h"
 
 #define PAGE 4096u
+#define GUARD 65536u /* on either side: what a kernel may be off by and not meet another region */
 #define FRESH 0xff
 #define FRESH_BYTES (UINT64_C(16) << 20) /* of the file */
 
@@ -51,12 +52,12 @@ static region *region_new(size_t bytes, int card)
 {
     region *r = calloc(1, sizeof *r);
     size_t pages = (bytes + PAGE - 1) / PAGE * PAGE;
-    void *p = mmap(NULL, pages + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p = mmap(NULL, pages + 2 * GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (!r || p == MAP_FAILED) {
         free(r);
         return NULL;
     }
-    *r = (region){ .base = (uint8_t *)p + PAGE, .bytes = bytes, .mapped = p, .mapped_bytes = pages + 2 * PAGE,
+    *r = (region){ .base = (uint8_t *)p + GUARD, .bytes = bytes, .mapped = p, .mapped_bytes = pages + 2 * GUARD,
                    .card = card };
     if (!map_fresh(r->base, pages)) {
         unmap(r);
@@ -191,8 +192,8 @@ static int release(void *p, bool pinned)
         all.counts.pinned_bytes -= r->bytes;
     } else {
         all.counts.allocations--;
-        all.counts.device_bytes -= r->mapped_bytes - 2 * PAGE;
-        all.cards[r->card].used_bytes -= r->mapped_bytes - 2 * PAGE;
+        all.counts.device_bytes -= r->mapped_bytes - 2 * GUARD;
+        all.cards[r->card].used_bytes -= r->mapped_bytes - 2 * GUARD;
     }
     unmap(r);
     return STANDIN_SUCCESS;

@@ -12,11 +12,11 @@ guard_buffer guard_alloc(size_t size, size_t align)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t body = (size + align + page - 1) / page * page; /* room to move `size` down to its alignment */
-    guard_buffer b = { .size = size, .map_bytes = body + 2 * page };
+    guard_buffer b = { .size = size, .map_bytes = body + 2 * GUARD_MARGIN };
     b.map = mmap(NULL, b.map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (b.map == MAP_FAILED || mprotect((uint8_t *)b.map + page, body, PROT_READ | PROT_WRITE) != 0)
+    if (b.map == MAP_FAILED || mprotect((uint8_t *)b.map + GUARD_MARGIN, body, PROT_READ | PROT_WRITE) != 0)
         fail_msg("no memory for a guarded buffer of %zu bytes", size);
-    uintptr_t end = (uintptr_t)b.map + page + body;
+    uintptr_t end = (uintptr_t)b.map + GUARD_MARGIN + body;
     b.p = (void *)((end - size) & ~(uintptr_t)(align - 1));
     guard_refill(&b);
     return b;
@@ -31,8 +31,7 @@ void guard_free(guard_buffer *b)
 
 void guard_refill(const guard_buffer *b)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    memset((uint8_t *)b->map + page, GUARD_FILL, b->map_bytes - 2 * page);
+    memset((uint8_t *)b->map + GUARD_MARGIN, GUARD_FILL, b->map_bytes - 2 * GUARD_MARGIN);
 }
 
 static int all_filled(const uint8_t *from, const uint8_t *to)
@@ -45,9 +44,8 @@ static int all_filled(const uint8_t *from, const uint8_t *to)
 
 int guard_slack_intact(const guard_buffer *b)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
     const uint8_t *map = b->map, *p = b->p;
-    return all_filled(map + page, p) && all_filled(p + b->size, map + b->map_bytes - page);
+    return all_filled(map + GUARD_MARGIN, p) && all_filled(p + b->size, map + b->map_bytes - GUARD_MARGIN);
 }
 
 static sigjmp_buf jump;

@@ -1,4 +1,4 @@
-/* Buffers whose last byte lies against an unmapped page, and calls that may crash without ending the program. */
+/* Buffers whose last byte lies against unmapped memory, and calls that may crash without ending the program. */
 #ifndef ASHLAR_TESTS_SUPPORT_GUARD_H
 #define ASHLAR_TESTS_SUPPORT_GUARD_H
 
@@ -6,14 +6,16 @@
 #include <stdint.h>
 
 typedef struct guard_buffer {
-    void *p;       /* `size` bytes; p + size is the start of an unmapped page when `size` is a multiple of `align` */
+    void *p;       /* `size` bytes; p + size is where unmapped memory begins when `size` is a multiple of `align` */
     size_t size;
     void *map;     /* the whole mapping */
     size_t map_bytes;
 } guard_buffer;
 
 /* `align` is a power of two up to 4096. The bytes are GUARD_FILL: read as float it is a NaN, so that whoever
- * reads what was never written shows. An unmapped page lies before the buffer's first page too. */
+ * reads what was never written shows. GUARD_MARGIN bytes before the buffer's first page and behind its last one are
+ * unmapped and nobody else's: only addresses, which cost nothing. */
+#define GUARD_MARGIN 65536u
 guard_buffer guard_alloc(size_t size, size_t align);
 void guard_free(guard_buffer *b);
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/gfx12/card.h"
 #include "tests/gfx12/testing.h"
 
 enum { N = 64 };
@@ -12,7 +13,7 @@ static const struct { const char *kernel, *found; } compiled[] = {
     { "writes_beyond", "wave 0: lane 0 writes 4 bytes at byte 256 of y, which has 256" },
     { "writes_input", "wave 0: lane 0 writes to x, which is read only, at byte 0" },
     { "misaligned", "wave 0: lane 0: 4 bytes at byte 2 of x are not aligned" },
-    { "scalar_beyond", "wave 0: the wave reads 4 bytes at byte 255488 of y, which has 256" },
+    { "scalar_beyond", "wave 0: the wave reads 4 bytes at byte 25600 of x, which has 256" },
     { "lds_unwritten", "wave 1: lane 0 reads LDS at 128 before anything wrote it" },
     { "lds_beyond", "wave 0: lane 0: 4 bytes of LDS at 256, of which the kernel has 256" },
     { "lds_beyond_in_part", "wave 1: lane 16: 4 bytes of LDS at 256, of which the kernel has 256" },
@@ -54,12 +55,14 @@ static const struct { const char *kernel, *found; } compiled[] = {
 
 static void expect(const gfx_code *code, const char *name, const char *found, uint64_t seed)
 {
-    static float room[4 * N]; /* what lies between the buffers is none's */
-    float *x = room, *y = room + 2 * N;
+    card c = { .count = 0 };
+    float *x = card_buffer(&c, "x", 4 * N), *y = card_buffer(&c, "y", 4 * N);
     struct { const float *x; float *y; int n; } args = { x, y, N };
-    const gfx_buffer buffers[] = { { "x", x, 4 * N, false }, { "y", y, 4 * N, true } };
+    c.buffers[0].writable = false;
+    for (int i = 0; i < N; i++)
+        x[i] = y[i] = 0;
     gfx_launch l = { .kernel = gfx_kernel_find(code, name), .grid = { 1, 1, 1 }, .block = { N, 1, 1 }, .args = &args,
-                     .buffers = buffers, .buffer_count = 2, .insns_max = 10000, .seed = seed };
+                     .buffers = c.buffers, .buffer_count = c.count, .insns_max = 10000, .seed = seed };
     gfx_error err = { "" };
     if (!l.kernel)
         fail_msg("no kernel %s", name);
@@ -68,6 +71,40 @@ static void expect(const gfx_code *code, const char *name, const char *found, ui
         fail_msg("%s: nothing was found", name);
     if (strncmp(err.text, name, strlen(name)) != 0 || !strstr(err.text, found))
         fail_msg("%s: %s", name, err.text);
+    card_free(&c);
+}
+
+/* Reads and writes up to 64 KiB outside a buffer, whose neighbours are large and were made right before and behind it,
+ * are found as such. */
+static void far_outside(void **state)
+{
+    (void)state;
+    static const int bytes[] = { -4, -64, -4096, -(int)GUARD_MARGIN / 2, 4 - (int)GUARD_MARGIN, 4 * N, 4 * N + 64, 4096,
+                                 GUARD_MARGIN / 2, GUARD_MARGIN + 4 * N - 4 };
+    gfx_code code = gfx_test_compile("gfx1201", "tests/gfx12/broken.hip", "");
+    card c = { .count = 0 };
+    card_buffer(&c, "before", 1 << 17);
+    float *x = card_buffer(&c, "x", 4 * N);
+    card_buffer(&c, "behind", 1 << 17);
+    float *y = card_buffer(&c, "y", 4 * N);
+    for (size_t k = 0; k < 2 * sizeof bytes / sizeof *bytes; k++) {
+        bool write = k % 2;
+        struct { const float *x; float *y; int n; } args = { write ? y : x, write ? x : y, bytes[k / 2] / 4 };
+        gfx_launch l = { .kernel = gfx_kernel_find(&code, write ? "writes_beyond" : "reads_beyond"),
+                         .grid = { 1, 1, 1 }, .block = { 1, 1, 1 }, .args = &args, .buffers = c.buffers,
+                         .buffer_count = c.count };
+        gfx_error err = { "" };
+        char want[100];
+        snprintf(want, sizeof want, "lane 0 %s 4 bytes at byte %d of x, which has %d", write ? "writes" : "reads",
+                 bytes[k / 2], 4 * N);
+        assert_non_null(l.kernel);
+        if (gfx_run(&l, NULL, &err))
+            fail_msg("%d bytes away: nothing was found", bytes[k / 2]);
+        if (!strstr(err.text, want))
+            fail_msg("%d bytes away: %s", bytes[k / 2], err.text);
+    }
+    card_free(&c);
+    gfx_code_free(&code);
 }
 
 static void broken_kernels(void **state)
@@ -141,7 +178,8 @@ static void refused(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(broken_kernels), cmocka_unit_test(broken_assembly), cmocka_unit_test(refused),
+    cmocka_unit_test(broken_kernels), cmocka_unit_test(broken_assembly), cmocka_unit_test(far_outside),
+    cmocka_unit_test(refused),
 };
 
 int main(void) { return cmocka_run_group_tests_name("gfx12_broken", tests, NULL, NULL); }
