@@ -8,8 +8,8 @@
 # left out where it is not given. Both tools quantize it themselves, once.
 # ROWS: which models, of smollm2 llama-30m 1b-q4_k 1b-q6_k 1b-q8_0 1b-float (default: all; 1b-float needs 8 GB of disk).
 # ROUNDS: how often each pair is measured in turn (default 5); the median counts. LONG_ROUNDS: the same for rows of 4,096
-# tokens (default 5; 0 leaves them out). In each round the peer takes the best of 3 and ashlar the median of 3. THREADS:
-# default 2. COMPLETE=1: measure nothing where what a row needs is not given.
+# tokens (default 5; 0 leaves them out). In each round the peer takes the best of 3 and ashlar the median of 3, at 4,096
+# tokens both one. THREADS: default 2. COMPLETE=1: measure nothing where what a row needs is not given.
 #
 # The last column: what this machine's limits (bytes read by a plain loop, multiply-adds in registers, both measured in the
 # same call) allow of ashlar's time, as `bench --profile` adds them up, and which ones; of a token at 4,096 what they
@@ -93,7 +93,7 @@ compare() {
 # 4,096 tokens: their prompt, and decoding after them, with what a token costs there above one at the start.
 long() { # name .ashlar GGUF tg, decode at the start: ours theirs
     work=$(mktemp -d)
-    measure "$LONG_ROUNDS" "$PEER_PYTHON" "$peer_long $peer" "$2" "$3" 4096 "$4" 4096
+    measure "$LONG_ROUNDS" "$PEER_PYTHON" "$peer_long $peer" "$2" "$3" 4096 "$4" 4096 --repeat 1
     local a b; a=$(of a.deep) b=$(of b.tg_tok_s)
     line "$1" "prefill 4096, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher "$(limits a.pp_limits)"
     line "$1" "decode $4 at 4096, tok/s" "$a" "$b" higher "$(limits a.deep_limits)"
