@@ -97,8 +97,8 @@ double bench_row_bytes(const bench_result *r, const bench_row *row);
 double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes);
 /* A line of JSON, malloc'd; NULL when out of memory. */
 char *bench_json(const bench_result *r);
-/* Tables of two results that --save wrote: rows in both, their ratio, and whether it is more than the noise. Exit code.
- */
+/* Tables of two results that --save wrote: how the machine's limits moved; rows in both, their ratio, whether it is more
+ * than the noise and no more than what the row's limit moved; rows in one of them. Exit code. */
 int bench_diff(const char *before, const char *after);
 
 #endif

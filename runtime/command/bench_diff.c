@@ -175,22 +175,92 @@ static cJSON *read_result(const char *path, const cJSON **rows)
     return NULL;
 }
 
-static void print_row(const bench_row *a, const bench_row *b)
+/* Of two files: what a row's `limit` names, and how far the second machine's is above the first's. 0: neither says. */
+typedef struct limit_move {
+    const char *name;
+    double ratio;
+} limit_move;
+
+static double limit_of(const cJSON *root, const char *field)
+{
+    const cJSON *value = cJSON_GetObjectItem(cJSON_GetObjectItem(root, "limits"), field);
+    return cJSON_IsNumber(value) && value->valuedouble > 0 ? value->valuedouble : 0;
+}
+
+static const struct { const char *name, *field, *unit; } limits_kept[] = {
+    { "bytes", "read_gb_s", "GB/s" }, { "int8", "int8_tmac_s", "T/s" }, { "bf16", "bf16_tmac_s", "T/s" },
+    { "f32", "f32_tmac_s", "T/s" },
+};
+enum { LIMITS_KEPT = sizeof limits_kept / sizeof limits_kept[0] };
+
+static void print_limits(const cJSON *before, const cJSON *after)
+{
+    printf("this machine's limits, of bytes and of multiply-adds:\n");
+    for (int i = 0; i < LIMITS_KEPT; i++) {
+        double x = limit_of(before, limits_kept[i].field), y = limit_of(after, limits_kept[i].field);
+        if (x > 0 && y > 0)
+            printf("%-27s %10.3f %10.3f  %+6.1f%%  %s\n", limits_kept[i].name, x, y, 100 * (y / x - 1), limits_kept[i].unit);
+    }
+    putchar('\n');
+}
+
+/* Rows that run against the same limit in both. */
+static limit_move move_of(const cJSON *before, const cJSON *after, const cJSON *a, const cJSON *b)
+{
+    const cJSON *x = cJSON_GetObjectItem(a, "limit"), *y = cJSON_GetObjectItem(b, "limit");
+    if (!cJSON_IsString(x) || !cJSON_IsString(y) || strcmp(x->valuestring, y->valuestring) != 0)
+        return (limit_move){ 0 };
+    for (int i = 0; i < LIMITS_KEPT; i++) {
+        double from = limit_of(before, limits_kept[i].field), to = limit_of(after, limits_kept[i].field);
+        if (strcmp(limits_kept[i].name, x->valuestring) == 0 && from > 0)
+            return (limit_move){ limits_kept[i].name, to / from };
+    }
+    return (limit_move){ 0 };
+}
+
+static void print_row(const bench_row *a, const bench_row *b, limit_move limit)
 {
     double before = bench_median(a), after = bench_median(b), change = after / before - 1;
     /* For a normal distribution half the distance of the quartiles is 0.674 of the deviation, and a median of n runs
      * has 1.25 of it over the root of n: so a median's own deviation is 1.86 spreads over that root. Twice that is no
      * accident. */
     double x = bench_spread(a) / before / sqrt((double)a->count), y = bench_spread(b) / after / sqrt((double)b->count);
-    double noise = 2 * 1.86 * sqrt(x * x + y * y);
+    double noise = 2 * 1.86 * sqrt(x * x + y * y), moved = limit.ratio - 1;
+    /* A row at its limit moves as far as that does, one that is bound by it in part less far. */
+    bool explained = limit.ratio > 0 && (change > 0) == (moved > 0) && fabs(change) <= fabs(moved) + noise;
     char kind[32];
     bool enough = a->count >= 3 && b->count >= 3;
-    printf("%-10s %6u at %6u %10.1f %10.1f  %+6.1f%%  noise %4.1f%%  %s\n", bench_kind(a, kind), a->tokens,
-           a->depth, before, after, 100 * change, 100 * noise,
+    printf("%-10s %6u at %6u %10.1f %10.1f  %+6.1f%%  noise %4.1f%%  %s", bench_kind(a, kind), a->tokens, a->depth,
+           before, after, 100 * change, 100 * noise,
            !enough                 ? "too few runs to tell"
            : fabs(change) <= noise ? "no difference"
            : change > 0            ? "faster"
                                    : "slower");
+    if (enough && fabs(change) > noise && explained)
+        printf(", as the limit of %s is (%+.1f%%)", limit.name, 100 * moved);
+    putchar('\n');
+}
+
+static bool same_row(const bench_row *x, const bench_row *y)
+{
+    return x->decode == y->decode && x->tokens == y->tokens && x->depth == y->depth && x->batch == y->batch;
+}
+
+/* The row of `rows` that is like *x; NULL: none. */
+static const cJSON *find_row(const cJSON *rows, const bench_row *x, bench_row *y)
+{
+    const cJSON *row;
+    cJSON_ArrayForEach(row, rows) if (read_row(row, y) && same_row(x, y)) return row;
+    return NULL;
+}
+
+static void print_alone(const cJSON *rows, const cJSON *others, const char *path)
+{
+    const cJSON *row;
+    bench_row x, y;
+    char kind[32];
+    cJSON_ArrayForEach(row, rows) if (read_row(row, &x) && !find_row(others, &x, &y))
+        printf("%-10s %6u at %6u  only in %s\n", bench_kind(&x, kind), x.tokens, x.depth, path);
 }
 
 int bench_diff(const char *before, const char *after)
@@ -205,15 +275,20 @@ int bench_diff(const char *before, const char *after)
         return EXIT_FAILED;
     }
     int shown = 0;
-    printf("%-10s %6s    %6s %10s %10s\n", "", "tokens", "depth", "before", "after");
-    cJSON_ArrayForEach(a, rows_a) cJSON_ArrayForEach(b, rows_b)
+    cJSON_ArrayForEach(a, rows_a)
     {
         bench_row x, y;
-        if (read_row(a, &x) && read_row(b, &y) && x.decode == y.decode && x.tokens == y.tokens && x.depth == y.depth &&
-            x.batch == y.batch) {
-            print_row(&x, &y);
-            shown++;
+        if (!read_row(a, &x) || !(b = find_row(rows_b, &x, &y)))
+            continue;
+        if (shown++ == 0) {
+            printf("%-10s %6s    %6s %10s %10s\n", "", "tokens", "depth", "before", "after");
+            print_limits(first, second);
         }
+        print_row(&x, &y, move_of(first, second, a, b));
+    }
+    if (shown) {
+        print_alone(rows_a, rows_b, before);
+        print_alone(rows_b, rows_a, after);
     }
     cJSON_Delete(first);
     cJSON_Delete(second);
