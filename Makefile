@@ -346,10 +346,9 @@ bench-gfx12: $(ROOFLINE)
 # What the card's rounding of prompts does to a model: tests/bench/gfx12_rounding.c.
 .PHONY: gfx12-rounding
 gfx12-rounding: $(B)/gfx12-rounding
-$(B)/gfx12-rounding: $(call obj,$(COMMAND_SRC) tests/bench/gfx12_rounding.c) $(TOOLS) $(LIB)
+$(B)/gfx12-rounding: $(call obj,$(COMMAND_SRC) tests/bench/gfx12_rounding.c) $(SUPPORT) $(TOOLS) $(LIB)
 	$(call say,LD)
 	$(run)$(CC) $(ALL_LDFLAGS) -Wl,--wrap=ash_kernels_init $^ $(PKG_LIBS) $(EDIT_LIBS) -lm -o $@
-$(B)/obj/tests/bench/gfx12_rounding.o: CFLAGS += -O3 $(FLAGS_avx2)
 bench-kernels: $(B)/tests/test_kernels
 	$(B)/tests/test_kernels --bench
 
