@@ -1,5 +1,6 @@
-/* llama-30m put together from the card's kernels and executed in the interpreter, beside the CPU: a prompt through the
- * matrix units, then tokens one by one through the decoding kernels, all teacher-forced.
+/* llama-30m put together from the card's kernels and executed in the interpreter, beside the CPU: prompts through the
+ * matrix units and through the decoding kernels, then tokens one by one, all teacher-forced, with the logits of every
+ * token. Once with all layers, once with the first alone, where roundings that differ have not yet carried far.
  * What may differ: tests/gfx12/tolerance.h.
  */
 #include <stdio.h>
@@ -7,139 +8,221 @@
 #include <string.h>
 
 #include "quant/recipe.h"
-#include "runtime/model.h"
+#include "runtime/session.h"
 #include "tests/gfx12/card_model.h"
 #include "tests/gfx12/tolerance.h"
+#include "tests/support/card_rounding.h"
 #include "tests/support/session.h"
 #include "tests/support/unrounded.h"
 
-#define PROMPT 40
-#define DECODED 4
+#define ROWS 44
+#define BATCH_PROMPT 64
+#define BATCH_DECODED 8
+
+/* Contexts that begin anew, each with a prompt and tokens after it: ROWS tokens in all. */
+typedef struct shape {
+    uint32_t layers, contexts, prompt, decoded;
+} shape;
+static const shape shallow = { 1, 4, 9, 2 }; /* 9: the fewest that take the matrix units */
 
 typedef struct subject {
     ashlar_model *model;
-    int32_t ids[PROMPT + DECODED];
+    uint32_t type; /* of its layers' matrices */
+    int32_t ids[ROWS];
     uint32_t vocab;
 } subject;
 
-static subject open_subject(const char *source, uint32_t type, const char *name)
+static subject open_subject(const char *source, uint32_t convert, uint32_t type, const char *name)
 {
     char *from = test_shared(source);
     if (!from)
         test_skip("the shared models are absent");
-    subject s = { .model = test_load(from, name, type) };
-    test_prompt(s.model, s.ids, PROMPT + DECODED);
+    subject s = { .model = test_load(from, name, convert), .type = type };
+    test_prompt(s.model, s.ids, ROWS);
     s.vocab = s.model->meta.h.vocab;
+    drop_second_step(s.model);
     return s;
 }
 
-/* Logits at the prompt's last token and at each decoded one, (1 + DECODED) rows. */
-static float *cpu_logits(const subject *s, int activations)
+static float *rows_of(const subject *s)
 {
-    ashlar_session_options o = { .context = 64, .activations = activations, .threads = 2 };
-    ashlar_session *session = test_session(s->model, o);
-    float *out = malloc((1 + DECODED) * s->vocab * sizeof *out);
+    float *out = malloc(ROWS * s->vocab * sizeof *out);
     assert_non_null(out);
-    for (int i = 0; i <= DECODED; i++) {
-        size_t first = i == 0 ? 0 : PROMPT + (size_t)i - 1, count = i == 0 ? PROMPT : 1;
-        test_feed(session, s->ids + first, count);
-        memcpy(out + (size_t)i * s->vocab, ashlar_session_logits(session, 0), s->vocab * sizeof *out);
+    return out;
+}
+
+/* A model without the rounding of inputs that its own FP8 products ask for; put back by keep_inputs. */
+typedef struct own_rounding {
+    ash_layer *layers;
+    ash_linear output;
+} own_rounding;
+
+static own_rounding drop_inputs(ashlar_model *m)
+{
+    size_t bytes = m->meta.h.layers * sizeof *m->layers;
+    own_rounding own = { .layers = malloc(bytes), .output = m->output };
+    assert_non_null(own.layers);
+    memcpy(own.layers, m->layers, bytes);
+    drop_input_rounding(m);
+    m->output.input[0].rounding = ASH_ROUND_NONE;
+    return own;
+}
+
+static void keep_inputs(ashlar_model *m, own_rounding *own)
+{
+    memcpy(m->layers, own->layers, m->meta.h.layers * sizeof *m->layers);
+    m->output = own->output;
+    free(own->layers);
+}
+
+/* How the CPU rounds: not at all, as the card decodes, as the card's prefill and after it as it decodes. Q types and FP8
+ * are decoded with the CPU's own rounding; products of FP8 are of floats, since BF16 would round what e4m3 and a scale
+ * make. */
+typedef enum rounding { EXACT, AS_DECODED, AS_PROMPT } rounding;
+
+static void feed_cpu(ashlar_session *session, const subject *s, uint32_t first, uint32_t count, float *out)
+{
+    test_feed_as(session, s->ids + first, count, ASHLAR_FEED_ALL_LOGITS);
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(out + (size_t)(first + i) * s->vocab, ashlar_session_logits(session, i), s->vocab * sizeof *out);
+}
+
+static float *cpu_logits(const subject *s, const shape *how_many, rounding how)
+{
+    bool q = s->type >= ASH_Q4_0;
+    bool grouped = how == AS_PROMPT && s->model->layers[0].o.input[0].rounding == ASH_ROUND_TOKEN;
+    ashlar_session_options o = { .context = 64, .activations = q && how != EXACT ? ASHLAR_ACT_INT8 : ASHLAR_ACT_FLOAT,
+                                 .threads = 2 };
+    ashlar_session *session = test_session(s->model, o);
+    float *out = rows_of(s);
+    ash_kernels decoding = session->kernels;
+    if (how != EXACT && s->type == ASH_BF16)
+        card_rounding(&decoding, CARD_ROUNDS_INPUTS);
+    ash_kernels prompt = decoding;
+    if (how == AS_PROMPT && q)
+        card_rounding(&prompt, CARD_ROUNDS_ALL);
+    if (grouped)
+        card_rounding_fp8(&prompt);
+    for (uint32_t c = 0, at = 0; c < how_many->contexts; c++) {
+        own_rounding own;
+        ashlar_error err;
+        assert_int_equal(ashlar_session_rewind(session, 0, &err), ASHLAR_OK);
+        if (how == EXACT || grouped)
+            own = drop_inputs(s->model);
+        session->kernels = prompt;
+        feed_cpu(session, s, at, how_many->prompt, out);
+        if (grouped)
+            keep_inputs(s->model, &own);
+        session->kernels = decoding;
+        at += how_many->prompt;
+        for (uint32_t i = 0; i < how_many->decoded; i++, at++)
+            feed_cpu(session, s, at, 1, out);
+        if (how == EXACT)
+            keep_inputs(s->model, &own);
     }
     ashlar_session_free(session);
     return out;
 }
 
-static float *card_logits(const subject *s, bool decode_prompt, uint64_t *launches, uint64_t *insns)
+/* Prompts in passes of `batch`, then tokens one by one. */
+static float *card_logits(const subject *s, const shape *how_many, uint32_t batch)
 {
-    ash_hip_plan_options o = { .context = 50, .batch = decode_prompt ? 8 : 64 };
+    ash_hip_plan_options o = { .context = 50, .batch = batch };
     card_model *m = card_model_open(s->model, &o);
-    float *out = malloc((1 + DECODED) * s->vocab * sizeof *out);
-    assert_non_null(out);
-    for (int i = 0; i <= DECODED; i++) {
-        uint32_t first = i == 0 ? 0 : PROMPT + (uint32_t)i - 1, count = i == 0 ? PROMPT : 1;
-        m->launches = m->insns = 0;
-        const float *logits = card_model_feed(m, s->ids + first, count, ASH_PLAN_LAST);
-        memcpy(out + (size_t)i * s->vocab, logits, s->vocab * sizeof *out);
+    float *out = rows_of(s);
+    for (uint32_t c = 0, at = 0; c < how_many->contexts; c++) {
+        m->position = 0;
+        uint32_t end = at + how_many->prompt;
+        for (uint32_t n; at < end + how_many->decoded; at += n) {
+            n = at >= end ? 1 : end - at < batch ? end - at : batch;
+            m->launches = m->insns = 0;
+            const float *logits = card_model_feed(m, s->ids + at, n, ASH_PLAN_ALL);
+            for (uint32_t k = 0; k < n; k++)
+                memcpy(out + (size_t)(at + k) * s->vocab, logits + k * m->io.logits_stride, s->vocab * sizeof *out);
+        }
     }
-    *launches = m->launches, *insns = m->insns; /* of the last decoded token */
+    if (batch == BATCH_DECODED && how_many->layers > 1)
+        print_message("# measure a token of %u layers: %llu launches, %.2f M wave instructions\n", how_many->layers,
+                      (unsigned long long)m->launches, (double)m->insns / 1e6);
+    assert_true(m->launches <= 5 * how_many->layers + 4); /* of the last decoded token */
     card_model_free(m);
     return out;
 }
 
-typedef struct distances {
-    double noise;                    /* N */
-    double prompt, after, decoded;   /* prompt in one pass, tokens after it; everything decoded */
-} distances;
-
-static distances measure(const char *source, uint32_t type, const char *name)
+/* The least of the rows' own shares; without the first of each context, which attends to itself alone. */
+static double nearest_row(const subject *s, const shape *how_many, const float *got, const float *like, const float *exact)
 {
-    subject s = open_subject(source, type, name);
-    uint64_t launches, insns;
-    drop_second_step(s.model);
-    float *rounded = cpu_logits(&s, ASHLAR_ACT_INT8);
-    float *got = card_logits(&s, false, &launches, &insns), *slow = card_logits(&s, true, &launches, &insns);
-    drop_input_rounding(s.model);
-    float *exact = cpu_logits(&s, ASHLAR_ACT_FLOAT);
-    distances d = { .noise = gfx_logits_distance(rounded, exact, s.vocab, 0, 1 + DECODED),
-                    .prompt = gfx_logits_distance(got, exact, s.vocab, 0, 1),
-                    .after = gfx_logits_distance(got, exact, s.vocab, 1, 1 + DECODED),
-                    .decoded = gfx_logits_distance(slow, exact, s.vocab, 0, 1 + DECODED) };
-    print_message("# measure %s: rounding %.4f; prompt %.4f, after it %.4f, all decoded %.4f; %llu launches, %.2f M wave "
-                  "instructions a token\n", name, d.noise, d.prompt, d.after, d.decoded, (unsigned long long)launches,
-                  (double)insns / 1e6);
-    assert_true(launches <= 5 * s.model->meta.h.layers + 4);
-    free(rounded), free(got), free(slow), free(exact);
+    double least = INFINITY;
+    for (int k = 0; k < ROWS; k++)
+        if (k % (int)(how_many->prompt + how_many->decoded) != 0)
+            least = fmin(least, gfx_logits_distance(got, like, s->vocab, k, k + 1) /
+                                    gfx_logits_distance(like, exact, s->vocab, k, k + 1));
+    return least;
+}
+
+static void check(const subject *s, const shape *how_many, bool prompt, const char *name)
+{
+    bool deep = how_many->layers > 1;
+    float *got = card_logits(s, how_many, prompt ? BATCH_PROMPT : BATCH_DECODED);
+    float *like = cpu_logits(s, how_many, prompt ? AS_PROMPT : AS_DECODED), *exact = cpu_logits(s, how_many, EXACT);
+    double noise = gfx_logits_distance(like, exact, s->vocab, 0, ROWS);
+    double off = gfx_logits_distance(got, exact, s->vocab, 0, ROWS) / noise;
+    double apart = gfx_logits_distance(got, like, s->vocab, 0, ROWS) / noise;
+    double nearest = nearest_row(s, how_many, got, like, exact);
+    print_message("# measure %s, %u layers, %s: rounding %.4f; card off by %.3f of it, from the CPU %.3f, where nearest "
+                  "%.3f\n", name, how_many->layers, prompt ? "prompt" : "decoded", noise, off, apart, nearest);
+    if (!(off <= (deep ? GFX_SAME_MARGIN : GFX_SHALLOW_MARGIN)))
+        fail_msg("%s, %u layers: the card's logits are off by %.3f of the rounding", name, how_many->layers, off);
+    if (!(apart <= (deep ? GFX_APART : GFX_SHALLOW_APART)))
+        fail_msg("%s, %u layers: the card's logits are %.3f of the rounding from the CPU's", name, how_many->layers, apart);
+    if (!(deep || nearest <= GFX_NEAREST))
+        fail_msg("%s: no row is nearer to the CPU's than %.3f of the rounding", name, nearest);
+    free(got), free(like), free(exact);
+}
+
+static void check_type(const char *source, uint32_t convert, uint32_t type, const char *name)
+{
+    subject s = open_subject(source, convert, type, name);
+    uint32_t layers = s.model->meta.h.layers;
+    shape whole = { layers, 1, 40, 4 };
+    for (int prompt = 0; prompt < 2; prompt++)
+        check(&s, &whole, prompt, name);
+    s.model->meta.h.layers = shallow.layers;
+    for (int prompt = 0; prompt < 2; prompt++)
+        check(&s, &shallow, prompt, name);
+    s.model->meta.h.layers = layers;
+    card_rounding_free();
     ashlar_model_free(s.model);
-    return d;
 }
-
-static void check(const distances *d, double noise, double prompt_factor)
-{
-    if (!(d->prompt <= GFX_LOGITS_MARGIN * prompt_factor * noise))
-        fail_msg("the prompt's logits are off by %.4f, rounding by %.4f", d->prompt, noise);
-    if (!(d->after <= GFX_LOGITS_MARGIN * prompt_factor * noise)) /* the cache comes from the prompt */
-        fail_msg("logits after the prompt are off by %.4f, rounding by %.4f", d->after, noise);
-    if (!(d->decoded <= GFX_LOGITS_MARGIN * noise))
-        fail_msg("decoded logits are off by %.4f, rounding by %.4f", d->decoded, noise);
-}
-
-static double q8_0_noise; /* of test_q8_0, which runs first */
 
 static void test_q8_0(void **state)
 {
     (void)state;
-    distances d = measure("models/llama-30m", ASH_Q8_0, "q8_0.ashlar");
-    q8_0_noise = d.noise;
-    check(&d, d.noise, GFX_PROMPT_FACTOR);
+    check_type("models/llama-30m", ASH_Q8_0, ASH_Q8_0, "q8_0.ashlar");
 }
 
 static void test_q4_k(void **state)
 {
     (void)state;
-    distances d = measure("models/llama-30m", ASH_Q4_K, "q4_k.ashlar");
-    check(&d, d.noise, GFX_PROMPT_FACTOR);
+    check_type("models/llama-30m", ASH_Q4_K, ASH_Q4_K, "q4_k.ashlar");
 }
 
 static void test_fp8(void **state)
 {
     (void)state;
-    distances d = measure("models/llama-30m", ASH_F8_E4M3, "fp8.ashlar");
-    check(&d, d.noise, 1);
+    check_type("models/llama-30m", ASH_F8_E4M3, ASH_F8_E4M3, "fp8.ashlar");
 }
 
 static void test_fp8_static(void **state)
 {
     (void)state;
-    distances d = measure("models/llama-30m-fp8", ASH_TYPE_KEEP, "fp8_static.ashlar");
-    check(&d, d.noise, 1);
+    check_type("models/llama-30m-fp8", ASH_TYPE_KEEP, ASH_F8_E4M3, "fp8_static.ashlar");
 }
 
 static void test_bf16(void **state)
 {
     (void)state;
-    distances d = measure("models/llama-30m", ASH_TYPE_KEEP, "bf16.ashlar");
-    assert_true(q8_0_noise > 0);
-    check(&d, GFX_BF16_FACTOR * q8_0_noise, 1);
+    check_type("models/llama-30m", ASH_TYPE_KEEP, ASH_BF16, "bf16.ashlar");
 }
 
 int main(void)
