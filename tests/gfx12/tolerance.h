@@ -1,16 +1,16 @@
 /* How far the logits of a whole model on the card may be from the CPU's.
  *
- * The card rounds the inputs of every product (8 bits, e4m3, bf16) and sums in another order: sums differ by 2^-24 sqrt(K),
- * which is nothing (0.0002 N below), but rounding is chaotic. A sum that differs in its last bit may round the other way,
- * one input that does so moves every later sum by a share of a step, and after a few layers two correct
+ * The card rounds the inputs of every product (8 bits, e4m3, bf16) and sums in another order: sums differ by
+ * 2^-24 sqrt(K), which is nothing (0.0002 N below), but rounding is chaotic. A sum that differs in its last bit may round
+ * the other way, one input that does so moves every later sum by a share of a step, and after a few layers two correct
  * implementations are as far apart as the rounding itself carries them. How far that is the CPU can tell: its own
  * distance N, with inputs rounded alike, from the same model with inputs that are not rounded at all. Distances are
  * roots of mean squares over the whole vocabulary at several positions; c is the card, p the CPU that rounds alike, e
  * what is not rounded, and an error of the kernels of which rounding knows nothing adds to them in squares.
  *
  * Rounded exactly as the card does, in prompts too (tests/support/card_rounding.h), at 44 positions:
- *   |c - e| <= 1.1 N     two draws of one distribution. A row's own are 13% apart, and rows share a context: seen are 0.95
- *                        to 1.05 N. An error of 0.46 N is too much
+ *   |c - e| <= 1.1 N     two draws of one distribution. A row's own are 13% apart, and rows share a context: seen are
+ *                        0.95 to 1.05 N. An error of 0.46 N is too much
  *   |c - p| <= sqrt(2) N two independent roundings; what both round the same way brings them nearer: 0.84 to 1.17 N
  * with the first layer alone, in four contexts, where most of the rounding is the same:
  *   |c - e| <= 1.03 N    seen: 0.99 to 1.01. An error of 0.25 N is too much

@@ -21,8 +21,9 @@ typedef enum card_rounds {
     CARD_ROUNDS_ALL,
 } card_rounds;
 
-/* Replaces the products of Q types and BF16 in a table that ash_kernels_init has filled. What is rounded, and the level of
- * the products beneath, are one for the process: the last call's. Any number of threads may multiply. */
+/* Replaces the products of Q types and BF16 in a table that ash_kernels_init has filled. What is rounded, and the level
+ * of the products beneath, are one for the process: the last call's. Any number of threads may multiply. A table is
+ * replaced once: the second time its products would be their own beneath. */
 void card_rounding(ash_kernels *table, card_rounds what);
 void card_rounding_fp8(ash_kernels *table);
 /* Frees the rounded weights: before their model goes, since they are found by its bytes' address. */

@@ -75,9 +75,9 @@ static void keep_inputs(ashlar_model *m, own_rounding *own)
     free(own->layers);
 }
 
-/* How the CPU rounds: not at all, as the card decodes, as the card's prefill and after it as it decodes. Q types and FP8
- * are decoded with the CPU's own rounding; products of FP8 are of floats, since BF16 would round what e4m3 and a scale
- * make. */
+/* How the CPU rounds: not at all, as the card decodes, as the card's prefill and after it as it decodes. Q types and
+ * FP8 are decoded with the CPU's own rounding; products of FP8 are of floats, since BF16 would round what e4m3 and a
+ * scale make. */
 typedef enum rounding { EXACT, AS_DECODED, AS_PROMPT } rounding;
 
 static void feed_cpu(ashlar_session *session, const subject *s, uint32_t first, uint32_t count, float *out)
@@ -91,7 +91,8 @@ static float *cpu_logits(const subject *s, const shape *how_many, rounding how)
 {
     bool q = s->type >= ASH_Q4_0;
     bool grouped = how == AS_PROMPT && s->model->layers[0].o.input[0].rounding == ASH_ROUND_TOKEN;
-    ashlar_session_options o = { .context = 64, .activations = q && how != EXACT ? ASHLAR_ACT_INT8 : ASHLAR_ACT_FLOAT,
+    ashlar_session_options o = { .context = 64,
+                                 .activations = q && how != EXACT ? ASHLAR_ACT_INT8 : ASHLAR_ACT_FLOAT,
                                  .threads = 2 };
     ashlar_session *session = test_session(s->model, o);
     float *out = rows_of(s);
@@ -150,7 +151,8 @@ static float *card_logits(const subject *s, const shape *how_many, uint32_t batc
 }
 
 /* The least of the rows' own shares; without the first of each context, which attends to itself alone. */
-static double nearest_row(const subject *s, const shape *how_many, const float *got, const float *like, const float *exact)
+static double nearest_row(const subject *s, const shape *how_many, const float *got, const float *like,
+                          const float *exact)
 {
     double least = INFINITY;
     for (int k = 0; k < ROWS; k++)
@@ -174,7 +176,8 @@ static void check(const subject *s, const shape *how_many, bool prompt, const ch
     if (!(off <= (deep ? GFX_SAME_MARGIN : GFX_SHALLOW_MARGIN)))
         fail_msg("%s, %u layers: the card's logits are off by %.3f of the rounding", name, how_many->layers, off);
     if (!(apart <= (deep ? GFX_APART : GFX_SHALLOW_APART)))
-        fail_msg("%s, %u layers: the card's logits are %.3f of the rounding from the CPU's", name, how_many->layers, apart);
+        fail_msg("%s, %u layers: the card's logits are %.3f of the rounding from the CPU's", name, how_many->layers,
+                 apart);
     if (!(deep || nearest <= GFX_NEAREST))
         fail_msg("%s: no row is nearer to the CPU's than %.3f of the rounding", name, nearest);
     free(got), free(like), free(exact);
