@@ -119,7 +119,28 @@ typedef struct run {
     gfx_touch touch[ROOF_BUFFERS];
 } run;
 
-/* Executes `count` of all `total` workgroups, at equal distances, or those that belong together. */
+/* Workgroup i of the `count` that stand for all `total`. Those that belong together: block after block of them, each of other
+ * tokens (x). Else y at equal distances, and x too, or in turn where it has fewer places: queries at the end of a prompt
+ * see more keys than those at its begin, and tokens of other x have inputs of their own. No two are the same. */
+static void choose(const roof_launch *l, uint64_t total, uint64_t count, uint64_t i, uint32_t out[3])
+{
+    uint64_t x = l->grid.x, y = l->grid.y, together = l->together;
+    out[2] = 0;
+    if (count == total) {
+        out[0] = (uint32_t)(i % x);
+        out[1] = (uint32_t)(i / x % y);
+        out[2] = (uint32_t)(i / x / y);
+    } else if (together) {
+        uint64_t blocks = y / together, block = i / together;
+        out[0] = (uint32_t)(block % x);
+        out[1] = (uint32_t)((blocks / 2 + block) % blocks * together + i % together);
+    } else {
+        out[0] = (uint32_t)(x < count ? i % x : (2 * i + 1) * x / (2 * count));
+        out[1] = (uint32_t)((2 * i + 1) * y / (2 * count));
+    }
+}
+
+/* Executes `count` of all `total` workgroups. */
 static bool execute(run *r, uint64_t total, uint64_t count, char why[512])
 {
     static uint32_t groups[GROUPS_MAX][3];
@@ -129,14 +150,8 @@ static bool execute(run *r, uint64_t total, uint64_t count, char why[512])
         snprintf(why, 512, "%llu workgroups", (unsigned long long)count);
         return false;
     }
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t n = (2 * i + 1) * total / (2 * count);
-        if (r->l->together)
-            n = (g->y / 2 / r->l->together * r->l->together + i) * g->x;
-        groups[i][0] = (uint32_t)(n % g->x);
-        groups[i][1] = (uint32_t)(n / g->x % g->y);
-        groups[i][2] = (uint32_t)(n / g->x / g->y);
-    }
+    for (uint64_t i = 0; i < count; i++)
+        choose(r->l, total, count, i, groups[i]);
     gfx_launch launch = { .kernel = r->kernel, .grid = { g->x, g->y, g->z }, .block = { r->l->kernel->threads, 1, 1 },
                           .args = r->args, .buffers = r->p->buffer, .buffer_count = r->p->count,
                           .groups = (const uint32_t (*)[3])groups, .group_count = count,

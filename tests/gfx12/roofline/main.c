@@ -58,12 +58,14 @@ static void model_of_type(const roof_model *m, const char *type)
 
 static void long_attention(const roof_model *m)
 {
-    roof_result *r = next_result(m, "q4_k", ROOF_ATTENTION, LONG_PROMPT);
-    r->type = "attention";
-    r->layers = 1;
-    r->weight_bytes = 0;
-    roof_attention(&m->h, LONG_PROMPT, &r->list);
-    roof_run(r);
+    for (int fp8 = 0; fp8 < 2; fp8++) {
+        roof_result *r = next_result(m, "q4_k", ROOF_ATTENTION, LONG_PROMPT);
+        r->type = fp8 ? "fp8 cache" : "f16 cache";
+        r->layers = 1;
+        r->weight_bytes = 0;
+        roof_attention(&m->h, LONG_PROMPT, fp8, &r->list);
+        roof_run(r);
+    }
 }
 
 int main(int argc, char **argv)
@@ -95,8 +97,9 @@ int main(int argc, char **argv)
                 model_of_type(&roof_models[m], roof_types[t]);
         long_attention(&roof_models[m]);
     }
-    if (argc < 3)
-        long_attention(&roof_wide_heads);
+    for (uint32_t m = 0; m < roof_heads_count; m++)
+        if (argc == 2 || strcmp(argv[2], roof_heads[m].name) == 0)
+            long_attention(&roof_heads[m]);
     roof_targets(stdout, results, result_count);
     FILE *svg = fopen(argv[1], "w");
     if (!svg) {

@@ -16,7 +16,12 @@ const roof_model roof_models[] = {
     { "qwen-7b", SHAPE("qwen2", 28, 3584, 18944, 28, 4, 128, 152064, true) },   /* Qwen2.5 7B */
     { "llama-1b", SHAPE("llama", 16, 2048, 8192, 32, 8, 64, 128256, false) },   /* Llama 3.2 1B, output of its own */
 };
-const roof_model roof_wide_heads = { "wide", SHAPE("llama", 1, 4096, 64, 16, 8, 256, 64, false) };
+const roof_model roof_heads[] = {
+    { "phi-2", SHAPE("llama", 1, 2560, 64, 32, 32, 80, 64, false) },
+    { "phi-3", SHAPE("llama", 1, 3072, 64, 32, 32, 96, 64, false) }, /* mini */
+    { "wide", SHAPE("llama", 1, 4096, 64, 16, 8, 256, 64, false) },
+};
+const uint32_t roof_heads_count = sizeof roof_heads / sizeof *roof_heads;
 const uint32_t roof_model_count = sizeof roof_models / sizeof *roof_models;
 const char *const roof_types[] = { "q4_k_m", "q4_k", "fp8", "q8_0", "bf16" };
 const uint32_t roof_type_count = sizeof roof_types / sizeof *roof_types;
@@ -77,6 +82,7 @@ typedef struct builder {
     const char *recipe;
     uint32_t layer, tokens, pos, context;
     uint32_t streams; /* sequences, a token each; 0: one sequence of all tokens */
+    bool fp8_cache;
     roof_list *list;
 } builder;
 
@@ -279,10 +285,12 @@ static void prefill_launch(const builder *b, shape_of s, const member *m, uint32
         y->also = offsetof(ash_gfx_prefill, next.x);
         a.next = inputs_args(b, &l, next, offsetof(ash_gfx_prefill, next));
         buffer(&l, "done", 4 * ash_gfx_prefill_done(next.cols, b->tokens), offsetof(ash_gfx_prefill, done), ROOF_ZERO);
-        l.sample = l.together = together_of(&a);
+        l.together = together_of(&a);
     }
     l.args.prefill = a;
     l.grid = ash_gfx_prefill_grid(&a);
+    if (l.together) /* for two blocks of tokens: each has inputs of its own */
+        l.sample = l.together * (l.grid.x < 2 ? 1 : 2);
     push(b->list, &l);
 }
 
@@ -327,8 +335,8 @@ static ash_gfx_attend attend_args(const builder *b)
     uint32_t q = h->heads * h->head_dim, kv = h->kv_heads * h->head_dim;
     uint32_t rows = (b->context + ASH_GFX_CACHE_ROWS - 1) / ASH_GFX_CACHE_ROWS * ASH_GFX_CACHE_ROWS;
     return (ash_gfx_attend){
-        .cache = { .head_stride = (uint64_t)rows * h->head_dim, .stride = h->head_dim, .rows = rows, .k_scale = 1,
-                   .v_scale = 1 },
+        .cache = { .head_stride = (uint64_t)rows * h->head_dim, .stride = h->head_dim, .rows = rows, .fp8 = b->fp8_cache,
+                   .k_scale = 1, .v_scale = 1 },
         .qkv_stride = stride_of(q + 2 * kv), .k_first = q, .v_first = q + kv, .out_stride = stride_of(q),
         .heads = h->heads, .kv_heads = h->kv_heads, .head_dim = h->head_dim, .rope_dim = h->rope_dim,
         .tokens = b->tokens,
@@ -339,7 +347,7 @@ static ash_gfx_attend attend_args(const builder *b)
 
 static void attend_buffers(const builder *b, roof_launch *l, const ash_gfx_attend *a)
 {
-    uint64_t cache = a->kv_heads * a->cache.head_stride * 2, qkv = (uint64_t)b->tokens * a->qkv_stride * 4;
+    uint64_t cache = a->kv_heads * a->cache.head_stride * (a->cache.fp8 ? 1 : 2), qkv = (uint64_t)b->tokens * a->qkv_stride * 4;
     buffer(l, "qkv", qkv, offsetof(ash_gfx_attend, qkv), ROOF_FLOATS);
     buffer(l, "angles", (uint64_t)b->context * a->rope_dim * 4, offsetof(ash_gfx_attend, angles), ROOF_FLOATS);
     roof_buffer *step = buffer(l, "step", sizeof(ash_gfx_step) + b->tokens * UINT64_C(4),
@@ -349,8 +357,9 @@ static void attend_buffers(const builder *b, roof_launch *l, const ash_gfx_atten
     buffer(l, "parts", ash_gfx_attend_parts(a->heads, a->head_dim, a->splits) * 4, offsetof(ash_gfx_attend, parts),
            ROOF_ZERO);
     buffer(l, "done", a->heads * UINT64_C(4), offsetof(ash_gfx_attend, done), ROOF_ZERO);
-    buffer(l, "keys", cache, offsetof(ash_gfx_attend, cache.k), ROOF_HALVES);
-    buffer(l, "values", cache, offsetof(ash_gfx_attend, cache.v), ROOF_HALVES);
+    buffer(l, "keys", cache, offsetof(ash_gfx_attend, cache.k), a->cache.fp8 ? ROOF_CODES : ROOF_HALVES);
+    buffer(l, "values", cache, offsetof(ash_gfx_attend, cache.v),
+           a->cache.fp8 ? ROOF_CODES : ROOF_HALVES);
     l->args.attend = *a;
 }
 
@@ -380,7 +389,7 @@ static inputs_of attention(const builder *b, inputs_of wanted)
     /* Every query with every key that it sees, and as many for the values. */
     l.products = 2.0 * h->heads * h->head_dim * b->tokens * (b->pos + (b->tokens + 1) / 2.0);
     if (!decode) {
-        roof_launch store = start("cache", ASH_GFX_OP_KV_STORE, ASH_DTYPE_COUNT, 0, 4);
+        roof_launch store = start("cache", ASH_GFX_OP_KV_STORE, ASH_DTYPE_COUNT, 0, 0); /* V's have less to do */
         attend_buffers(b, &store, &a);
         store.grid = ash_gfx_kv_store_grid(&a);
         push(b->list, &store);
@@ -472,9 +481,11 @@ void roof_prefill(const ash_hparams *h, const char *recipe, uint32_t tokens, roo
     roof_pass(h, recipe, tokens, tokens, out);
 }
 
-void roof_attention(const ash_hparams *h, uint32_t tokens, roof_list *out)
+void roof_attention(const ash_hparams *h, uint32_t tokens, bool fp8, roof_list *out)
 {
-    builder b = { .h = h, .tokens = tokens, .context = tokens, .list = out };
+    builder b = { .h = h, .tokens = tokens, .context = tokens, .fp8_cache = fp8, .list = out };
     *out = (roof_list){ .count = 0 };
     (void)attention(&b, (inputs_of){ 0 });
+    out->launch[0] = out->launch[out->count - 1]; /* without what fills the cache */
+    out->count = 1;
 }

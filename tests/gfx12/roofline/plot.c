@@ -18,7 +18,7 @@
 #define POINTS 64
 #define SLOPE 80 /* pieces of memory's slope that labels keep away from */
 
-typedef struct point { const char *name; double operations, bytes, seconds, x, y; bool matrix; } point;
+typedef struct point { char name[64]; double operations, bytes, seconds, x, y; bool matrix; } point;
 typedef struct box { double x, y, wide, high; } box;
 
 /* Operations a second: a product and an addition are two. */
@@ -100,14 +100,20 @@ static uint32_t collect(const roof_result *results, uint32_t count, double top, 
             const roof_line *l = &results[r].line[i];
             if (!l->counted || l->launch->products <= 0 || l->counts.memory_bytes <= 0)
                 continue;
+            const char *symbol = l->launch->kernel->symbol;
+            bool attends = l->launch->op == ASH_GFX_OP_ATTEND || l->launch->op == ASH_GFX_OP_ATTEND_PREFILL;
+            char name[64];
+            snprintf(name, sizeof name, "%s%s", symbol + (strncmp(symbol, "ash_", 4) == 0 ? 4 : 0),
+                     attends && l->launch->args.attend.cache.fp8 ? " FP8" : "");
             uint32_t k = 0;
-            const char *name = l->launch->kernel->symbol + (strncmp(l->launch->kernel->symbol, "ash_", 4) == 0 ? 4 : 0);
             while (k < n && strcmp(points[k].name, name) != 0)
                 k++;
             if (k == POINTS)
                 continue;
-            if (k == n)
-                points[n++] = (point){ .name = name, .matrix = l->counts.matrix > 0 };
+            if (k == n) {
+                points[n] = (point){ .matrix = l->counts.matrix > 0 };
+                memcpy(points[n++].name, name, sizeof name);
+            }
             points[k].operations += 2 * l->launch->products * l->launch->times;
             points[k].bytes += l->counts.memory_bytes * l->launch->times;
             points[k].seconds += l->time.total * l->launch->times;
@@ -156,7 +162,7 @@ double roof_plot(FILE *to, const roof_result *results, uint32_t count, double to
         char label[120];
         double allowed = fmin(p->operations / p->bytes * ROOF_BANDWIDTH, peaks[0].rate),
                rate = p->operations / p->seconds;
-        snprintf(label, sizeof label, "%s", p->name);
+        memcpy(label, p->name, sizeof p->name);
         box b = free_place(p, LETTER * (double)strlen(label), top, taken, used);
         taken[used++] = b;
         bool right = b.x > p->x;

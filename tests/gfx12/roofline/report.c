@@ -128,6 +128,9 @@ static void verdict(FILE *to, const roof_result *r, const char *what, double got
             r->type, what, got, wanted);
 }
 
+/* Beside each matrix instruction. */
+static double vector_cycles(const roof_counts *c) { return (c->cycles - c->matrix_cycles) / c->matrix; }
+
 static bool is_matrix(const roof_line *l) { return l->counted && l->launch->weights > 0; }
 
 /* Why a decoding kernel is below its share of the bandwidth. */
@@ -161,10 +164,12 @@ static void explain_prefill(FILE *to, const roof_line *l, double share)
     if (c->matrix == 0)
         return;
     fprintf(to, "           %s%s%s: %.1f%% of the peak, bound by %s; %.1f vector cycles for each matrix instruction, "
-            "of %.1f that %.0f%% of the peak leave; workgroups fill the card to %.0f%%\n", m->what,
+            "of %.1f that %.0f%% of the peak leave; of what those multiply %.1f%% is needed; workgroups fill the card to %.0f%%\n",
+            m->what,
             m->dtype == ASH_DTYPE_COUNT ? "" : " ", m->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(m->dtype),
-            percent(least, l->time.inside), roof_bound_name(l->time.bound), (c->cycles - c->matrix_cycles) / c->matrix,
-            roof_cycles_a_product(cycles, share), 100 * share, percent(l->time.issue_least, l->time.issue));
+            percent(least, l->time.inside), roof_bound_name(l->time.bound), vector_cycles(c),
+            roof_cycles_a_product(cycles, share), 100 * share, percent(m->products, 4096 * c->matrix),
+            percent(l->time.issue_least, l->time.issue));
     if (l->time.bound == ROOF_BY_MEMORY)
         fprintf(to, "             its %.1f MB take %.1f us, %.1f us of them the weights; the products at their peak %.1f us\n",
                 c->memory_bytes / 1e6, l->time.memory_least * 1e6, weight_bytes(m) / ROOF_BANDWIDTH * 1e6, least * 1e6);
@@ -249,21 +254,40 @@ static void prefill_targets(FILE *to, const roof_result *r)
         explain_prompt(to, r, least, 3e-6);
 }
 
-static void attention_target(FILE *to, const roof_result *r)
+static const roof_line *attention_line(const roof_result *r)
 {
-    for (uint32_t i = 0; i < r->list.count; i++) {
-        const roof_line *l = &r->line[i];
-        if (l->launch->op != ASH_GFX_OP_ATTEND_PREFILL || !l->counted)
-            continue;
-        double least = l->launch->products / 4096 * 16 / ROOF_SIMDS / ROOF_CLOCK; /* F16 */
-        char what[80];
-        snprintf(what, sizeof what, "attention, 4,096 tokens, heads of %u: of the F16 peak",
-                 l->launch->args.attend.head_dim);
-        verdict(to, r, what, percent(least, l->time.total), 60);
-        roof_show_beside(to, r, ROOF_ATTENTION);
-        if (percent(least, l->time.total) < 60)
-            explain_prefill(to, l, 0.6);
-    }
+    for (uint32_t i = 0; i < r->list.count; i++)
+        if (r->line[i].launch->op == ASH_GFX_OP_ATTEND_PREFILL && r->line[i].counted)
+            return &r->line[i];
+    return NULL;
+}
+
+/* What an FP8 cache costs: matrix instructions take F16, so that each fragment of e4m3 is converted. f16: the same
+ * attention from an F16 cache. */
+static void explain_fp8_cache(FILE *to, const roof_line *l, const roof_line *f16)
+{
+    uint32_t hd = l->launch->args.attend.head_dim;
+    fprintf(to, "             an F16 cache takes %.1f vector cycles: converting e4m3 is the other %.1f; a fragment so "
+            "converted serves %u matrix instructions\n", vector_cycles(&f16->counts),
+            vector_cycles(&l->counts) - vector_cycles(&f16->counts), ash_gfx_attend_prefill_rows(hd) / 16);
+}
+
+/* f16: the same with an F16 cache, or NULL. */
+static void attention_target(FILE *to, const roof_result *r, const roof_result *f16)
+{
+    const roof_line *l = attention_line(r), *other = f16 ? attention_line(f16) : NULL;
+    if (!l)
+        return;
+    double got = percent(l->launch->products / 4096 * 16 / ROOF_SIMDS / ROOF_CLOCK, l->time.total); /* F16 */
+    char what[80];
+    snprintf(what, sizeof what, "attention, 4,096 tokens, heads of %u: of the F16 peak",
+             l->launch->args.attend.head_dim);
+    verdict(to, r, what, got, 60);
+    roof_show_beside(to, r, ROOF_ATTENTION);
+    if (got < 60)
+        explain_prefill(to, l, 0.6);
+    if (got < 60 && other && l->launch->args.attend.cache.fp8)
+        explain_fp8_cache(to, l, other);
 }
 
 void roof_targets(FILE *to, const roof_result *results, uint32_t count)
@@ -272,7 +296,7 @@ void roof_targets(FILE *to, const roof_result *results, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         const roof_result *r = &results[i];
         if (r->work == ROOF_ATTENTION)
-            attention_target(to, r);
+            attention_target(to, r, i && results[i - 1].model == r->model ? r - 1 : NULL);
         else if (r->work == ROOF_PREFILL)
             prefill_targets(to, r);
         else if (r->tokens == 1)

@@ -70,8 +70,8 @@ typedef struct roof_launch {
     roof_buffer buffers[ROOF_BUFFERS];
     uint32_t buffer_count;
     uint32_t sample;              /* workgroups to count; 0: all of them */
-    uint32_t together;            /* those of this many neighbouring y, the last of which does something for all; 0:
-                                   * any */
+    uint32_t together;            /* this many neighbouring y count together, since the last one to end does something
+                                   * for all of them; sample is a multiple, y is one; 0: any */
     uint32_t times;               /* a token, or a prompt */
     double weights;               /* elements of its matrices */
     double products;              /* multiplications with an addition that it needs: of matrices, of attention */
@@ -92,7 +92,8 @@ typedef struct roof_model {
 } roof_model;
 extern const roof_model roof_models[];
 extern const uint32_t roof_model_count;
-extern const roof_model roof_wide_heads; /* a layer with heads of 256, for its attention alone */
+extern const roof_model roof_heads[]; /* shapes with heads of other sizes, for their attention alone */
+extern const uint32_t roof_heads_count;
 extern const char *const roof_types[]; /* recipes by name, "bf16" for what the recipe keeps */
 extern const uint32_t roof_type_count;
 
@@ -109,8 +110,8 @@ void roof_prefill(const ash_hparams *h, const char *recipe, uint32_t tokens, roo
 void roof_streams(const ash_hparams *h, const char *recipe, uint32_t streams, uint32_t context, roof_list *out);
 /* Either, by the number of tokens, the last at position context - 1 of a decoded pass. */
 void roof_pass(const ash_hparams *h, const char *recipe, uint32_t tokens, uint32_t context, roof_list *out);
-/* Prefill's attention alone, of one layer. */
-void roof_attention(const ash_hparams *h, uint32_t tokens, roof_list *out);
+/* Prefill's attention alone, of one layer; the cache is F16, or FP8. */
+void roof_attention(const ash_hparams *h, uint32_t tokens, bool fp8, roof_list *out);
 
 /* ---- counts (count.c) ---- */
 
