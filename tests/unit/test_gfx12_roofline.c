@@ -253,6 +253,153 @@ static void test_gate_up(void **state)
     free(list);
 }
 
+/* Layers' matrices alone are all of the model's but the output. */
+static void test_layer(void **state)
+{
+    (void)state;
+    const ash_hparams *h = shape("llama-8b");
+    roof_list *list = malloc(sizeof *list);
+    for (uint32_t t = 0; t < roof_layer_type_count; t++)
+        for (uint32_t k = 0; k < roof_layer_tokens_count; k++) {
+            double weights = 0, products = 0;
+            roof_layer(h, roof_layer_types[t], roof_layer_tokens[k], 1000, list);
+            assert_true(list->count > 0 && !list->overflow);
+            for (uint32_t i = 0; i < list->count; i++) {
+                const roof_launch *l = &list->launch[i];
+                assert_non_null(l->kernel);
+                assert_int_equal(l->op, roof_layer_tokens[k] > 8 ? ASH_GFX_OP_PREFILL : ASH_GFX_OP_DECODE);
+                weights += l->times * l->weights;
+                products += l->times * l->products;
+            }
+            assert_near(weights, 32.0 * (4096 * (4096 + 1024 + 1024 + 4096 + 3 * 14336.0)));
+            assert_near(products, weights * roof_layer_tokens[k]);
+        }
+    free(list);
+}
+
+static void assert_shows(const roof_result *r, const char *line)
+{
+    char *text = NULL;
+    size_t bytes;
+    FILE *to = open_memstream(&text, &bytes);
+    roof_kernels(to, r, 1);
+    fclose(to);
+    if (!strstr(text, line))
+        fail_msg("%s\nlacks: %s", text, line);
+    free(text);
+}
+
+/* Launches of one kernel are a line of the table. */
+static void test_kernels(void **state)
+{
+    (void)state;
+    roof_result *r = calloc(1, sizeof *r);
+    r->work = ROOF_LAYER;
+    r->type = "q4_k";
+    r->tokens = 1;
+    r->list.count = 2;
+    /* 32e6 weights in 18 MB: 4e6 issue cycles are 4 a weight and lane; 95% of 620 GB/s leave 11.6 */
+    roof_launch l = { .op = ASH_GFX_OP_DECODE, .dtype = ASH_Q4_K, .times = 1, .weights = 32e6, .products = 32e6,
+                      .kernel = ash_gfx_kernel_find(ASH_GFX_OP_DECODE, ASH_Q4_K, 1) };
+    r->list.launch[0] = l;
+    l.times = 3;
+    r->list.launch[1] = l;
+    for (int i = 0; i < 2; i++)
+        r->line[i] = (roof_line){ .launch = &r->list.launch[i], .counted = true,
+                                  .counts = { .cycles = 4e6, .memory_bytes = 18e6 },
+                                  .time = { .inside = 4e-5, .memory_least = i ? 4e-5 : 2e-5,
+                                            .bound = i ? ROOF_BY_MEMORY : ROOF_BY_ISSUE } };
+    assert_shows(r, "decode_k_1         q4_k         1   87.5% of 620 GB/s  MISSED    95%  memory    4.00 of  11.62 a weight");
+    /* 4096e6 products are 1e6 matrix instructions of 8 cycles: 21.04 us at the peak */
+    for (int i = 0; i < 2; i++) {
+        r->list.launch[i].op = ASH_GFX_OP_PREFILL;
+        r->list.launch[i].kernel = ash_gfx_kernel_find(ASH_GFX_OP_PREFILL, ASH_Q4_K, 4);
+        r->list.launch[i].products = 4096e6;
+        r->line[i].counts = (roof_counts){ .cycles = 11e6, .matrix = 1e6, .matrix_cycles = 8e6 };
+        r->line[i].time = (roof_time){ .inside = 8e6 / 128 / 2.97e9 / 0.75, .bound = ROOF_BY_ISSUE };
+    }
+    assert_shows(r, "prefill_q_4        q4_k         1   75.0% of INT8      met       70%  issue     3.00 of   3.43 beside");
+    free(r);
+}
+
+/* A small model: heads of 64, two of queries to one of keys; a prompt of two blocks of 256 tokens. */
+static const ash_hparams small = { .architecture = "llama", .layers = 2, .hidden = 512, .ffn = 1536, .heads = 8,
+                                   .kv_heads = 4, .head_dim = 64, .rope_dim = 64, .vocab = 512, .norm_eps = 1e-5f,
+                                   .context = 1024 };
+
+static void count_both(const roof_launch *l, uint32_t sample, roof_counts *all, roof_counts *some)
+{
+    roof_launch whole = *l, part = *l;
+    char why[512];
+    whole.sample = whole.together = 0;
+    part.sample = sample;
+    assert_true(sample < (uint64_t)l->grid.x * l->grid.y);
+    if (!roof_count(&whole, all, why) || !roof_count(&part, some, why))
+        fail_msg("%s: %s", l->what, why);
+    assert_near(some->groups, all->groups);
+}
+
+static void assert_within(const char *what, double got, double want, double share)
+{
+    if (!(fabs(got - want) <= share * fabs(want)))
+        fail_msg("%s: %.12g, not %.12g", what, got, want);
+}
+
+/* Everything that is scaled. Cycles and LDS: to 0.5%; memory, whose sharing is not known from a few: as given. */
+static void assert_scaled(const roof_counts *some, const roof_counts *all, double memory)
+{
+    assert_within("cycles", some->cycles, all->cycles, 0.005);
+    assert_within("vector", some->vector, all->vector, 0.005);
+    assert_within("matrix", some->matrix, all->matrix, 0.005);
+    assert_within("matrix cycles", some->matrix_cycles, all->matrix_cycles, 0.005);
+    assert_within("LDS", some->lds_bytes, all->lds_bytes, 0.005);
+    assert_within("asked", some->asked_bytes, all->asked_bytes, 0.005);
+    assert_within("memory", some->memory_bytes, all->memory_bytes, memory);
+    assert_within("in flight", some->flight_bytes, all->flight_bytes, 0.02);
+}
+
+static const roof_launch *launch_of(const roof_list *list, ash_gfx_op op, const char *what)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->launch[i].op == op && strcmp(list->launch[i].what, what) == 0)
+            return &list->launch[i];
+    fail_msg("no launch of %s", what);
+    return NULL;
+}
+
+/* Some workgroups scaled are all of them: where each does the same, where the last of a few does more, and where each
+ * has more to do than the one before. */
+static void test_scaled_kernels(void **state)
+{
+    (void)state;
+    roof_list *list = malloc(sizeof *list);
+    roof_counts all, some;
+    roof_decode(&small, "q4_k", 100, list);
+    const roof_launch *l = launch_of(list, ASH_GFX_OP_DECODE, "q k v");
+    assert_int_equal(l->grid.x, 32);
+    assert_int_equal(l->sample, 4); /* 16 workgroups of q, 8 of k, 8 of v */
+    count_both(l, l->sample, &all, &some);
+    assert_scaled(&some, &all, 0.01);
+    assert_near(some.wave_cycles, all.wave_cycles);
+
+    roof_prefill(&small, "q4_k", 512, list);
+    l = launch_of(list, ASH_GFX_OP_PREFILL, "gate up");
+    assert_true(l->together > 1 && l->args.prefill.next.cols == small.ffn);
+    assert_int_equal(l->sample, 2 * l->together);
+    assert_int_equal(l->grid.y % l->together, 0);
+    count_both(l, l->sample, &all, &some);
+    assert_scaled(&some, &all, 0.02);
+    assert_near(some.wave_cycles, all.wave_cycles);
+
+    l = launch_of(list, ASH_GFX_OP_ATTEND_PREFILL, "attention");
+    assert_int_equal(l->grid.x, 8);
+    assert_int_equal(l->grid.y, 4);
+    count_both(l, 4, &all, &some);
+    assert_scaled(&some, &all, 0.1);
+    assert_true(some.wave_cycles <= all.wave_cycles && some.wave_cycles > 0.75 * all.wave_cycles);
+    free(list);
+}
+
 /* The embedding of 9 tokens, every workgroup the same: three of them scaled are all of them. */
 static void test_scaling(void **state)
 {
@@ -315,7 +462,8 @@ int main(void)
         cmocka_unit_test(test_whole),
         cmocka_unit_test(test_models), cmocka_unit_test(test_types), cmocka_unit_test(test_gate_up),
         cmocka_unit_test(test_streams), cmocka_unit_test(test_peers),
-        cmocka_unit_test(test_scaling), cmocka_unit_test(test_launches),
+        cmocka_unit_test(test_layer), cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_scaled_kernels), cmocka_unit_test(test_scaling), cmocka_unit_test(test_launches),
     };
     return cmocka_run_group_tests_name("gfx12_roofline", tests, NULL, NULL);
 }

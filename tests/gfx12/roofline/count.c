@@ -135,13 +135,14 @@ static void choose(const roof_launch *l, uint64_t total, uint64_t count, uint64_
         out[0] = (uint32_t)(block % x);
         out[1] = (uint32_t)((blocks / 2 + block) % blocks * together + i % together);
     } else {
-        out[0] = (uint32_t)(x < count ? i % x : (2 * i + 1) * x / (2 * count));
+        /* the middle of each piece; of an even one's two middles the upper and the lower in turn */
+        out[0] = (uint32_t)(x < count ? i % x : ((2 * i + 1) * x - i % 2) / (2 * count));
         out[1] = (uint32_t)((2 * i + 1) * y / (2 * count));
     }
 }
 
-/* Executes `count` of all `total` workgroups. */
-static bool execute(run *r, uint64_t total, uint64_t count, char why[512])
+/* Executes `n` from the first of the `count` that stand for all `total` workgroups. */
+static bool execute(run *r, uint64_t total, uint64_t count, uint64_t first, uint64_t n, char why[512])
 {
     static uint32_t groups[GROUPS_MAX][3];
     const ash_gfx_grid *g = &r->l->grid;
@@ -150,11 +151,11 @@ static bool execute(run *r, uint64_t total, uint64_t count, char why[512])
         snprintf(why, 512, "%llu workgroups", (unsigned long long)count);
         return false;
     }
-    for (uint64_t i = 0; i < count; i++)
-        choose(r->l, total, count, i, groups[i]);
+    for (uint64_t i = 0; i < n; i++)
+        choose(r->l, total, count, first + i, groups[i]);
     gfx_launch launch = { .kernel = r->kernel, .grid = { g->x, g->y, g->z }, .block = { r->l->kernel->threads, 1, 1 },
                           .args = r->args, .buffers = r->p->buffer, .buffer_count = r->p->count,
-                          .groups = (const uint32_t (*)[3])groups, .group_count = count,
+                          .groups = (const uint32_t (*)[3])groups, .group_count = n,
                           .touch = r->untouched ? NULL : r->touch };
     double start = roof_host_seconds();
     bool fine = gfx_run(&launch, &r->stats, &err);
@@ -167,24 +168,27 @@ static bool execute(run *r, uint64_t total, uint64_t count, char why[512])
 
 static double lines(const gfx_touch *t) { return (double)(t->read_lines + t->written_lines); }
 
-/* Lines grow with workgroups: a + b n, a from what they share; no more than the buffer has, read and written. */
-static double scaled_lines(const gfx_touch *one, const gfx_touch *some, double counted, double total, uint64_t bytes)
+/* Lines grow with workgroups: a + b n, a from what they share. Those counted touch `alone` if each is alone, n (a + b),
+ * and together a + b n. No more than the buffer has, read and written. */
+static double scaled_lines(double alone, const gfx_touch *some, double counted, double total, uint64_t bytes)
 {
     double most = (double)((bytes + GFX_LINE - 1) / GFX_LINE) * (some->read_lines && some->written_lines ? 2 : 1);
     double all = lines(some);
-    if (counted < total && counted > 1)
-        all = lines(one) + (lines(some) - lines(one)) / (counted - 1) * (total - 1);
+    if (counted < total && counted > 1) {
+        double shared = (alone - all) / (counted - 1);
+        all = shared + (alone / counted - shared) * total;
+    }
     return all < most ? all : most;
 }
 
-static void gather(const run *one, const run *some, double total, double counted, roof_counts *out)
+static void gather(const double alone[ROOF_BUFFERS], const run *some, double total, double counted, roof_counts *out)
 {
     const gfx_stats *s = &some->stats;
     double scale = total / counted, asked = 0, memory = 0;
     for (uint32_t i = 0; i < some->p->count; i++) {
         const gfx_touch *t = &some->touch[i];
         asked += (double)(t->read_bytes + t->written_bytes) * scale;
-        memory += GFX_LINE * scaled_lines(&one->touch[i], t, counted, total, some->l->buffers[i].bytes);
+        memory += GFX_LINE * scaled_lines(alone[i], t, counted, total, some->l->buffers[i].bytes);
     }
     const gfx_kernel *k = some->kernel;
     uint32_t threads = some->l->kernel->threads;
@@ -219,15 +223,21 @@ bool roof_count(const roof_launch *l, roof_counts *out, char why[512])
     if (!kernel)
         return false;
     bool fine = place(l, &p, &args, why);
-    run one = { .l = l, .kernel = kernel, .p = &p, .args = &args }, some = one;
-    fine = fine && (count == total || execute(&one, total, 1, why));
-    if (fine && l->together) { /* what one of them has counted up is forgotten */
+    double alone[ROOF_BUFFERS] = { 0 }; /* lines of those that are counted, one by one */
+    run some = { .l = l, .kernel = kernel, .p = &p, .args = &args };
+    for (uint64_t i = 0; i < count && count < total && fine; i++) {
+        run one = some;
+        fine = execute(&one, total, count, i, 1, why);
+        for (uint32_t b = 0; b < p.count && fine; b++)
+            alone[b] += lines(&one.touch[b]);
+    }
+    if (fine && l->together) { /* what they have counted up is forgotten */
         unplace(&p);
         fine = place(l, &p, &args, why);
     }
-    fine = fine && execute(&some, total, count, why);
+    fine = fine && execute(&some, total, count, 0, count, why);
     if (fine)
-        gather(&one, &some, (double)total, (double)count, out);
+        gather(alone, &some, (double)total, (double)count, out);
     unplace(&p);
     return fine;
 }
@@ -242,9 +252,10 @@ bool roof_host(const roof_launch *l, roof_host_run *sum, char why[512])
     uint64_t total = (uint64_t)l->grid.x * l->grid.y * l->grid.z;
     uint64_t count = l->sample == 0 || l->sample > total ? total : l->sample;
     run r = { .l = l, .kernel = kernel, .p = &p, .args = &args, .untouched = true };
-    bool fine = kernel && place(l, &p, &args, why) && execute(&r, total, count, why);
+    bool fine = kernel && place(l, &p, &args, why) && execute(&r, total, count, 0, count, why);
     if (fine && gfx_total(r.stats.insns, 0, GFX_EVENTS - 1) < HOST_INSNS && count < total)
-        fine = execute(&r, total, total < HOST_GROUPS ? total : HOST_GROUPS, why); /* else a launch's start is it all */
+        fine = execute(&r, total, total < HOST_GROUPS ? total : HOST_GROUPS, 0,
+                       total < HOST_GROUPS ? total : HOST_GROUPS, why); /* else a launch's start is it all */
     unplace(&p);
     sum->insns += (double)gfx_total(r.stats.insns, 0, GFX_EVENTS - 1);
     sum->matrix += (double)gfx_total(r.stats.insns, GFX_WMMA_IU8, GFX_WMMA_BF16);

@@ -1,4 +1,4 @@
-/* make roofline: prints the tables, writes the picture. usage: roofline OUT.svg [MODEL [TYPE]], or
+/* make roofline: prints the tables, writes the picture. usage: roofline OUT.svg [MODEL [TYPE] | kernels], or
  * roofline --speed [PART]: how fast the interpreter executes kernels. */
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +9,7 @@
 #define PROMPT 512
 #define LONG_PROMPT 4096
 #define STREAMS 8 /* the most that decoding kernels take at once */
-#define RESULTS_MAX 64
+#define RESULTS_MAX 96
 
 static roof_result *results;
 static uint32_t result_count;
@@ -68,6 +68,16 @@ static void long_attention(const roof_model *m)
     }
 }
 
+static void layers(const roof_model *m)
+{
+    for (uint32_t t = 0; t < roof_layer_type_count; t++)
+        for (uint32_t k = 0; k < roof_layer_tokens_count; k++) {
+            roof_result *r = next_result(m, roof_layer_types[t], ROOF_LAYER, roof_layer_tokens[k]);
+            roof_layer(&m->h, r->type, r->tokens, CONTEXT, &r->list);
+            roof_run(r);
+        }
+}
+
 int main(int argc, char **argv)
 {
     results = calloc(RESULTS_MAX, sizeof *results);
@@ -77,7 +87,7 @@ int main(int argc, char **argv)
         return failed != 0;
     }
     if (argc < 2 || argc > 4 || !results) {
-        fprintf(stderr, "usage: %s OUT.svg [MODEL [TYPE]] | --speed [PART]\n", argv[0]);
+        fprintf(stderr, "usage: %s OUT.svg [MODEL [TYPE] | kernels] | --speed [PART]\n", argv[0]);
         return 2;
     }
     printf("What an %s (gfx1201) would reach, projected from instructions and bytes that the interpreter counts.\n"
@@ -100,6 +110,10 @@ int main(int argc, char **argv)
     for (uint32_t m = 0; m < roof_heads_count; m++)
         if (argc == 2 || strcmp(argv[2], roof_heads[m].name) == 0)
             long_attention(&roof_heads[m]);
+    if (argc == 2 || strcmp(argv[2], "kernels") == 0) {
+        layers(&roof_models[0]);
+        roof_kernels(stdout, results, result_count);
+    }
     roof_targets(stdout, results, result_count);
     FILE *svg = fopen(argv[1], "w");
     if (!svg) {

@@ -77,6 +77,8 @@ uint64_t roof_weight_bytes(const ash_hparams *h, const char *recipe)
 
 /* ---- building launches ---- */
 
+#define SAMPLE 4 /* workgroups that are counted where all do the same */
+
 typedef struct builder {
     const ash_hparams *h;
     const char *recipe;
@@ -200,7 +202,7 @@ static uint32_t take(const builder *b, ash_gfx_op op, uint32_t variant, const me
 static roof_launch part_launch(const builder *b, ash_gfx_op op, uint32_t variant, shape_of s, const member *m,
                                uint32_t count, ash_gfx_part *part, uint64_t at)
 {
-    roof_launch l = start(name_of(m->role), op, roof_type(b->h, b->recipe, m->role, b->layer), variant, 4);
+    roof_launch l = start(name_of(m->role), op, roof_type(b->h, b->recipe, m->role, b->layer), variant, SAMPLE);
     if (s.kind == ASH_GFX_SWIGLU) {
         add_gate_up(b, &l, part, at);
         return l;
@@ -211,6 +213,23 @@ static roof_launch part_launch(const builder *b, ash_gfx_op op, uint32_t variant
         add_weights(&l, &part[i], at + i * sizeof *part);
     }
     return l;
+}
+
+/* Workgroups to count, so that every part has as many of them as it has of all: at equal distances that divide each part,
+ * `panels` of a workgroup. */
+static uint32_t sample_of(const ash_gfx_part *part, uint32_t count, uint32_t panels)
+{
+    uint32_t distance = 0, all = 0;
+    for (uint32_t p = 0; p < count; p++) {
+        uint32_t groups = (part[p].panels + panels - 1) / panels, rest = groups;
+        all += groups;
+        while (rest) { /* the greatest common divisor */
+            uint32_t left = distance % rest;
+            distance = rest;
+            rest = left;
+        }
+    }
+    return all / distance > SAMPLE ? all / distance : SAMPLE;
 }
 
 static void decode_launch(const builder *b, shape_of s, const member *m, uint32_t count)
@@ -224,6 +243,7 @@ static void decode_launch(const builder *b, shape_of s, const member *m, uint32_
         buffer(&l, "norm", a.x_stride * UINT64_C(4), offsetof(ash_gfx_decode, norm), ROOF_FLOATS);
     buffer(&l, "y", (uint64_t)b->tokens * a.y_stride * 4, offsetof(ash_gfx_decode, y), ROOF_FLOATS);
     l.args.decode = a;
+    l.sample = count > 1 ? sample_of(a.part, count, 2) : SAMPLE;
     l.grid = ash_gfx_decode_grid(&a);
     push(b->list, &l);
 }
@@ -289,6 +309,8 @@ static void prefill_launch(const builder *b, shape_of s, const member *m, uint32
     }
     l.args.prefill = a;
     l.grid = ash_gfx_prefill_grid(&a);
+    if (count > 1)
+        l.sample = sample_of(a.part, count, a.panels);
     if (l.together) /* for two blocks of tokens: each has inputs of its own */
         l.sample = l.together * (l.grid.x < 2 ? 1 : 2);
     push(b->list, &l);
@@ -479,6 +501,16 @@ void roof_decode(const ash_hparams *h, const char *recipe, uint32_t context, roo
 void roof_prefill(const ash_hparams *h, const char *recipe, uint32_t tokens, roof_list *out)
 {
     roof_pass(h, recipe, tokens, tokens, out);
+}
+
+void roof_layer(const ash_hparams *h, const char *recipe, uint32_t tokens, uint32_t context, roof_list *out)
+{
+    uint32_t kept = 0;
+    roof_pass(h, recipe, tokens, context, out);
+    for (uint32_t i = 0; i < out->count; i++)
+        if (out->launch[i].weights > 0 && strcmp(out->launch[i].what, "output") != 0)
+            out->launch[kept++] = out->launch[i];
+    out->count = kept;
 }
 
 void roof_attention(const ash_hparams *h, uint32_t tokens, bool fp8, roof_list *out)

@@ -299,7 +299,7 @@ void roof_targets(FILE *to, const roof_result *results, uint32_t count)
             attention_target(to, r, i && results[i - 1].model == r->model ? r - 1 : NULL);
         else if (r->work == ROOF_PREFILL)
             prefill_targets(to, r);
-        else if (r->tokens == 1)
+        else if (r->work == ROOF_DECODE && r->tokens == 1)
             decode_targets(to, r);
     }
 }

@@ -110,6 +110,8 @@ void roof_prefill(const ash_hparams *h, const char *recipe, uint32_t tokens, roo
 void roof_streams(const ash_hparams *h, const char *recipe, uint32_t streams, uint32_t context, roof_list *out);
 /* Either, by the number of tokens, the last at position context - 1 of a decoded pass. */
 void roof_pass(const ash_hparams *h, const char *recipe, uint32_t tokens, uint32_t context, roof_list *out);
+/* The matrices of layers alone; 1 to 8 tokens: decoding kernels, at so much context. */
+void roof_layer(const ash_hparams *h, const char *recipe, uint32_t tokens, uint32_t context, roof_list *out);
 /* Prefill's attention alone, of one layer; the cache is F16, or FP8. */
 void roof_attention(const ash_hparams *h, uint32_t tokens, bool fp8, roof_list *out);
 
@@ -175,7 +177,11 @@ typedef struct roof_line {
     char why[512];
 } roof_line;
 /* What a result, or a published figure, is of. */
-typedef enum roof_work { ROOF_DECODE, ROOF_PREFILL, ROOF_ATTENTION, ROOF_GEMM } roof_work;
+typedef enum roof_work {
+    ROOF_DECODE, ROOF_PREFILL, /* a whole pass */
+    ROOF_ATTENTION, ROOF_LAYER, /* attention, or a layer's matrices, alone */
+    ROOF_GEMM,
+} roof_work;
 typedef struct roof_result {
     roof_work work;
     const char *model, *type;
@@ -205,6 +211,12 @@ roof_whole roof_shares(const roof_result *r, double overhead);
 
 void roof_report(FILE *to, const roof_result *r);
 void roof_targets(FILE *to, const roof_result *results, uint32_t count);
+
+/* ---- a layer's matrices in every type (kernels.c) ---- */
+
+extern const char *const roof_layer_types[];
+extern const uint32_t roof_layer_type_count, roof_layer_tokens[], roof_layer_tokens_count;
+void roof_kernels(FILE *to, const roof_result *results, uint32_t count); /* the table */
 
 /* ---- published figures (peers.c) ---- */
 
