@@ -24,14 +24,14 @@ typedef struct cost { ash_gfx_op op; ash_dtype dtype; uint32_t variant; int way;
 #define ATTEND(op, head, cycles, waves, of_fp8, waves_fp8)                                                         \
     { op, ASH_DTYPE_COUNT, head, COST_PLAIN, cycles, waves }, { op, ASH_DTYPE_COUNT, head, COST_OTHER, of_fp8, waves_fp8 }
 static const cost costs[] = {
-    DECODE(ASH_Q4_K, 2.08, 12, 3.13, 12, 5.13, 8, 9.69, 10),
-    DECODE(ASH_Q5_K, 2.65, 12, 3.70, 12, 5.75, 8, 10.34, 10),
-    DECODE(ASH_Q6_K, 2.62, 12, 3.69, 12, 5.83, 8, 10.62, 10),
-    DECODE(ASH_Q4_0, 1.94, 10, 2.93, 10, 4.80, 8, 9.09, 10),
-    DECODE(ASH_Q4_1, 1.79, 10, 2.81, 10, 4.79, 8, 9.28, 10),
-    DECODE(ASH_Q5_0, 2.54, 10, 3.49, 10, 5.38, 8, 9.70, 10),
-    DECODE(ASH_Q5_1, 2.31, 10, 3.31, 10, 5.28, 8, 9.78, 10),
-    DECODE(ASH_Q8_0, 1.49, 10, 2.45, 10, 4.34, 8, 8.65, 10),
+    DECODE(ASH_Q4_K, 2.09, 12, 3.16, 12, 5.18, 8, 9.79, 10),
+    DECODE(ASH_Q5_K, 2.66, 12, 3.72, 12, 5.79, 8, 10.44, 10),
+    DECODE(ASH_Q6_K, 2.64, 12, 3.72, 12, 5.88, 8, 10.71, 10),
+    DECODE(ASH_Q4_0, 1.96, 10, 2.95, 10, 4.85, 8, 9.18, 10),
+    DECODE(ASH_Q4_1, 1.81, 10, 2.83, 10, 4.83, 8, 9.38, 10),
+    DECODE(ASH_Q5_0, 2.55, 10, 3.51, 10, 5.42, 8, 9.79, 10),
+    DECODE(ASH_Q5_1, 2.32, 10, 3.33, 10, 5.33, 8, 9.87, 10),
+    DECODE(ASH_Q8_0, 1.50, 10, 2.47, 10, 4.38, 8, 8.74, 10),
     DECODE(ASH_F32, 2.84, 16, 4.31, 16, 7.12, 8, 13.99, 8),
     { ASH_GFX_OP_DECODE, ASH_F32, ASH_GFX_ANY_TOKENS, COST_PLAIN, 41.96, 8 }, /* 21 tokens */
     DECODE(ASH_F8_E4M3, 1.91, 16, 3.24, 16, 5.87, 8, 11.96, 8),

@@ -1,4 +1,30 @@
-/* How far the logits of a whole model on the card may be from the CPU's.
+/* How far results of the card may be from what they are compared with: sums of single kernels, and logits of a whole
+ * model.
+ *
+ * ---- sums ----
+ * Each value of a kernel is compared with a bound for the worst case, in which all of its roundings go one way. Over a
+ * launch the root of the mean square of the differences is bound much closer, by how roundings add when they know
+ * nothing of each other:
+ *   one rounding      to nearest misses by at most half a unit in the last place, any such difference being as likely: a
+ *                     deviation of ulp / sqrt(12). Of a value x with any mantissa m in [1, 2) as likely as its share of
+ *                     the logarithm, ulp = 2^-23 x / m, and the mean of 1 / m^2 is 3 / (8 ln 2) = 0.541: so 0.425 * 2^-24 of
+ *                     x, and 0.577 * 2^-24 if every m were 1: GFX_ROUNDING, 0.5, has room for what lies between
+ *   a sum             of terms t with signs that nobody chose: the mean square of a partial sum is the sum of its
+ *                     terms' squares, at most that of all, Q^2. A chain of L additions rounds L partial sums: so
+ *                     L Q^2 GFX_ROUNDING^2. The same of chains side by side, of L terms each, and one Q^2 more for each
+ *                     level at which their results are added. K terms of the root of mean square q have Q^2 = K q^2: in all
+ *                     0.5 eps sqrt(K) times sqrt(K) q, which is how large a sum is. Where terms are all alike, a partial
+ *                     sum of j has j / L of Q^2, and (L + 1) / 2 of them are enough
+ *   a product         rounded, of each term: Q^2; of the sum: y^2
+ * What is a value's own averages over all of them. What those of a token have in common (its norm, its scales) is as few
+ * draws as there are tokens. The mean of n squares of a normal draw, of mean 1, exceeds 1 + 2 sqrt(x / n) + 2 x / n with a
+ * probability of at most e^-x (Laurent and Massart); x is 14: one launch in a million.
+ * Left to the worst case are launches whose terms are not random (zeros, runs, extremes, NaN), those of few values, whose
+ * partial sums are as much a draw as their roundings, and tokens of which an input lies so near a tie that kernel and
+ * specification may round it apart.
+ *
+ * ---- logits ----
+ * How far those of a whole model on the card may be from the CPU's.
  *
  * The card rounds the inputs of every product (8 bits, e4m3, bf16) and sums in another order: sums differ by
  * 2^-24 sqrt(K), which is nothing (0.0002 N below), but rounding is chaotic. A sum that differs in its last bit may round
@@ -40,12 +66,53 @@
 
 #include "kernels/gfx12/args.h"
 
+#define GFX_ROUNDING (0.5 * 0x1p-24)
+#define GFX_DRAWS 14.0 /* x */
+#define GFX_FEWEST 32 /* values of a launch that the bound is for */
+/* What the bound may be above the largest of the differences that a test program sees, at most. */
+#define GFX_LOOSEST 5.0
+
+/* Differences of a launch. */
+typedef struct gfx_differences {
+    double squares;      /* the sum of theirs */
+    double own, common;  /* sums of variances, in GFX_ROUNDING^2 */
+    size_t count, draws; /* how many there are; tokens, for what is common */
+} gfx_differences;
+
+static inline void gfx_differences_add(gfx_differences *d, double difference, double own, double common)
+{
+    d->squares += difference * difference;
+    d->own += own;
+    d->common += common;
+    d->count++;
+}
+
+static inline double gfx_room_for_draws(size_t n)
+{
+    double x = n ? GFX_DRAWS / (double)n : 0;
+    return 1 + 2 * sqrt(x) + 2 * x;
+}
+
+/* The root of their mean square as a share of its bound; 0 of fewer than GFX_FEWEST. */
+static inline double gfx_differences_share(const gfx_differences *d)
+{
+    double bound = d->own * gfx_room_for_draws(d->count) + d->common * gfx_room_for_draws(d->draws);
+    return d->squares > 0 && d->count >= GFX_FEWEST ? sqrt(d->squares / bound) / GFX_ROUNDING : 0;
+}
+
+/* Variance of h = silu(g) u, in GFX_ROUNDING^2, from those of g and u. silu's exponent is a product, which is rounded, so
+ * that e^-g is off by |g| roundings; that power, the addition, the reciprocal and the product round, and the last one. */
+static inline double gfx_swiglu_variance(double g, double of_g, double u, double of_u, double roundings)
+{
+    double sigmoid = 1 / (1 + exp(-g)), silu = g * sigmoid, slope = sigmoid * (1 + g * (1 - sigmoid));
+    return slope * slope * u * u * of_g + silu * silu * of_u + silu * silu * u * u * roundings * (g * g + 6);
+}
+
 #define GFX_SAME_MARGIN 1.1
 #define GFX_APART 1.4143
 #define GFX_SHALLOW_MARGIN 1.03
 #define GFX_SHALLOW_APART 0.9
 #define GFX_NEAREST 0.1
-
 #define GFX_LOGITS_MARGIN 1.3
 #define GFX_PROMPT_FACTOR (ASH_GFX_GROUP == 128 ? 1.8 : 1.9)
 #define GFX_BF16_FACTOR 0.48

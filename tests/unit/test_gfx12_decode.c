@@ -9,6 +9,7 @@
 
 #include "format/halffloat.h"
 #include "tests/gfx12/costs.h"
+#include "tests/gfx12/tolerance.h"
 #include "tests/support/weights.h"
 
 #define EPS 1e-5f
@@ -21,11 +22,15 @@ typedef struct decode_case {
     size_t parts;
     const test_matrix *m[ASH_GFX_PARTS];
     bool norm, bias, fused; /* fused: gate's and up's panels in turn */
+    bool random;            /* so are the weights */
     float input_scale;
     int inputs;             /* what x is: see input() */
 } decode_case;
 
-enum { INPUTS_RANDOM, INPUTS_EXTREME, INPUTS_SPARSE, INPUTS_NAN, INPUTS_ZERO, INPUTS_KINDS };
+static double reached[ASH_DTYPE_COUNT]; /* the largest share of tolerance.h's bound so far, by type */
+
+enum { INPUTS_RANDOM, INPUTS_EXTREME, INPUTS_SPARSE, INPUTS_NAN, INPUTS_ZERO, INPUTS_KINDS,
+       INPUTS_TIES = INPUTS_KINDS };
 
 static float input(int kind, int64_t t, int64_t k, test_rng *rng)
 {
@@ -34,6 +39,8 @@ static float input(int kind, int64_t t, int64_t k, test_rng *rng)
     case INPUTS_SPARSE: return k % 37 == 5 ? 1000 : 0x1p-130f * test_rng_float(rng);
     case INPUTS_NAN: return t == 0 && k == 9 ? NAN : test_rng_float(rng);
     case INPUTS_ZERO: return 0;
+    case INPUTS_TIES: /* the largest of 32, and what its quotient takes nearly halfway between two codes */
+        return k % 32 == 0 ? 3 : ((float)test_rng_below(rng, 253) - 126 + 0.5f) / (127 / 3.0f);
     default: return 3 * test_rng_float(rng);
     }
 }
@@ -41,6 +48,7 @@ static float input(int kind, int64_t t, int64_t k, test_rng *rng)
 /* ---- inputs, rounded as the type wants them ---- */
 
 static bool is_q(ash_dtype d) { return d >= ASH_Q4_0 && d <= ASH_Q6_K; }
+static bool has_mins(ash_dtype d) { return d == ASH_Q4_1 || d == ASH_Q5_1 || d == ASH_Q4_K || d == ASH_Q5_K; }
 
 /* A row as a kernel may have rounded it: value, and how far from it the kernel's may be, because its norm factor
  * differs by a relative `error`: values on either side of a tie round apart, and a scale is off by as much. Without a
@@ -51,6 +59,7 @@ typedef struct rounded {
     float *q8_scale;
     int16_t *q8_sum;
     double *slack;  /* [tokens][stride] */
+    bool *ties;     /* [tokens]: some value may round either way */
     int64_t stride;
 } rounded;
 
@@ -71,6 +80,7 @@ static void round_row(ash_dtype d, float input_scale, const rounded *to, int64_t
     double *slack = to->slack + t * to->stride;
     float *scales = to->q8_scale + t * to->stride / 32;
     float token = 0;
+    to->ties[t] = false;
     memset(slack, 0, (size_t)to->stride * sizeof *slack);
     if (is_q(d))
         ash_quantize_q8_scalar(x, to->stride, to->q8 + t * to->stride, scales, to->q8_sum + t * to->stride / 16);
@@ -87,6 +97,7 @@ static void round_row(ash_dtype d, float input_scale, const rounded *to, int64_t
             double low = round_one(d, (double)x[k] * (1 - code_error), scale);
             double high = round_one(d, (double)x[k] * (1 + code_error), scale);
             slack[k] = fmax(fabs(low - value), fabs(high - value)) + (moves ? error * fabs(value) : 0);
+            to->ties[t] = to->ties[t] || (d != ASH_F32 && (low != value || high != value));
         }
     }
     if (d == ASH_F8_E4M3 && token > 0)
@@ -99,7 +110,8 @@ static rounded round_rows(const decode_case *c, const float *x, const float *nor
 {
     int64_t stride = ash_pad_cols(c->cols);
     size_t count = (size_t)(c->tokens * stride);
-    rounded to = { malloc(count * 4), malloc(count), malloc(count / 8), malloc(count / 8), malloc(count * 8), stride };
+    rounded to = { malloc(count * 4), malloc(count), malloc(count / 8), malloc(count / 8), malloc(count * 8),
+                   malloc((size_t)c->tokens * sizeof(bool)), stride };
     /* Sums of squares: each lane up to cols / 256 + 8 of them in turn, then 8 additions over lanes and waves; a
      * division, eps, and a root that halves all this; a last bit of its own, two products. */
     double error = c->norm ? ((double)c->cols / 512 + 16) * 0x1p-24 : 0;
@@ -122,11 +134,39 @@ static void rounded_free(rounded *r)
     free(r->q8_scale);
     free(r->q8_sum);
     free(r->slack);
+    free(r->ties);
 }
 
 /* ---- what comes out ---- */
 
-typedef struct output { double value, allowed; } output;
+/* own, common: variances, as tolerance.h counts them. */
+typedef struct output { double value, allowed, own, common; } output;
+
+/* How often Q^2, as tolerance.h has it, counts among the variances of a sum. Waves take a panel's stretches in turn, 4 at
+ * once, and halves of a wave half of the columns; 3 levels of additions join them. */
+static double squares_of(const ash_matrix *w)
+{
+    ash_dtype d = w->dtype;
+    double cols = (double)w->cols;
+    if (is_q(d)) { /* in 32 columns a product is rounded, then a sum with it, and where there are minimums with another */
+        double units = fmin(ceil(cols / 32), 8 * ceil(cols / 1024));
+        return 1 + (has_mins(d) ? 2 : 1) * units + 3;
+    }
+    /* 16 operations a unit, and an addition of its sum. F8_E4M3: the specification rounds inputs and weights times their
+     * scales. */
+    double unit_cols = d == ASH_F8_E4M3 ? 128 : d == ASH_F32 ? 32 : 64;
+    return 16 + ceil(cols / unit_cols / 4) + 3 + (d == ASH_F8_E4M3 ? 2 : 0);
+}
+
+/* Variances of a product y. The specification rounds its sum; F8_E4M3's is multiplied by two scales. A norm's factor is
+ * off by 4 roundings (half of those of its sum, the root, and the specification's), elements by 4 and the scales made of
+ * them by 2: in F16, BF16 and under a static scale all that is lost in the rounding of inputs. */
+static void add_variances(const decode_case *c, const ash_matrix *w, double squares, output *y)
+{
+    bool moves = w->dtype != ASH_F16 && w->dtype != ASH_BF16 && !(w->dtype == ASH_F8_E4M3 && c->input_scale > 0);
+    y->own = squares_of(w) * squares + (w->dtype == ASH_F8_E4M3 ? 3 : 1) * y->value * y->value;
+    y->common = c->norm && moves ? 4 * y->value * y->value + 6 * squares : 0;
+}
 
 /* W x of one matrix by the scalar kernel: [tokens][panels * 16]. The bounds are those of kernels.h for any form, and
  * the slack of the inputs. */
@@ -146,14 +186,18 @@ static output *product(const decode_case *c, size_t part, const rounded *x)
     for (int64_t t = 0; t < c->tokens; t++)
         for (int64_t r = 0; r < rows; r++) {
             output *o = &out[t * rows + r];
+            double squares = 0;
             o->value = (double)y[t * rows + r];
             o->allowed = (double)c->cols * 0x1p-126;
             for (int64_t k = 0; k < c->cols && r < m->w.rows; k++) {
                 double value = q ? (double)x->q8[t * x->stride + k] * (double)x->q8_scale[t * (x->stride / 32) + k / 32]
                                  : (double)x->f32[t * x->stride + k];
                 double w = (double)m->magnitude[r * c->cols + k];
+                double term = value * (has_mins(m->w.dtype) ? w : (double)m->values[r * c->cols + k]);
+                squares += term * term;
                 o->allowed += w * (fabs(value) * operations * 0x1p-24 + x->slack[t * x->stride + k]);
             }
+            add_variances(c, &m->w, squares, o);
         }
     free(y);
     return out;
@@ -165,7 +209,9 @@ static output swiglu(output gate, output up)
     double allowed = 1.1 * gate.allowed * (fabs(up.value) + up.allowed) + fabs(s) * up.allowed;
     /* What lane.h says of its silu, and the last product. */
     allowed += fabs(h) * (1.5 * fabs(gate.value) + 8) * 0x1p-24;
-    return (output){ h, allowed + 0x1p-126 * fmax(1, fabs(gate.value)) * fmax(1, fabs(up.value)) };
+    return (output){ h, allowed + 0x1p-126 * fmax(1, fabs(gate.value)) * fmax(1, fabs(up.value)),
+                     gfx_swiglu_variance(gate.value, gate.own, up.value, up.own, 1),
+                     gfx_swiglu_variance(gate.value, gate.common, up.value, up.common, 0) };
 }
 
 static void expect(const decode_case *c, float got, output want, int64_t t, int64_t row)
@@ -176,6 +222,26 @@ static void expect(const decode_case *c, float got, output want, int64_t t, int6
     fail_msg("%s, type %s, %d columns, %d tokens, kind %d, inputs %d: token %d, row %d: %.9g, not %.9g (within %.3g)",
              c->k->symbol, ash_dtype_name(c->m[0]->w.dtype), (int)c->cols, (int)c->tokens, (int)c->kind, c->inputs,
              (int)t, (int)row, (double)got, want.value, want.allowed);
+}
+
+/* o + x, rounded. */
+static output plus(output o, double x)
+{
+    o.value += x;
+    o.allowed += 0x1p-24 * (fabs(o.value) + o.allowed);
+    o.own += o.value * o.value;
+    return o;
+}
+
+/* All differences of a launch against the bound of tolerance.h. */
+static void expect_all(const decode_case *c, const gfx_differences *d)
+{
+    double share = gfx_differences_share(d), *most = &reached[c->k->dtype];
+    if (share > 1)
+        fail_msg("%s, type %s, %d columns, %d tokens, kind %d, norm %d: %d differences are %.2f times the bound of "
+                 "their mean square's root", c->k->symbol, ash_dtype_name(c->m[0]->w.dtype), (int)c->cols,
+                 (int)c->tokens, (int)c->kind, c->norm, (int)d->count, share);
+    *most = share > *most ? share : *most;
 }
 
 /* ---- a launch ---- */
@@ -222,8 +288,11 @@ static void check_outputs(const decode_case *d, const ash_gfx_decode *a, const f
     for (size_t p = 0; p < d->parts; p++)
         w[p] = product(d, p, x);
     size_t own = a->kind == ASH_GFX_SWIGLU ? 1 : d->parts;
+    bool random = d->random && (d->inputs == INPUTS_RANDOM || d->inputs == INPUTS_EXTREME);
+    gfx_differences all = { 0 };
     for (int64_t t = 0; t < d->tokens; t++) {
         int64_t at = 0;
+        all.draws += !x->ties[t];
         for (size_t p = 0; p < own; p++) {
             int64_t rows = 16 * (int64_t)a->part[p].panels;
             for (; at < a->part[p].y_first; at++)
@@ -233,15 +302,13 @@ static void check_outputs(const decode_case *d, const ash_gfx_decode *a, const f
                 output o = w[p][t * rows + r];
                 if (a->kind == ASH_GFX_SWIGLU)
                     o = swiglu(o, w[1][t * rows + r]);
-                if (a->part[p].bias) {
-                    o.value += (double)a->part[p].bias[r];
-                    o.allowed += 0x1p-24 * (fabs(o.value) + o.allowed);
-                }
-                if (a->kind == ASH_GFX_ADD) {
-                    o.value += (double)add;
-                    o.allowed += 0x1p-24 * (fabs(o.value) + o.allowed);
-                }
+                if (a->part[p].bias)
+                    o = plus(o, (double)a->part[p].bias[r]);
+                if (a->kind == ASH_GFX_ADD)
+                    o = plus(o, (double)add);
                 expect(d, y, o, t, r);
+                if (random && !x->ties[t] && r < d->m[p]->w.rows)
+                    gfx_differences_add(&all, (double)y - o.value, o.own, o.common);
             }
         }
         for (; at < a->y_stride; at++)
@@ -249,6 +316,7 @@ static void check_outputs(const decode_case *d, const ash_gfx_decode *a, const f
     }
     for (size_t p = 0; p < d->parts; p++)
         free(w[p]);
+    expect_all(d, &all);
 }
 
 static void run_case(card *c, const decode_case *d, test_rng *rng)
@@ -347,7 +415,7 @@ static void test_shapes(void **state)
             decode_case d = { .k = k, .kind = n % 5 < 3 ? ASH_GFX_STORE : ASH_GFX_ADD, .cols = shapes[s].cols,
                               .tokens = tokens_of(k) - missing_tokens(k, n), .parts = 1, .m = { &m },
                               .norm = n / 3 % 3 == 1, .bias = n / 4 % 3 == 1, .input_scale = n % 2 ? 0.03f : 0,
-                              .inputs = (int)(n / 2 % INPUTS_KINDS) };
+                              .inputs = (int)(n / 2 % INPUTS_KINDS), .random = kinds[n % 7] == WEIGHT_RANDOM };
             run_case(&c, &d, &rng);
             cover(&all, &d);
             weights_free(&m);
@@ -374,11 +442,28 @@ static void test_parts(void **state)
         for (int fixed = 0; fixed <= (k->dtype == ASH_F8_E4M3); fixed++) {
             decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = 320, .tokens = tokens_of(k) - missing_tokens(k, n),
                               .parts = 3, .m = { &m[0], &m[1], &m[2] }, .norm = true, .bias = true,
-                              .input_scale = fixed ? 0.02f : 0 };
+                              .random = true, .input_scale = fixed ? 0.02f : 0 };
             run_case(&c, &d, &rng);
         }
         for (size_t p = 0; p < 3; p++)
             weights_free(&m[p]);
+    }
+    card_free(&c);
+}
+
+/* Inputs whose products with 127 / max become ties of two codes where they are rounded, as the specification does. */
+static void test_ties(void **state)
+{
+    (void)state;
+    card c = { .seed = 8 };
+    test_rng rng = test_rng_start("decode ties");
+    const ash_gfx_kernel *k;
+    for (size_t i = 0; (k = next_kernel(&i));) {
+        test_matrix m = weights_make(k->dtype, 33, 288, WEIGHT_RANDOM, scale_kind_of(k->dtype, i), &rng);
+        decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = 288, .tokens = tokens_of(k), .parts = 1, .m = { &m },
+                          .inputs = INPUTS_TIES };
+        run_case(&c, &d, &rng);
+        weights_free(&m);
     }
     card_free(&c);
 }
@@ -401,7 +486,7 @@ static void test_swiglu(void **state)
             for (int fixed = 0; fixed <= (k->dtype == ASH_F8_E4M3); fixed++) {
                 decode_case d = { .k = k, .kind = ASH_GFX_SWIGLU, .cols = 832,
                                   .tokens = tokens_of(k) - missing_tokens(k, n), .parts = 2, .m = { &m[0], &m[1] },
-                                  .norm = fused == fixed, .fused = fused, .input_scale = fixed ? 0.02f : 0 };
+                                  .norm = fused == fixed, .fused = fused, .random = true, .input_scale = fixed ? 0.02f : 0 };
                 run_case(&c, &d, &rng);
             }
             for (size_t p = 0; p < 2; p++)
@@ -420,7 +505,7 @@ static void test_cost(void **state)
     for (size_t i = 0; (k = next_kernel(&i));) {
         test_matrix m = weights_make(k->dtype, 32, 4096, WEIGHT_RANDOM, scale_kind_of(k->dtype, 2), &rng);
         decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = 4096, .tokens = tokens_of(k), .parts = 1,
-                          .m = { &m }, .norm = true };
+                          .m = { &m }, .norm = true, .random = true };
         run_case(&c, &d, &rng);
         cost_check(&c, k, COST_PLAIN, (double)gfx_issue_cycles(&c.stats) / (32 * 4096 / 32));
         weights_free(&m);
@@ -428,9 +513,23 @@ static void test_cost(void **state)
     card_free(&c);
 }
 
+/* After all others: differences are seen to come close to the bound of their mean square's root, of each type. */
+static void test_bounds(void **state)
+{
+    (void)state;
+    const ash_gfx_kernel *k;
+    for (size_t i = 0; (k = next_kernel(&i));)
+        if (k->variant == 1) {
+            printf("# measure decode of %s: differences of a launch reach %.0f%% of what roundings allow\n",
+                   ash_dtype_name(k->dtype), 100 * reached[k->dtype]);
+            assert_true(reached[k->dtype] * GFX_LOOSEST >= 1);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_parts),
-                                        cmocka_unit_test(test_swiglu), cmocka_unit_test(test_cost) };
+                                        cmocka_unit_test(test_ties), cmocka_unit_test(test_swiglu),
+                                        cmocka_unit_test(test_cost), cmocka_unit_test(test_bounds) };
     return cmocka_run_group_tests_name("gfx12_decode", tests, NULL, NULL);
 }
