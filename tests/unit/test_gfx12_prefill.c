@@ -6,114 +6,21 @@
 
 #include "tests/support/support.h"
 
-#include "format/halffloat.h"
 #include "kernels/gfx12/requant.h"
 #include "tests/gfx12/costs.h"
-#include "tests/gfx12/tiles.h"
+#include "tests/gfx12/tokens.h"
+#include "tests/gfx12/tolerance.h"
 #include "tests/support/weights.h"
 
 #define GROUP ASH_GFX_GROUP
 
 static int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
-/* ---- prefill's inputs, as ash_gfx_inputs lays them out, from codes and scales in rows ---- */
-
-typedef struct tokens {
-    ash_gfx_form form;
-    int64_t count, cols, padded, groups;
-    float *value;   /* [count][cols]: what a code means without its scale */
-    float *scale;   /* [count][groups]; what has no groups has one here */
-    double *factor; /* [count]: the rest of a norm */
-    uint8_t *tiles; /* buffers of the card */
-    float *tile_scale, *tile_squares;
-} tokens;
-#define EPS 1e-5f
-
-/* Sums of squares of each group, from which the rest of a norm follows. */
-static void add_squares(card *c, tokens *x, test_rng *rng)
-{
-    x->tile_squares = card_buffer(c, "x squares", (size_t)(round_up(x->count, 16) * x->groups) * sizeof(float));
-    for (int64_t t = 0; t < x->count; t++) {
-        double sum = 0;
-        for (int64_t g = 0; g < x->groups; g++) {
-            float square = 300 + 200 * test_rng_float(rng);
-            x->tile_squares[(t / 16 * x->groups + g) * 16 + t % 16] = square;
-            sum += (double)square;
-        }
-        x->factor[t] = 1 / sqrt(sum / (double)x->cols + (double)EPS);
-    }
-}
-
-static uint32_t random_code(ash_gfx_form form, test_rng *rng)
-{
-    switch (form) {
-    case ASH_GFX_INT8: return (uint8_t)(int8_t)((int)test_rng_below(rng, 255) - 127);
-    case ASH_GFX_FP8: return ash_f32_to_e4m3(448 * powf(test_rng_float(rng), 3));
-    case ASH_GFX_F16: return ash_f32_to_f16(test_rng_float(rng));
-    default: return ash_f32_to_bf16(test_rng_float(rng));
-    }
-}
-
-static float code_value(ash_gfx_form form, uint32_t code)
-{
-    switch (form) {
-    case ASH_GFX_INT8: return (float)(int8_t)code;
-    case ASH_GFX_FP8: return ash_e4m3_to_f32((uint8_t)code);
-    case ASH_GFX_F16: return ash_f16_to_f32((uint16_t)code);
-    default: return ash_bf16_to_f32((uint16_t)code);
-    }
-}
-
-/* Tokens that fill up the last tile are NaN wherever the form has one: they must reach nobody. */
-static tokens tokens_make(card *c, ash_gfx_form form, int64_t count, int64_t cols, float input_scale, bool norm,
-                          test_rng *rng)
-{
-    bool bytes = form <= ASH_GFX_FP8, grouped = ash_gfx_in_groups(form, input_scale);
-    int64_t tiles = round_up(count, 16);
-    tokens x = { .form = form, .count = count, .cols = cols, .padded = round_up(cols, GROUP), .groups = 1 };
-    if (grouped)
-        x.groups = x.padded / GROUP;
-    x.value = malloc((size_t)(count * cols) * sizeof *x.value);
-    x.scale = malloc((size_t)(count * x.groups) * sizeof *x.scale);
-    x.factor = malloc((size_t)count * sizeof *x.factor);
-    for (int64_t t = 0; t < count; t++)
-        x.factor[t] = 1;
-    size_t size = (size_t)(tiles * x.padded) * (bytes ? 1 : 2);
-    x.tiles = card_buffer(c, "x", size);
-    x.tile_scale = grouped ? card_buffer(c, "x scale", (size_t)(tiles * x.groups) * sizeof(float)) : NULL;
-    for (int64_t t = 0; t < count; t++) {
-        for (int64_t g = 0; g < x.groups; g++) {
-            float scale = grouped ? 0.01f + 0.005f * test_rng_float(rng) : bytes ? input_scale : 1;
-            x.scale[t * x.groups + g] = scale;
-            if (grouped)
-                x.tile_scale[(t / 16 * x.groups + g) * 16 + t % 16] = scale;
-        }
-        for (int64_t k = 0; k < x.padded; k++) {
-            uint32_t code = k < cols ? random_code(form, rng) : 0;
-            if (k < cols)
-                x.value[t * cols + k] = code_value(form, code);
-            if (bytes)
-                x.tiles[gfx_place_8(x.padded, t, k)] = (uint8_t)code;
-            else
-                ((uint16_t *)(void *)x.tiles)[gfx_place_16(x.padded, t, k)] = (uint16_t)code;
-        }
-    }
-    if (norm)
-        add_squares(c, &x, rng);
-    return x;
-}
-
-static void tokens_free(tokens *x)
-{
-    free(x->factor);
-    free(x->value);
-    free(x->scale);
-}
-
 /* ---- products ---- */
 
-/* A sum, and the sum of the magnitudes of its terms, each of which a float sum rounds at most `roundings` times. */
-typedef struct sum { double value, size; } sum;
+/* A sum, and of its terms the sum of the magnitudes, each of which a float sum rounds at most `roundings` times, and the sum
+ * of the squares (tolerance.h). */
+typedef struct sum { double value, size, squares; } sum;
 
 /* Row `row` of a Q type's matrix as prefill rounds it: codes of every column, a scale a group. */
 typedef struct rounded_row { int8_t *codes; float *scale; } rounded_row;
@@ -128,9 +35,9 @@ static rounded_row round_row(const ash_matrix *w, int64_t row)
 }
 
 /* Integer sums of a group are exact and become floats exactly. */
-static sum product_q(const rounded_row *w, const tokens *x, int64_t t)
+static sum product_q(const rounded_row *w, const gfx_tokens *x, int64_t t)
 {
-    sum s = { 0, 0 };
+    sum s = { 0, 0, 0 };
     for (int64_t g = 0; g < x->groups; g++) {
         int64_t dot = 0;
         for (int64_t k = g * GROUP; k < (g + 1) * GROUP && k < x->cols; k++)
@@ -138,18 +45,20 @@ static sum product_q(const rounded_row *w, const tokens *x, int64_t t)
         double term = (double)dot * (double)w->scale[g] * (double)x->scale[t * x->groups + g] * x->factor[t];
         s.value += term;
         s.size += fabs(term);
+        s.squares += term * term;
     }
     return s;
 }
 
-static sum product_f(const float *w, const tokens *x, int64_t t)
+static sum product_f(const float *w, const gfx_tokens *x, int64_t t)
 {
-    sum s = { 0, 0 };
+    sum s = { 0, 0, 0 };
     for (int64_t k = 0; k < x->cols; k++) {
         double scale = (double)x->scale[t * x->groups + (x->groups > 1 ? k / GROUP : 0)] * x->factor[t];
         double term = (double)w[k] * (double)x->value[t * x->cols + k] * scale;
         s.value += term;
         s.size += fabs(term);
+        s.squares += term * term;
     }
     return s;
 }
@@ -157,10 +66,29 @@ static sum product_f(const float *w, const tokens *x, int64_t t)
 /* Roundings of a term's share of a sum. Q types: two products, and an addition a group. Floats: the products are exact,
  * each of 16 may be added on its own, and scales take three more products; blocks an addition each 128 columns; each group a
  * product with the quotient of two scales, of three roundings itself (the reciprocal's counts twice). The rest of a norm: half of an addition a group under the root, a division, an addition, a root of two roundings, a product. */
-static double roundings(const tokens *x)
+static double roundings(const gfx_tokens *x)
 {
     double all = x->form == ASH_GFX_INT8 ? (double)x->groups + 3 : (double)x->cols + 8 + 6 * (double)x->groups;
     return all + (x->tile_squares ? (double)x->groups / 2 + 6 : 0);
+}
+
+/* Variances of a sum, as tolerance.h counts them. Q types: a product of each group's term, and one chain of them. Floats: one
+ * chain of all columns, or one of each block's and one of the blocks; weights times their scales; where tokens have groups
+ * the product with a quotient of 3 roundings, which all rows of a token share, at each of them; 3 products of the sum. The
+ * rest of a norm: half of what rounds its sum (the last addition, and levels of a half, a third ..: 2; a division and an
+ * addition), and the root. */
+static double own_variance(const gfx_tokens *x, const ash_matrix *w, const sum *s)
+{
+    double cols = (double)x->cols, groups = (double)x->groups, last = (x->tile_squares ? 1 : 0) + (w->scale ? 3 : 0);
+    bool blocks = w->scale_kind == ASH_SCALE_BLOCK128;
+    double chain = (blocks ? fmin(cols, 128) + ceil(cols / 128) : cols) / 2 + 1; /* alike */
+    double often = x->form == ASH_GFX_INT8 ? 1 + groups : chain + (w->scale ? 1 : 0) + groups - 1;
+    return often * s->squares + last * s->value * s->value;
+}
+static double common_variance(const gfx_tokens *x, const sum *s)
+{
+    double quotients = x->form == ASH_GFX_FP8 ? 3 * ((double)x->groups - 1) : 0;
+    return quotients * s->squares + (x->tile_squares ? 3 * s->value * s->value : 0);
 }
 
 /* ---- launches ---- */
@@ -195,14 +123,16 @@ static ash_gfx_form form_of(ash_dtype dtype)
     return is_q(dtype) ? ASH_GFX_INT8 : dtype == ASH_F8_E4M3 ? ASH_GFX_FP8 : dtype == ASH_F16 ? ASH_GFX_F16 : ASH_GFX_BF16;
 }
 
+static double reached[ASH_DTYPE_COUNT]; /* the largest share of tolerance.h's bound so far, by type */
+
 typedef struct launched {
     test_matrix m[ASH_GFX_PARTS];
-    tokens x;
+    gfx_tokens x;
     ash_gfx_prefill a;
     float *before; /* of y */
     int64_t floats;
     uint8_t *fused;
-    bool nan;
+    bool nan, random;
 } launched;
 
 static void add_part(card *c, const job *j, launched *l, int p, int64_t y_first)
@@ -246,19 +176,6 @@ static void spoil_weights(test_matrix *m)
     memcpy((uint8_t *)m->data.p + (m->w.dtype == ASH_Q6_K ? 256 + 2 : 16), &nan, 2);
 }
 
-static void spoil_token(tokens *x)
-{
-    int64_t at = x->cols + x->cols / 2;
-    if (x->form == ASH_GFX_INT8)
-        x->scale[x->groups] = x->tile_scale[1] = NAN;
-    else
-        x->value[at] = NAN;
-    if (x->form == ASH_GFX_FP8)
-        x->tiles[gfx_place_8(x->padded, 1, x->cols / 2)] = 0x7f;
-    else if (x->form != ASH_GFX_INT8)
-        ((uint16_t *)(void *)x->tiles)[gfx_place_16(x->padded, 1, x->cols / 2)] = 0x7fff;
-}
-
 /* Buffers of the next product's inputs, of which nothing is zero. */
 static ash_gfx_inputs next_buffers(card *c, const launched *l)
 {
@@ -278,7 +195,7 @@ static void ask_for_next(card *c, const job *j, launched *l, test_rng *rng)
     for (uint32_t k = 0; norm && k < l->a.y_stride; k++)
         norm[k] = k < cols ? 1 + test_rng_float(rng) : 0;
     l->a.next = (ash_gfx_inputs){ .x = l->a.y, .norm = norm, .form = (uint32_t)j->next - 1, .cols = cols,
-                                  .tokens = (uint32_t)j->tokens, .x_stride = l->a.y_stride, .eps = EPS,
+                                  .tokens = (uint32_t)j->tokens, .x_stride = l->a.y_stride, .eps = GFX_TOKENS_EPS,
                                   .input_scale = j->next_scale };
     l->a.next = next_buffers(c, l);
     l->a.done = card_buffer(c, "done", ash_gfx_prefill_done(cols, (uint32_t)j->tokens) * sizeof(uint32_t));
@@ -301,23 +218,6 @@ static void check_next(card *c, const launched *l)
         assert_int_equal(l->a.done[i], 0);
 }
 
-/* Groups' scales far apart, up and down by 2^20 to 2^100; every fourth group of some tokens is zero. */
-static void spread_scales(tokens *x, test_rng *rng)
-{
-    for (int64_t t = 0; t < x->count; t++)
-        for (int64_t g = 0; g < x->groups; g++) {
-            bool zero = t % 3 == 0 && (g + t) % 4 == 0;
-            int by = (int)(20 * (t % 6));
-            float scale = zero ? 0 : ldexpf(1 + test_rng_float(rng) / 2, (g + t) % 2 ? -by : by / 4);
-            x->scale[t * x->groups + g] = x->tile_scale[(t / 16 * x->groups + g) * 16 + t % 16] = scale;
-            for (int64_t k = g * GROUP; zero && k < (g + 1) * GROUP; k++) {
-                x->tiles[gfx_place_8(x->padded, t, k)] = 0;
-                if (k < x->cols)
-                    x->value[t * x->cols + k] = 0;
-            }
-        }
-}
-
 static launched launch(card *c, const job *j, test_rng *rng)
 {
     launched l = { .a = { .kind = j->kind, .part_count = (uint32_t)j->parts, .cols = (uint32_t)j->cols,
@@ -335,16 +235,17 @@ static launched launch(card *c, const job *j, test_rng *rng)
         width = round_up(j->part[0].rows, 16);
     if (j->fused)
         fuse(c, &l);
-    l.x = tokens_make(c, form_of(j->part[0].dtype), j->tokens, j->cols, j->input_scale, j->norm, rng);
+    l.x = gfx_tokens_make(c, form_of(j->part[0].dtype), j->tokens, j->cols, j->input_scale, j->norm, rng);
     l.nan = j->nan;
+    l.random = !j->nan && !j->apart && j->weights == WEIGHT_RANDOM;
     if (j->apart)
-        spread_scales(&l.x, rng);
+        gfx_tokens_spread(&l.x, rng);
     if (l.nan)
-        spoil_token(&l.x);
+        gfx_tokens_spoil(&l.x);
     l.a.x = l.x.tiles;
     l.a.x_scale = l.x.tile_scale;
     l.a.x_squares = l.x.tile_squares;
-    l.a.x_eps = EPS;
+    l.a.x_eps = GFX_TOKENS_EPS;
     l.a.y_stride = (uint32_t)round_up(width + 1, 64); /* at least a float that nobody writes */
     l.floats = j->tokens * l.a.y_stride;
     l.a.y = card_buffer(c, "y", (size_t)l.floats * 4);
@@ -375,7 +276,7 @@ static void launched_free(card *c, launched *l)
 {
     for (int p = 0; p < ASH_GFX_PARTS && l->a.part[p].panels; p++)
         weights_free(&l->m[p]);
-    tokens_free(&l->x);
+    gfx_tokens_free(&l->x);
     free(l->before);
     card_clear(c);
 }
@@ -389,7 +290,7 @@ static void products(const launched *l, int p, int64_t row, sum *out)
         rounded = round_row(&m->w, row);
     for (int64_t t = 0; t < l->x.count; t++) {
         if (row >= m->w.rows)
-            out[t] = (sum){ l->nan && t == 1 ? (double)NAN : 0, 0 };
+            out[t] = (sum){ l->nan && t == 1 ? (double)NAN : 0, 0, 0 };
         else if (is_q(m->w.dtype))
             out[t] = product_q(&rounded, &l->x, t);
         else
@@ -409,10 +310,24 @@ static void check_float(const launched *l, int p, int64_t row, int64_t t, double
     l->before[at] = l->a.y[at];
 }
 
+/* All differences of a launch against the bound of tolerance.h, where its terms are random. */
+static void check_differences(const launched *l, gfx_differences *d)
+{
+    d->draws = (size_t)l->x.count;
+    double share = gfx_differences_share(d), *most = &reached[l->m[0].w.dtype];
+    if (!l->random)
+        return;
+    if (share > 1)
+        fail_msg("%s, %d columns, %d tokens, kind %d: %d differences are %.2f times the bound of their mean square's root",
+                 ash_dtype_name(l->m[0].w.dtype), (int)l->x.cols, (int)l->x.count, (int)l->a.kind, (int)d->count, share);
+    *most = share > *most ? share : *most;
+}
+
 /* Every output, and that nothing else was written. */
 static void check_sums(const launched *l)
 {
     sum *s = malloc((size_t)l->x.count * sizeof *s);
+    gfx_differences all = { 0 };
     for (int p = 0; p < (int)l->a.part_count; p++)
         for (int64_t row = 0; row < 16 * (int64_t)l->a.part[p].panels; row++) {
             products(l, p, row, s);
@@ -422,8 +337,14 @@ static void check_sums(const launched *l)
                 double want = s[t].value + bias + old;
                 double bound = (s[t].size * roundings(&l->x) + 2 * (fabs(bias) + fabs(old))) * 0x1p-24 + 0x1p-120;
                 check_float(l, p, row, t, want, bound);
+                double got = (double)l->a.y[t * l->a.y_stride + l->a.part[p].y_first + row];
+                double added = (bias != 0 ? want * want : 0) + (old != 0 ? (want - bias) * (want - bias) : 0);
+                if (row < l->m[p].w.rows)
+                    gfx_differences_add(&all, got - want, own_variance(&l->x, &l->m[p].w, &s[t]) + added,
+                                        common_variance(&l->x, &s[t]));
             }
         }
+    check_differences(l, &all);
     free(s);
     assert_memory_equal(l->before, l->a.y, (size_t)l->floats * 4);
 }
@@ -433,6 +354,8 @@ static void check_swiglu(const launched *l)
 {
     sum *g = malloc((size_t)l->x.count * sizeof *g), *u = malloc((size_t)l->x.count * sizeof *u);
     double r = roundings(&l->x) * 0x1p-24;
+    gfx_differences all = { 0 };
+    const gfx_tokens *x = &l->x;
     for (int64_t row = 0; row < 16 * (int64_t)l->a.part[0].panels; row++) {
         products(l, 0, row, g);
         products(l, 1, row, u);
@@ -441,8 +364,15 @@ static void check_swiglu(const launched *l)
             double bound = fabs(u[t].value) * 1.1 * g[t].size * r + (fabs(silu) + 1.1 * g[t].size * r) * u[t].size * r +
                            fabs(want) * (fabs(g[t].value) + 4) * 0x1p-23 + 0x1p-100;
             check_float(l, 0, row, t, want, bound);
+            double got = (double)l->a.y[t * l->a.y_stride + row];
+            double of_g = own_variance(x, &l->m[0].w, &g[t]), of_u = own_variance(x, &l->m[1].w, &u[t]);
+            double both_g = common_variance(x, &g[t]), both_u = common_variance(x, &u[t]);
+            if (row < l->m[0].w.rows)
+                gfx_differences_add(&all, got - want, gfx_swiglu_variance(g[t].value, of_g, u[t].value, of_u, 1),
+                                    gfx_swiglu_variance(g[t].value, both_g, u[t].value, both_u, 0));
         }
     }
+    check_differences(l, &all);
     free(g);
     free(u);
     assert_memory_equal(l->before, l->a.y, (size_t)l->floats * 4);
@@ -614,6 +544,20 @@ static void test_many_tokens(void **state)
     card_free(&c);
 }
 
+/* After all that: differences are seen to come close to the bound of their mean square's root, of each type. */
+static void test_bounds(void **state)
+{
+    (void)state;
+    size_t count;
+    const ash_gfx_kernel *k = ash_gfx_kernels(&count);
+    for (size_t i = 0; i < count; i++)
+        if (k[i].op == ASH_GFX_OP_PREFILL && k[i].variant == 4) {
+            printf("# measure prefill of %s: differences of a launch reach %.0f%% of what roundings allow\n",
+                   ash_dtype_name(k[i].dtype), 100 * reached[k[i].dtype]);
+            assert_true(reached[k[i].dtype] * GFX_LOOSEST >= 1);
+        }
+}
+
 /* ---- counts ---- */
 
 /* Share of the port's cycles that WMMA has, where vector instructions share it; from the difference of two runs. */
@@ -662,6 +606,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_weights),
                                         cmocka_unit_test(test_epilogues), cmocka_unit_test(test_apart), cmocka_unit_test(test_next), cmocka_unit_test(test_nan),
-                                        cmocka_unit_test(test_many_tokens), cmocka_unit_test(test_counts) };
+                                        cmocka_unit_test(test_many_tokens), cmocka_unit_test(test_bounds),
+                                        cmocka_unit_test(test_counts) };
     return cmocka_run_group_tests_name("gfx12_prefill", tests, NULL, NULL);
 }
