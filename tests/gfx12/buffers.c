@@ -105,6 +105,7 @@ bool gfx_access_lanes(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes,
                 note(g, b, at[__builtin_ctz(left)], bytes, write);
         return true;
     }
+    g->recent = NULL;
     for (uint32_t left = exec; left; left &= left - 1) /* in several buffers, or a fault that the first such lane has */
         if (!gfx_access(w, at[__builtin_ctz(left)], bytes, write, __builtin_ctz(left)))
             return false;

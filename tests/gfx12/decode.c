@@ -283,7 +283,16 @@ static bool modifier(parser *p, gfx_insn *i)
         return (i->dpp.zero = true);
     if (take(p, "fi:1"))
         return (i->dpp.inactive = true);
-    if (take(p, "th:") || take(p, "scope:")) { /* of caches: no effect on what a single program reads */
+    if (take(p, "scope:")) {
+        static const char *const names[] = { "SCOPE_CU", "SCOPE_SE", "SCOPE_DEV", "SCOPE_SYS" };
+        for (uint8_t k = 0; k < 4; k++)
+            if (take(p, names[k])) {
+                i->scope = k;
+                return (i->cached = true);
+            }
+        return refuse(p, "a scope that is not known");
+    }
+    if (take(p, "th:")) { /* of caches: no effect on what a single program reads */
         i->cached |= strncmp(p->at, "TH_ATOMIC_RETURN", 16) != 0; /* which only says that there is a result */
         while (*p->at && *p->at != ' ')
             p->at++;
@@ -373,12 +382,13 @@ static bool parse(parser *p, gfx_insn *i)
     i->dpp.write = UINT32_MAX;
     i->op_sel_hi = i->op->flags & GFX_MIXED ? 0 : 0xff;
     p->at += size;
-    if (i->op->class == GFX_HINT && !isdigit((unsigned char)p->at[strspn(p->at, " \t")]))
+    bool scoped = i->op->flags & GFX_SCOPED;
+    if (i->op->class == GFX_HINT && !scoped && !isdigit((unsigned char)p->at[strspn(p->at, " \t")]))
         return true; /* delays and messages: the rest is a description */
     gfx_operand list[GFX_SRC_MAX + 2];
     int count = 0;
     blanks(p);
-    while (*p->at) {
+    while (*p->at && !scoped) {
         if (count == GFX_SRC_MAX + 2)
             return refuse(p, "too many operands");
         if (!operand(p, &list[count++]))

@@ -114,6 +114,7 @@ static uint64_t shuffle(uint64_t *state)
  * different results, or as LDS that is read before it is written. */
 static bool run_group(gfx_group *g, const uint32_t at[3], uint64_t random, gfx_error *err)
 {
+    g->fetch_time = 0;
     uint64_t left = g->launch->insns_max ? g->launch->insns_max : INSNS_MAX;
     uint32_t order[WAVES_MAX], running = g->wave_count;
     memset(g->lds_log.rows, 0, g->lds_log.row_count * sizeof *g->lds_log.rows);
@@ -156,6 +157,7 @@ typedef struct pool {
     const gfx_launch *launch;
     uint64_t next, count, failed;
     gfx_error *err;
+    gfx_global_log *log;
     pthread_mutex_t lock;    /* of failed and err */
     pthread_mutex_t atomics; /* of atomics on global memory */
 } pool;
@@ -172,7 +174,7 @@ static bool make_worker(worker *k, pool *p, uint32_t wave_count)
     const gfx_launch *l = p->launch;
     gfx_group *g = &k->group;
     *k = (worker){ .pool = p };
-    g->launch = l, g->wave_count = wave_count, g->atomics = &p->atomics;
+    g->launch = l, g->wave_count = wave_count, g->atomics = &p->atomics, g->log = p->log;
     g->waves = aligned_alloc(64, wave_count * sizeof *g->waves);
     bool fine = make_room(g, l->kernel) && g->waves;
     if (fine)
@@ -232,6 +234,7 @@ static void *work(void *of)
                            (uint32_t)(n / l->grid[0] / l->grid[1]) };
         if (l->groups)
             memcpy(at, l->groups[n], sizeof at);
+        k->group.number = (uint32_t)n;
         uint64_t random = l->seed ^ n << 32;
         if (!run_group(&k->group, at, shuffle(&random), &err)) {
             pthread_mutex_lock(&p->lock);
@@ -263,7 +266,8 @@ bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err)
     uint32_t wanted = l->threads == 0 ? 1 : l->threads < THREADS_MAX ? l->threads : THREADS_MAX, made = 0, started = 1;
     wanted = wanted < p.count ? wanted : p.count ? (uint32_t)p.count : 1;
     worker *workers = calloc(wanted, sizeof *workers);
-    bool fine = workers != NULL;
+    p.log = gfx_global_log_new(l, p.count);
+    bool fine = workers && p.log;
     pthread_mutex_init(&p.lock, NULL);
     pthread_mutex_init(&p.atomics, NULL);
     while (fine && made < wanted)
@@ -284,6 +288,7 @@ bool gfx_run(const gfx_launch *l, gfx_stats *stats, gfx_error *err)
     for (uint32_t k = 0; k < made; k++)
         free_worker(&workers[k]);
     free(workers);
+    gfx_global_log_free(p.log);
     pthread_mutex_destroy(&p.lock);
     pthread_mutex_destroy(&p.atomics);
     return fine;

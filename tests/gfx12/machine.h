@@ -8,7 +8,8 @@
  *
  * Found while running, each with kernel, address and instruction: a register read before it was written, or before
  * the s_wait that covers the load into it; an access outside the buffers that the caller named; WMMA under a partial
- * EXEC; LDS beyond what the kernel declares; a barrier that some wave never reaches.
+ * EXEC; LDS beyond what the kernel declares; a barrier that some wave never reaches; global memory that one wave reads
+ * and another one wrote in this launch with nothing that makes it visible (races.c).
  *
  * Floats are the host's: IEEE, round to nearest, denormals kept (the mode that kernels are compiled for; another one
  * is refused). Transcendental instructions, which the hardware rounds to about 1 ulp, give the host's result rounded
@@ -109,11 +110,14 @@ struct gfx_insn {
     uint8_t event;           /* gfx_event */
     uint8_t bytes;           /* that a lane moves; of scalar loads the wave */
     bool cached;             /* th: or scope: */
+    uint8_t scope;           /* gfx_scope: who sees it, or whom it shows what others wrote */
     gfx_dpp dpp;
     const gfx_insn *dual;    /* the second half of a VOPD: both read before either writes */
     uint32_t address;        /* in the code object */
     char *text;              /* as LLVM writes it */
 };
+
+typedef enum gfx_scope { GFX_SCOPE_CU, GFX_SCOPE_SE, GFX_SCOPE_DEV, GFX_SCOPE_SYS } gfx_scope;
 
 /* How an operation's registers are read and checked (ops.c has the table). Widths in registers; 0: as written. */
 typedef enum gfx_class {
@@ -138,6 +142,7 @@ enum { /* gfx_op.flags */
     GFX_WIDE_ACCESS = 8192, /* param is a number of bytes, whole registers */
     GFX_STRIDE_64 = 16384,  /* offsets count 64 elements */
     GFX_MAY_RETURN = 32768, /* a fourth operand is the destination, in front */
+    GFX_SCOPED = 131072, /* a hint whose scope matters; it has no operands */
     GFX_MOVES = 65536,  /* what is not written stays so where it moves to: compilers move such registers about */
 };
 enum { GFX_HALF_A = 1, GFX_HALF_B = 2, GFX_HALF_C = 4, GFX_HALF_D = 8 }; /* gfx_op.param of vector operations */
@@ -218,6 +223,15 @@ struct gfx_stats {
 
 typedef struct gfx_group gfx_group;
 
+/* What a wave has done to make its stores to global memory visible, and to see those of others (races.c). */
+typedef struct gfx_visible {
+    bool stored, unwritten;      /* since the stores counted in `released`; since the last global_wb */
+    bool fetched, acquired;      /* a device's atomic returned something; a global_inv followed one */
+    uint32_t epoch, released;    /* stores are of an epoch; those of epochs below `released` are in the device's cache */
+    uint32_t at_signal[2];       /* `released` at the last signals of odd and even barriers */
+    uint32_t drained, inv;       /* times of the last signal with no store under way, of the last global_inv */
+} gfx_visible;
+
 struct gfx_wave {
     _Alignas(64) uint32_t v[GFX_VGPRS][GFX_LANES];
     uint32_t s[GFX_SGPRS];
@@ -235,6 +249,7 @@ struct gfx_wave {
     uint32_t index;          /* in the workgroup */
     uint32_t time;           /* barriers passed: + 1 at a signal, + 1 at its wait; from 2 */
     uint8_t *scratch;        /* a lane's scratch_bytes after the other's */
+    gfx_visible seen;
     gfx_stats stats;
     char fault[256];         /* not empty: what went wrong */
 };
@@ -268,6 +283,11 @@ typedef struct gfx_lds_log {
     uint32_t row_count;
 } gfx_lds_log;
 
+/* Who wrote each dword of global memory in this launch (races.c). */
+typedef struct gfx_global_log gfx_global_log;
+gfx_global_log *gfx_global_log_new(const gfx_launch *l, uint64_t groups); /* NULL: no memory */
+void gfx_global_log_free(gfx_global_log *log);
+
 struct gfx_group {
     const gfx_launch *launch;
     gfx_wave *waves;
@@ -275,7 +295,10 @@ struct gfx_group {
     uint8_t *lds, *scratch;
     gfx_lds_log lds_log;
     uint32_t lds_bytes;
-    const gfx_buffer *recent; /* touched last */
+    gfx_global_log *log;      /* of the launch; NULL: no such checks */
+    uint32_t number;          /* of the workgroup, in the order in which they are taken */
+    uint32_t fetch_time;      /* of the last atomic that any of its waves fetched from the device's cache; 0: none */
+    const gfx_buffer *recent; /* touched last, by all lanes; NULL: by none */
     gfx_touch *touch;         /* an entry a buffer; NULL: not counted */
     uint8_t **lines;          /* of each buffer: bit 0 of a line's byte: read, bit 1: written; NULL: not counted */
     pthread_mutex_t *atomics; /* held during one on global memory; NULL: no other thread runs workgroups */
@@ -307,6 +330,15 @@ bool gfx_access_lanes(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes,
  * base. */
 bool gfx_addresses(gfx_wave *w, const gfx_insn *i, int v, int s, unsigned bytes, bool write, uint64_t out[GFX_LANES]);
 typedef enum gfx_lds_use { GFX_LDS_READ, GFX_LDS_WRITE, GFX_LDS_ATOMIC } gfx_lds_use;
+/* Plain stores, plain loads (false after a fault), atomics, global_wb, global_inv and signals of a barrier, where the
+ * group has a log. */
+void gfx_log_stores(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes);
+bool gfx_log_loads(gfx_wave *w, const gfx_insn *i, const uint64_t at[GFX_LANES], unsigned bytes);
+bool gfx_log_scalar_load(gfx_wave *w, uint64_t address, unsigned bytes);
+void gfx_log_atomic(gfx_wave *w, gfx_scope scope, bool returns);
+void gfx_log_write_back(gfx_wave *w, gfx_scope scope);
+void gfx_log_invalidate(gfx_wave *w, gfx_scope scope);
+void gfx_log_signal(gfx_wave *w);
 uint8_t *gfx_lds(gfx_wave *w, uint32_t address, uint32_t bytes, gfx_lds_use use, int lane);
 /* What an atomic leaves in memory. */
 enum { GFX_ADD, GFX_SUB, GFX_MIN_I, GFX_MAX_I, GFX_MIN_U, GFX_MAX_U, GFX_AND, GFX_OR, GFX_XOR, GFX_SWAP, GFX_CMPSWAP,

@@ -43,6 +43,7 @@ static void global_atomic(gfx_wave *w, const gfx_insn *i)
     uint32_t exec = w->s[GFX_EXEC];
     if (!gfx_check_v(w, data->index, swap ? 2 * count : count, exec) || !gfx_addresses(w, i, 0, 2, bytes, true, at))
         return;
+    gfx_log_atomic(w, (gfx_scope)i->scope, returns);
     pthread_mutex_t *lock = w->group->atomics;
     if (lock)
         pthread_mutex_lock(lock);

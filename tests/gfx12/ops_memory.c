@@ -33,7 +33,7 @@ static void s_load(gfx_wave *w, const gfx_insn *i)
     if (i->src_count > 1) /* a register's or an immediate offset */
         offset += i->src[1].kind == GFX_INT ? (int32_t)i->src[1].bits : (int64_t)gfx_s32(w, &i->src[1]);
     const uint8_t *from = gfx_access(w, address + (uint64_t)offset, bytes, false, -1);
-    if (!from || i->dst.index == GFX_NULL)
+    if (!from || i->dst.index == GFX_NULL || !gfx_log_scalar_load(w, address + (uint64_t)offset, bytes))
         return;
     if (i->dst.count != count) {
         gfx_fault(w, "%u registers are written for %u", i->dst.count, count);
@@ -112,7 +112,8 @@ static void global_load(gfx_wave *w, const gfx_insn *i)
 {
     uint64_t at[GFX_LANES];
     unsigned bytes = bytes_of(i->op);
-    if (!gfx_addresses(w, i, 0, 1, bytes, false, at) || !start_load(w, i, registers_of(bytes), GFX_LOADCNT))
+    if (!gfx_addresses(w, i, 0, 1, bytes, false, at) || !gfx_log_loads(w, i, at, bytes) ||
+        !start_load(w, i, registers_of(bytes), GFX_LOADCNT))
         return;
     fill(w, i, bytes, at);
 }
@@ -143,6 +144,7 @@ static void global_store(gfx_wave *w, const gfx_insn *i)
     if (!gfx_check_v(w, data->index, registers_of(bytes), w->s[GFX_EXEC]) ||
         !gfx_addresses(w, i, 0, 2, bytes, true, at))
         return;
+    gfx_log_stores(w, at, bytes);
     spread(w, i, data, bytes, at);
     gfx_expect(w, GFX_STORECNT, false, 0, 0);
 }

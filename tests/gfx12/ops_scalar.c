@@ -308,6 +308,13 @@ static void denormal_mode(gfx_wave *w, const gfx_insn *i)
     if ((i->simm & 15) != 15)
         gfx_fault(w, "flushes denormals");
 }
+static void invalidate(gfx_wave *w, const gfx_insn *i) { gfx_log_invalidate(w, (gfx_scope)i->scope); }
+static void write_back(gfx_wave *w, const gfx_insn *i) { gfx_log_write_back(w, (gfx_scope)i->scope); }
+static void write_back_invalidate(gfx_wave *w, const gfx_insn *i)
+{
+    write_back(w, i);
+    invalidate(w, i);
+}
 static void wait_idle(gfx_wave *w, const gfx_insn *i)
 {
     (void)i;
@@ -320,6 +327,7 @@ static void barrier_signal(gfx_wave *w, const gfx_insn *i)
         gfx_fault(w, w->signalled ? "signals a barrier twice" : "a barrier other than the workgroup's");
         return;
     }
+    gfx_log_signal(w);
     w->signalled = true;
     w->time++;
 }
@@ -338,6 +346,7 @@ static void barrier_wait(gfx_wave *w, const gfx_insn *i)
 #define S_CMP(name, fn) { name, fn, NULL, GFX_SCALAR, GFX_NO_DST, 0 }
 #define S_BRANCH(name, fn) { name, fn, NULL, GFX_SCALAR_BRANCH, GFX_NO_DST, 0 }
 #define S_WAIT(name, fn, counter) { name, fn, NULL, GFX_WAIT, GFX_NO_DST, counter }
+#define S_CACHE(name, fn) { name, fn, NULL, GFX_HINT, GFX_NO_DST | GFX_SCOPED, 0 }
 #define S_HINT(name) { name, nothing, NULL, GFX_HINT, GFX_NO_DST, 0 }
 
 const gfx_op gfx_scalar_ops[] = {
@@ -387,7 +396,7 @@ const gfx_op gfx_scalar_ops[] = {
     S_HINT("s_setprio"), S_HINT("s_sleep"), S_HINT("s_code_end"),
     S_HINT("s_wait_samplecnt"), S_HINT("s_wait_bvhcnt"), S_HINT("s_wait_expcnt"), S_HINT("s_prefetch_inst"),
     S_HINT("s_prefetch_inst_pc_rel"), S_HINT("s_prefetch_data"), S_HINT("s_prefetch_data_pc_rel"), S_HINT("ds_nop"),
-    S_HINT("global_inv"), S_HINT("global_wb"), S_HINT("global_wbinv"),
+    S_CACHE("global_inv", invalidate), S_CACHE("global_wb", write_back), S_CACHE("global_wbinv", write_back_invalidate),
     { "s_round_mode", round_mode, NULL, GFX_HINT, GFX_NO_DST, 0 },
     { "s_denorm_mode", denormal_mode, NULL, GFX_HINT, GFX_NO_DST, 0 },
     { "s_wait_idle", wait_idle, NULL, GFX_WAIT, GFX_NO_DST, 0 },

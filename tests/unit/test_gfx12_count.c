@@ -171,8 +171,8 @@ static void sums(void **state)
     gfx_insns_free(i, COUNT(lines));
 }
 
-/* Waves of a SIMD, by hand from what a WGP has: 4 SIMDs, each with 1,536 registers a lane, given out by 24, and room for
- * 16 waves; 128 KiB of LDS, given out by 512 bytes. */
+/* Waves of a SIMD, by hand from what a WGP has: 4 SIMDs, each with 1,536 registers a lane, given out by 24, and room
+ * for 16 waves; 128 KiB of LDS, given out by 512 bytes. */
 static void occupancy(void **state)
 {
     (void)state;
@@ -186,8 +186,9 @@ static void occupancy(void **state)
         { 64, 33000, 512, 12 },   /* 33,280: 3 of 16 waves */
         { 64, 43520, 128, 3 },    /* 85 * 512: 3 workgroups of 4 waves */
         { 64, 43521, 128, 2 },    /* 86 * 512: 2 */
+        { 64, 21600, 128, 5 },    /* 22,016, of which 6 are too many; with parts of 256 bytes they would not be */
         { 120, 0, 1024, 8 },      /* 48 waves, one workgroup of 32 */
-        { 32, 512, 64, 16 },      /* registers and LDS for more than 16 */
+        { 32, 512, 64, 16 },      /* enough for more than 16 */
         { 120, 32768, 100, 4 },   /* 4 workgroups of 4 waves, the last of them partly full */
     };
     for (size_t k = 0; k < COUNT(cases); k++) {
