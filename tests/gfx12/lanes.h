@@ -75,6 +75,16 @@ static inline float gfx_e4m3(uint32_t code)
 }
 static inline float gfx_e5m2(uint32_t code) { return gfx_half(code << 8 & 0xff00); } /* the upper byte of an f16 */
 
+/* What the transcendental unit makes of an f32 that is denormal, be it a source or a result. AMD's RDNA4 document says
+ * of V_EXP_F32, V_LOG_F32, V_RCP_F32, V_RSQ_F32 and V_SQRT_F32 "1ULP accuracy, denormals are flushed", whatever the
+ * mode is, and of V_SIN_F32 and V_COS_F32 that they are supported; LLVM's AMDGPUCodeGenPrepare.cpp, that "v_rcp_f32 and
+ * v_rsq_f32 do not support denormals" and v_rcp_f16 and v_rsq_f16 do. V_RCP_IFLAG_F32 goes through the same unit. */
+static inline float gfx_flushed(float x)
+{
+    uint32_t u = gfx_bits(x);
+    return gfx_float(u & (u & 0x7f800000 ? UINT32_MAX : 0x80000000));
+}
+
 /* 2^x and log2 x in double, with relative errors below 2^-44: rounded to a float they are the exact result's
  * neighbours at worst, on every machine the same ones. */
 static inline float gfx_exp2(float value)

@@ -13,7 +13,7 @@
  *
  * Floats are the host's: IEEE, round to nearest, denormals kept (the mode that kernels are compiled for; another one
  * is refused). Transcendental instructions, which the hardware rounds to about 1 ulp, give the host's result rounded
- * once. */
+ * once, and those of f32 flush denormals as the hardware does (gfx_flushed). */
 #ifndef ASHLAR_TESTS_GFX12_MACHINE_H
 #define ASHLAR_TESTS_GFX12_MACHINE_H
 
@@ -227,7 +227,7 @@ typedef struct gfx_group gfx_group;
 typedef struct gfx_visible {
     bool stored, unwritten;      /* since the stores counted in `released`; since the last global_wb */
     bool fetched, acquired;      /* a device's atomic returned something; a global_inv followed one */
-    uint32_t epoch, released;    /* stores are of an epoch; those of epochs below `released` are in the device's cache */
+    uint32_t epoch, released;    /* stores are of an epoch; of those below `released` the device's cache knows */
     uint32_t at_signal[2];       /* `released` at the last signals of odd and even barriers */
     uint32_t drained, inv;       /* times of the last signal with no store under way, of the last global_inv */
 } gfx_visible;

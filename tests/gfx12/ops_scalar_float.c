@@ -59,11 +59,12 @@ static uint32_t finished(const gfx_insn *i, float x)
 }
 #define UNIT(name, expr) \
     static void name(gfx_wave *w, const gfx_insn *i) { gfx_set_s32(w, &i->dst, finished(i, (expr))); }
-UNIT(rcp, 1.0f / X)
-UNIT(rsq, (float)(1.0 / sqrt((double)X)))
-UNIT(root, sqrtf(X))
-UNIT(exp2_f, gfx_exp2(X))
-UNIT(log2_f, gfx_log2(X))
+#define FLUSHED gfx_flushed(X)
+UNIT(rcp, gfx_flushed(1.0f / FLUSHED))
+UNIT(rsq, (float)(1.0 / sqrt((double)FLUSHED)))
+UNIT(root, sqrtf(FLUSHED))
+UNIT(exp2_f, gfx_flushed(gfx_exp2(X)))
+UNIT(log2_f, gfx_log2(FLUSHED))
 
 #define COMPARE(name, expr)                                                \
     static void name(gfx_wave *w, const gfx_insn *i)                       \

@@ -219,11 +219,12 @@ static void mad_i64(gfx_wave *w, const gfx_insn *i, uint32_t *r) { mad_wide(w, i
 
 /* ---- floats ---- */
 
-UNARY(rcp, R(1.0f / FA))
-UNARY(rsq, R((float)(1.0 / sqrt((double)FA))))
-UNARY(root, R(sqrtf(FA)))
-UNARY(exp2_f, R(gfx_exp2(FA)))
-UNARY(log2_f, R(gfx_log2(FA)))
+#define FLUSHED gfx_flushed(FA)
+UNARY(rcp, R(gfx_flushed(1.0f / FLUSHED)))
+UNARY(rsq, R((float)(1.0 / sqrt((double)FLUSHED))))
+UNARY(root, R(sqrtf(FLUSHED)))
+UNARY(exp2_f, R(gfx_flushed(gfx_exp2(FA))))
+UNARY(log2_f, R(gfx_log2(FLUSHED)))
 UNARY(sine, R((float)sin((double)FA * 6.283185307179586))) /* of turns */
 UNARY(cosine, R((float)cos((double)FA * 6.283185307179586)))
 UNARY(floor_f, R(floorf(FA)))

@@ -10,7 +10,7 @@ static const uint32_t edges[] = {
     0, 1, 2, 5, 31, 32, 33, 63, 64, 127, 128, 0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0x80000001,
     0xffffffff, 0xfffffffe, 0x3f800000, 0xbf400000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x00000001,
     0x807fffff, 0x7f7fffff, 0x4f000000, 0xcf000000, 0x4f800000, 0x3f000000, 0x3fc00000, 0x477ff000, 0x33000000,
-    0x00080010, 0x00200000, 0x00100010, 0x3c004000,
+    0x00080010, 0x00200000, 0x00100010, 0x3c004000, 0xc2fc0001, 0xc3150000, 0x7e800001,
 };
 #define EDGES (sizeof edges / sizeof *edges)
 
@@ -111,6 +111,8 @@ E(eq, c, a == b) E(lg, c, a != b) E(gt_i, c, I(a) > I(b)) E(ge_i, c, I(a) >= I(b
 E(le_i, c, I(a) <= I(b)) E(gt_u, c, a > b) E(ge_u, c, a >= b) E(lt_u, c, a < b) E(le_u, c, a <= b)
 E(eq64, c, A == B) E(lg64, c, A != B) E(bit0, c, !(a >> (b % 32) & 1)) E(bit1, c, a >> (b % 32) & 1)
 
+/* The transcendental unit: a denormal is a zero of its sign. */
+static float flush(float v) { return fpclassify(v) == FP_SUBNORMAL ? copysignf(0, v) : v; }
 static float least(float p, float q) { return isnan(p) ? q : isnan(q) ? p : p < q || (p == q && signbit(p)) ? p : q; }
 static float most(float p, float q) { return isnan(p) ? q : isnan(q) ? p : p > q || (p == q && !signbit(p)) ? p : q; }
 static float half(uint32_t v) { return ash_f16_to_f32((uint16_t)v); }
@@ -149,11 +151,11 @@ E(sub_f, BITS(x - y), KEEPS) E(mul_f, BITS(x *y), KEEPS) E(min_f, BITS(least(x, 
                     min_h, ash_f32_to_f16(least(half(a), half(b))),
                     KEEPS) E(max_h, ash_f32_to_f16(most(half(a), half(b))),
                              KEEPS) E(fmac_h, gfx_test_half_fma(half(a), half(b), half(c)), KEEPS)
-                    E(add_h_const, ash_f32_to_f16(half(a) + 0.5f), KEEPS) E(exp_, BITS((float)exp2((double)x)), KEEPS)
-                        E(log_, BITS((float)log2((double)x)), KEEPS) E(rcp_omod, BITS(1 / x * 2), KEEPS) E(
+                    E(add_h_const, ash_f32_to_f16(half(a) + 0.5f), KEEPS) E(exp_, BITS(flush((float)exp2((double)x))), KEEPS)
+                        E(log_, BITS((float)log2((double)flush(x))), KEEPS) E(rcp_omod, BITS(flush(1 / flush(x)) * 2), KEEPS) E(
                             rcp_clamp,
-                            BITS(isnan(1 / x) ? 0 : fminf(fmaxf(-1 / x, 0), 1)), KEEPS) E(rcp, BITS(1 / x), KEEPS)
-                            E(rsq, BITS((float)(1 / sqrt((double)x))), KEEPS) E(root, BITS(sqrtf(fabsf(x))), KEEPS) E(
+                            BITS(isnan(x) ? 0 : fminf(fmaxf(flush(-1 / flush(x)), 0), 1)), KEEPS) E(rcp, BITS(flush(1 / flush(x))), KEEPS)
+                            E(rsq, BITS((float)(1 / sqrt((double)flush(x)))), KEEPS) E(root, BITS(sqrtf(flush(fabsf(x)))), KEEPS) E(
                                 lt_f,
                                 c, x < y) E(eq_f, c, x == y)
                                 E(le_f, c, x <= y) E(gt_f, c, x > y) E(lg_f, c, x<y || x> y) E(ge_f, c, x >= y) E(

@@ -14,6 +14,7 @@ static const uint32_t edges[] = {
     0x3f800000, 0xbf800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0x807fffff, 0x00800000, 0x7f7fffff,
     0x4f000000, 0xcf000000, 0x4f800000, 0x3f000000, 0x3fc00000, 0x477ff000, 0x33000000, 0x01020304, 0x0c0d0008,
     0x43e00000, 0x43e80000, 0x43e80001, 0xc3f00000, 0x3b800000, 0x00000400, 0x7fff7fff, 0x80008000, 0xc2fc0000,
+    0xc2fc0001, 0xc3150000, 0x7e800001, 0x00000001, /* 2^x and 1 / x are denormal */
 };
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 #define E GFX_EXPECT
@@ -281,6 +282,8 @@ static float max_number(float p, float q)
 }
 static float min_nan(float p, float q) { return isnan(p + q) && (isnan(p) || isnan(q)) ? NAN : min_number(p, q); }
 static float max_nan(float p, float q) { return isnan(p + q) && (isnan(p) || isnan(q)) ? NAN : max_number(p, q); }
+/* The transcendental unit: a denormal is a zero of its sign. */
+static float flush(float v) { return fpclassify(v) == FP_SUBNORMAL ? copysignf(0, v) : v; }
 static float unit(float v) { return isnan(v) ? 0 : fminf(fmaxf(v, 0), 1); }
 E(add_f, BITS(x + y)) E(sub_f, BITS(x - y)) E(subrev_f, BITS(y - x)) E(mul_f, BITS(x * y)) E(fma_, BITS(fmaf(x, y, z)))
 E(fmac, BITS(fmaf(x, y, gfx_float((uint32_t)old)))) E(fmaak, BITS(fmaf(x, y, 3.5f))) E(fmamk, BITS(fmaf(x, 3.5f, y)))
@@ -295,8 +298,10 @@ E(minimum3, BITS(min_nan(min_nan(x, y), z))) E(maximum3, BITS(max_nan(max_nan(x,
 E(minimummaximum, BITS(max_nan(min_nan(x, y), z))) E(maximumminimum, BITS(min_nan(max_nan(x, y), z)))
 E(mul_zero, x == 0 || y == 0 ? 0 : BITS(x * y)) E(fma_zero, BITS(x == 0 || y == 0 ? 0.0f + z : fmaf(x, y, z)))
 E(floor_, BITS(floorf(x))) E(ceil_, BITS(ceilf(x))) E(rndne_, BITS(nearbyintf(x))) E(trunc_, BITS(truncf(x)))
-E(fract, BITS(fminf((float)(x - floorf(x)), 0.99999994f))) E(rcp_, BITS(1 / x)) E(root, BITS(sqrtf(x)))
-E(rsq_, BITS((float)(1 / sqrt((double)x)))) E(exp_, BITS((float)exp2((double)x))) E(log_, BITS((float)log2((double)x)))
+E(fract, BITS(fminf((float)(x - floorf(x)), 0.99999994f)))
+E(rcp_, BITS(flush(1 / flush(x)))) E(root, BITS(sqrtf(flush(x))))
+E(rsq_, BITS((float)(1 / sqrt((double)flush(x))))) E(exp_, BITS(flush((float)exp2((double)x))))
+E(log_, BITS((float)log2((double)flush(x))))
 E(sin_, BITS((float)sin((double)x * 2 * M_PI))) E(cos_, BITS((float)cos((double)x * 2 * M_PI)))
 static float twice_scaled(float v, float by) { return (float)((double)v * (VCC ? by >= 2 ? 0x1p64 : 0x1p-64 : 1)); }
 E(div_fmas, BITS(twice_scaled(fmaf(x, y, z), isnan(z) || isinf(z) ? 2 : fabsf(z))))
@@ -358,7 +363,7 @@ static void series(void **state)
             gfx_test_step(w, &i[k]);
             for (int l = 0; l < GFX_LANES; l++) {
                 double x = (double)gfx_float(in[k][l]);
-                uint32_t want = BITS((float)(k ? log2(x) : exp2(x))), got = w->v[1][l];
+                uint32_t want = BITS(k ? (float)log2((double)flush((float)x)) : flush((float)exp2(x))), got = w->v[1][l];
                 assert_true(got - want + 1 <= 2);
                 off[k] += got != want;
             }
