@@ -12,8 +12,10 @@
     s_wait_kmcnt 0x0
 .endm
 
-.macro finish name
+.macro finish name, end=1, scratch=0
+.if \end
     s_endpgm
+.endif
 .size \name, .-\name
 .rodata
 .p2align 6
@@ -23,6 +25,7 @@
     .amdhsa_user_sgpr_kernarg_segment_ptr 1
     .amdhsa_kernarg_size 20
     .amdhsa_group_segment_fixed_size 256
+    .amdhsa_private_segment_fixed_size \scratch
     .amdhsa_float_denorm_mode_32 3
     .amdhsa_float_denorm_mode_16_64 3
 .end_amdhsa_kernel
@@ -181,3 +184,58 @@ finish atomic_beyond
 kernel lds_atomic_unwritten
     ds_add_u32 v1, v1
 finish lds_atomic_unwritten
+
+kernel scratch_beyond
+    scratch_store_b32 off, v1, off offset:12
+    scratch_store_b32 off, v1, off offset:16
+finish scratch_beyond, scratch=16
+
+// The address is a lane's own.
+kernel scratch_beyond_in_part
+    v_and_b32 v2, 20, v1
+    scratch_load_b32 v3, v2, off
+finish scratch_beyond_in_part, scratch=16
+
+kernel mask_unwritten
+    v_cndmask_b32 v2, v1, v1, vcc_lo
+finish mask_unwritten
+
+kernel scale_unwritten
+    v_div_fmas_f32 v2, v1, v1, v1
+finish scale_unwritten
+
+kernel branch_unwritten
+    s_cbranch_vccz .Lbranch
+.Lbranch:
+finish branch_unwritten
+
+kernel no_wait_for_mask
+    s_load_b32 vcc_lo, s[4:5], 0x0
+    v_cndmask_b32 v2, v1, v1, vcc_lo
+finish no_wait_for_mask
+
+kernel below_every_buffer
+    v_dual_mov_b32 v2, 64 :: v_dual_mov_b32 v3, 0
+    global_load_b32 v4, v[2:3], off
+finish below_every_buffer
+
+kernel runs_on
+    v_mov_b32 v2, 0
+finish runs_on, end=0
+
+kernel another_barrier
+    s_barrier_signal 1
+finish another_barrier
+
+kernel waits_at_another_barrier
+    s_barrier_signal -1
+    s_barrier_wait 1
+finish waits_at_another_barrier
+
+kernel rounds_up
+    s_round_mode 0x1
+finish rounds_up
+
+kernel flushes_denormals
+    s_denorm_mode 0xc
+finish flushes_denormals

@@ -382,9 +382,13 @@ static bool parse(parser *p, gfx_insn *i)
     i->dpp.write = UINT32_MAX;
     i->op_sel_hi = i->op->flags & GFX_MIXED ? 0 : 0xff;
     p->at += size;
+    if (strcmp(plain, "s_sendmsg") == 0) { /* that registers are free, at the end: no effect on results */
+        blanks(p);
+        return strcmp(p->at, "sendmsg(MSG_DEALLOC_VGPRS)") == 0 || refuse(p, "a message that is not known");
+    }
     bool scoped = i->op->flags & GFX_SCOPED;
     if (i->op->class == GFX_HINT && !scoped && !isdigit((unsigned char)p->at[strspn(p->at, " \t")]))
-        return true; /* delays and messages: the rest is a description */
+        return true; /* delays: the rest is a description */
     gfx_operand list[GFX_SRC_MAX + 2];
     int count = 0;
     blanks(p);

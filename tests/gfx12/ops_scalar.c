@@ -279,8 +279,9 @@ static void and_not1_wrexec(gfx_wave *w, const gfx_insn *i) { write_exec(w, i, A
 BRANCH(branch, true)
 BRANCH(branch_scc0, !scc(w))
 BRANCH(branch_scc1, scc(w))
-BRANCH(branch_vccz, w->s[GFX_VCC] == 0)
-BRANCH(branch_vccnz, w->s[GFX_VCC] != 0)
+static const gfx_operand vcc = { .kind = GFX_SGPR, .count = 1, .index = GFX_VCC };
+BRANCH(branch_vccz, gfx_s32(w, &vcc) == 0)
+BRANCH(branch_vccnz, gfx_s32(w, &vcc) != 0)
 BRANCH(branch_execz, w->s[GFX_EXEC] == 0)
 BRANCH(branch_execnz, w->s[GFX_EXEC] != 0)
 

@@ -302,11 +302,10 @@ static void div_fmas(gfx_wave *w, const gfx_insn *i, uint32_t *r)
     SOURCE(0, pa);
     SOURCE(1, pb);
     SOURCE(2, pc);
-    if (!w->s_written[GFX_VCC])
-        gfx_fault(w, "VCC is read before anything wrote it");
+    uint32_t scale = gfx_s32(w, &(gfx_operand){ .kind = GFX_SGPR, .count = 1, .index = GFX_VCC });
     LANES {
         float d = fmaf(gfx_float(pa[l]), gfx_float(pb[l]), gfx_float(pc[l]));
-        if (w->s[GFX_VCC] >> l & 1)
+        if (scale >> l & 1)
             d *= exponent(gfx_float(pc[l])) > 127 ? 0x1p64f : 0x1p-64f;
         r[l] = R(d);
     }

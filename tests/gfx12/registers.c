@@ -1,4 +1,5 @@
 /* Registers, with what is known of them: written or not, and which loads into them are under way. */
+#include <stdio.h>
 #include <string.h>
 
 #include "tests/gfx12/machine.h"
@@ -77,12 +78,24 @@ bool gfx_fault_v(gfx_wave *w, unsigned first, unsigned end, uint32_t lanes)
     return false;
 }
 
+static void __attribute__((noinline, cold)) fault_s(gfx_wave *w, unsigned r)
+{
+    char name[16];
+    snprintf(name, sizeof name, r >= GFX_TTMP && r < GFX_NULL ? "ttmp%u" : "s%u", r >= GFX_TTMP ? r - GFX_TTMP : r);
+    if (r == GFX_VCC || r == GFX_VCC + 1)
+        snprintf(name, sizeof name, r == GFX_VCC ? "vcc_lo" : "vcc_hi");
+    if (r == GFX_M0)
+        snprintf(name, sizeof name, "m0");
+    if (w->s_pending[r])
+        gfx_fault(w, "%s is read before s_wait_%s covers its load", name, counter_name(w->s_pending[r]));
+    else
+        gfx_fault(w, "%s is read before anything wrote it", name);
+}
+
 static void check_s(gfx_wave *w, unsigned r)
 {
-    if (w->s_pending[r])
-        gfx_fault(w, "s%u is read before s_wait_%s covers its load", r, counter_name(w->s_pending[r]));
-    else if (!w->s_written[r])
-        gfx_fault(w, "s%u is read before anything wrote it", r);
+    if (w->s_pending[r] || !w->s_written[r])
+        fault_s(w, r);
 }
 
 uint32_t gfx_s32(gfx_wave *w, const gfx_operand *o)

@@ -155,6 +155,27 @@ static void faults(void **state)
     gfx_insns_free(i, 6);
 }
 
+/* No encoding names registers beyond the last one, and the interpreter reads none for whoever does. */
+static void beyond_the_last_register(void **state)
+{
+    (void)state;
+    static const char *const lines[] = { "global_store_b128 v[252:253], v[252:255], off",
+                                         "global_load_b32 v0, v[254:255], off" };
+    uint32_t zeros[GFX_LANES] = { 0 };
+    gfx_insn *i = gfx_test_assemble(lines, 2);
+    i[0].src[1].index = 253;
+    i[1].src[0].index = 255;
+    for (int k = 0; k < 2; k++) {
+        gfx_wave *w = gfx_wave_new();
+        for (unsigned r = 250; r < GFX_VGPRS; r++)
+            gfx_test_set_v(w, r, zeros);
+        gfx_step(w, &i[k]);
+        assert_string_equal(w->fault, "v256 is no register");
+        gfx_wave_free(w);
+    }
+    gfx_insns_free(i, 2);
+}
+
 static void unknown_is_refused(void **state)
 {
     (void)state;
@@ -165,6 +186,8 @@ static void unknown_is_refused(void **state)
         { "v_cvt_u32_f32 v0, v1 clamp", "clamp or a factor on what is no float" },
         { "v_pk_mul_lo_u16 v0, v1, v2 clamp", "clamp or a factor on what is no float" },
         { "v_mad_u16 v0, v1, v2, v3 clamp", "clamp or a factor on what is no float" },
+        { "s_sendmsg sendmsg(MSG_INTERRUPT)", "a message that is not known in \"s_sendmsg sendmsg(MSG_INTERRUPT)\"" },
+        { "s_sendmsg 0x7f", "a message that is not known" },
         { "image_load v0, v1, s[0:7] dmask:0x1 dim:SQ_RSRC_IMG_1D", "an instruction that is not known" },
     };
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
@@ -355,6 +378,37 @@ static void both_targets_are_one(void **state)
     }
 }
 
+/* Registers that spill are counted: of kernels that must. */
+static void spills_are_counted(void **state)
+{
+    (void)state;
+    enum { N = 48, LANES = GFX_LANES };
+    static float x[N * LANES], y[N * LANES];
+    gfx_code code = gfx_test_compile("gfx1201", "tests/gfx12/spill.hip", "");
+    const gfx_kernel *vector = gfx_kernel_find(&code, "spills"), *scalar = gfx_kernel_find(&code, "spills_scalars");
+    assert_true(vector && scalar && vector->has_metadata && scalar->has_metadata);
+    assert_true(vector->vgpr_spills > 0 && vector->scratch_bytes > 0 && vector->vgprs <= 16);
+    assert_int_equal(vector->sgpr_spills, 0);
+    assert_true(scalar->sgpr_spills > 0);
+    assert_int_equal(scalar->vgpr_spills, 0);
+    /* What has been spilled comes back. */
+    for (int i = 0; i < N * LANES; i++)
+        x[i] = (float)(i % 97);
+    struct { const float *x; float *y; } args = { x, y };
+    const gfx_buffer buffers[] = { { "x", x, sizeof x, false }, { "y", y, sizeof y, true } };
+    gfx_launch l = { .kernel = vector, .grid = { 1, 1, 1 }, .block = { LANES, 1, 1 }, .args = &args,
+                     .buffers = buffers, .buffer_count = 2 };
+    gfx_stats stats;
+    gfx_error err;
+    if (!gfx_run(&l, &stats, &err))
+        fail_msg("%s", err.text);
+    assert_true(stats.insns[GFX_SCRATCH_STORE] > 0 && stats.insns[GFX_SCRATCH_LOAD] > 0);
+    for (int i = 0; i < N; i++)
+        for (int t = 0; t < LANES; t++)
+            assert_true(y[t + LANES * (i * 7 % N)] == x[t + LANES * i] * x[t + LANES * (N - 1 - i)]);
+    gfx_code_free(&code);
+}
+
 /* No kernel spills, nor has it anything else in scratch: by the metadata of the code objects, every kernel of the
  * registry among them. */
 static void no_kernel_spills(void **state)
@@ -449,6 +503,7 @@ static void transcendental_is_counted(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(lanes_and_masks), cmocka_unit_test(faults), cmocka_unit_test(unknown_is_refused),
+    cmocka_unit_test(beyond_the_last_register), cmocka_unit_test(spills_are_counted),
     cmocka_unit_test(fragments), cmocka_unit_test(workgroup), cmocka_unit_test(damaged_code_objects),
     cmocka_unit_test(both_targets_are_one), cmocka_unit_test(no_kernel_spills),
     cmocka_unit_test(every_table_has_a_test),

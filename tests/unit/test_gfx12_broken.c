@@ -51,6 +51,18 @@ static const struct { const char *kernel, *found; } compiled[] = {
     { "waits_for_one_of_two_scalars", "s8 is read before s_wait_kmcnt covers its load" },
     { "atomic_beyond", "of y, which has 256" },
     { "lds_atomic_unwritten", "before anything wrote it" },
+    { "scratch_beyond", "lane 0: 4 bytes of scratch at 16, of which the kernel has 16" },
+    { "scratch_beyond_in_part", "lane 4: 4 bytes of scratch at 16, of which the kernel has 16" },
+    { "mask_unwritten", "vcc_lo is read before anything wrote it" },
+    { "scale_unwritten", "vcc_lo is read before anything wrote it" },
+    { "branch_unwritten", "vcc_lo is read before anything wrote it" },
+    { "no_wait_for_mask", "vcc_lo is read before s_wait_kmcnt covers its load" },
+    { "below_every_buffer", "lane 0 reads 4 bytes at 0x40, below every buffer" },
+    { "runs_on", "runs past the kernel's end" },
+    { "another_barrier", "a barrier other than the workgroup's" },
+    { "waits_at_another_barrier", "a barrier other than the workgroup's" },
+    { "rounds_up", "rounds another way than to nearest" },
+    { "flushes_denormals", "flushes denormals" },
 };
 
 static void expect(const gfx_code *code, const char *name, const char *found, uint64_t seed)

@@ -156,7 +156,7 @@ static void unwritten_mask(void **state)
         fill(w, values, UINT32_MAX, 0);
         w->s_written[GFX_VCC] = false;
         gfx_step(w, &i[k]);
-        assert_string_equal(w->fault, "s106 is read before anything wrote it");
+        assert_string_equal(w->fault, "vcc_lo is read before anything wrote it");
         gfx_wave_free(w);
     }
     gfx_insns_free(i, 2);
