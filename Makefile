@@ -320,7 +320,7 @@ fuzz: fuzz-programs
 	    || { tail -40 build/fuzz/$$name.log; exit 1; }; tail -1 build/fuzz/$$name.log; done
 
 # ---- benchmarks ----
-.PHONY: bench bench-quant bench-readme bench-kernels bench-gfx12 roofline
+.PHONY: bench bench-quant bench-readme bench-kernels bench-gfx12 bench-activations roofline
 BENCH := ASHLAR=$(ASHLAR) MODELS=$(MODELS) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/bench
 bench: all $(SMOLLM2_GGUF)
 	@$(BENCH)/bench.sh
@@ -330,6 +330,9 @@ bench-quant: all
 bench-readme: all $(SMOLLM2_GGUF)
 	@COMPLETE=1 $(BENCH)/bench.sh > $(B)/bench.md && bash tests/bench/paste.sh bench README.md < $(B)/bench.md
 	@$(BENCH)/bench_quant.sh > $(B)/bench-quant.md && bash tests/bench/paste.sh bench-quant README.md < $(B)/bench-quant.md
+# What rounding activations costs, for every type, into the README.
+bench-activations: $(B)/tests/test_activations
+	@SHARED=$(SHARED) $< --table > $(B)/activations.md && bash tests/bench/paste.sh activations README.md < $(B)/activations.md
 # What gfx12 kernels would reach, from what the interpreter counts.
 ROOFLINE := $(if $(GFX12_SRC),$(B)/tests/roofline)
 $(B)/tests/roofline: $(B)/obj/tests/gfx12/roofline/main.o $(GFX12) $(TOOLS) $(LIB)

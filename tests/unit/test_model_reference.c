@@ -254,8 +254,12 @@ static void test_llama_perplexity(void **state)
     ashlar_model_free(model);
 }
 
-/* With stored input scales 8.3597, without them 8.3346: the tolerance is a third of the difference, so a runtime that
- * forgets them fails. That it does is shown on a quarter of the text, where the same difference must appear. */
+/* In float32, transformers has 8.3597 with the stored input scales and 8.3346 without. Sums in another order move inputs
+ * to the code beside their own, and what follows then has other noise of the same size: over these 32,768 ids float
+ * products with the scale's reciprocal instead of a division differ by 0.023% (standard error), those with activations
+ * in BF16 by 0.066%, 0.0055. The tolerance is a third of the difference between the two, one and a half of such errors,
+ * so a runtime that forgets the scales fails. That it does is shown on a quarter of the text, where half the
+ * difference must appear. */
 static void test_fp8_perplexity(void **state)
 {
     (void)state;
@@ -281,6 +285,40 @@ static void test_fp8_perplexity(void **state)
 
 /* ---- SmolLM2 ---- */
 
+/* What 8-bit activations do to the gap between the two likeliest tokens of each position: in the root mean square, and
+ * how many of the gaps such normal noise turns around on average. */
+typedef struct gaps {
+    double squares, noise, turned;
+    double spread; /* mean over positions of the logits' own variance */
+    size_t count;
+    float gap[8 * 48];
+} gaps;
+
+static void add_gap(gaps *g, const float *exact, const float *rounded, uint32_t vocab)
+{
+    assert_true(g->count < sizeof g->gap / sizeof *g->gap);
+    uint32_t first = (uint32_t)arg_max(exact, vocab), second = first == 0;
+    double sum = 0, squares = 0;
+    for (uint32_t v = 0; v < vocab; v++) {
+        if (v != first && exact[v] > exact[second])
+            second = v;
+        sum += (double)exact[v];
+        squares += (double)exact[v] * (double)exact[v];
+    }
+    g->spread += squares / vocab - sum / vocab * (sum / vocab);
+    g->gap[g->count++] = exact[first] - exact[second];
+    double off = (double)(rounded[first] - rounded[second]) - (double)(exact[first] - exact[second]);
+    g->squares += off * off;
+}
+
+static void finish_gaps(gaps *g)
+{
+    g->noise = sqrt(g->squares / (double)g->count);
+    g->spread /= (double)g->count;
+    for (size_t i = 0; i < g->count; i++)
+        g->turned += erfc((double)g->gap[i] / g->noise / sqrt(2)) / 2;
+}
+
 static void test_smollm2_greedy(void **state)
 {
     (void)state;
@@ -293,6 +331,7 @@ static void test_smollm2_greedy(void **state)
     ashlar_session *exact = new_session(model, ASHLAR_ACT_FLOAT), *fast = new_session(model, ASHLAR_ACT_INT8);
     uint32_t vocab = vocab_of(model);
     tally f32 = { 0 }, q8 = { 0 };
+    gaps g8 = { 0 };
     float error = 0; /* of 8-bit activations, over the ten likeliest tokens of each position */
     int prompts = 0;
     cJSON_ArrayForEach(entry, list)
@@ -305,6 +344,7 @@ static void test_smollm2_greedy(void **state)
         for (size_t i = 0; i < g.count; i++) {
             const float *a = ashlar_session_logits(exact, g.prompt - 1 + i),
                         *b = ashlar_session_logits(fast, g.prompt - 1 + i);
+            add_gap(&g8, a, b, vocab);
             float floor = INFINITY;
             for (int k = 0; k < 10; k++) {
                 float next = -INFINITY;
@@ -325,9 +365,17 @@ static void test_smollm2_greedy(void **state)
     printf("# measure SmolLM2 8-bit activations: %zu of %zu greedy ids differ, widest gap %.4f, largest logit error "
            "%.4f\n",
            q8.different, q8.positions, (double)q8.widest, (double)error);
+    finish_gaps(&g8);
+    printf("# measure SmolLM2 8-bit activations: gaps of the two likeliest off by %.4f, which turns %.1f of them; logits "
+           "spread by %.2f\n",
+           g8.noise, g8.turned, sqrt(g8.spread));
     assert_true(f32.widest <= NEAR);
     assert_true(q8.widest <= 2 * error);
-    assert_true(q8.different <= q8.positions / 50);
+    /* One 8-bit step leaves 0.55% of its input (test_activations.c), and its product as much; here two products of each of
+     * the 30 layers take one (o; gate and up), which is 60 in a row that add theirs up if nothing averages out. */
+    assert_true(g8.noise <= sqrt(2 * g8.spread * 60) * 0.0055);
+    /* Choices differ where such noise turns them, a number that scatters by its root: two of them more. */
+    assert_true((double)q8.different <= (double)f32.different + g8.turned + 2 * sqrt(g8.turned));
     cJSON_Delete(fixture);
     ashlar_session_free(exact);
     ashlar_session_free(fast);
