@@ -151,11 +151,14 @@ E(sub_f, BITS(x - y), KEEPS) E(mul_f, BITS(x *y), KEEPS) E(min_f, BITS(least(x, 
                     min_h, ash_f32_to_f16(least(half(a), half(b))),
                     KEEPS) E(max_h, ash_f32_to_f16(most(half(a), half(b))),
                              KEEPS) E(fmac_h, gfx_test_half_fma(half(a), half(b), half(c)), KEEPS)
-                    E(add_h_const, ash_f32_to_f16(half(a) + 0.5f), KEEPS) E(exp_, BITS(flush((float)exp2((double)x))), KEEPS)
-                        E(log_, BITS((float)log2((double)flush(x))), KEEPS) E(rcp_omod, BITS(flush(1 / flush(x)) * 2), KEEPS) E(
-                            rcp_clamp,
-                            BITS(isnan(x) ? 0 : fminf(fmaxf(flush(-1 / flush(x)), 0), 1)), KEEPS) E(rcp, BITS(flush(1 / flush(x))), KEEPS)
-                            E(rsq, BITS((float)(1 / sqrt((double)flush(x)))), KEEPS) E(root, BITS(sqrtf(flush(fabsf(x)))), KEEPS) E(
+                    E(add_h_const, ash_f32_to_f16(half(a) + 0.5f), KEEPS)
+                        E(exp_, BITS(flush((float)exp2((double)x))), KEEPS)
+                        E(log_, BITS((float)log2((double)flush(x))), KEEPS)
+                        E(rcp, BITS(flush(1 / flush(x))), KEEPS)
+                        E(rcp_omod, BITS(flush(1 / flush(x)) * 2), KEEPS)
+                        E(rcp_clamp, BITS(isnan(x) ? 0 : fminf(fmaxf(flush(-1 / flush(x)), 0), 1)), KEEPS)
+                            E(rsq, BITS((float)(1 / sqrt((double)flush(x)))), KEEPS)
+                            E(root, BITS(sqrtf(flush(fabsf(x)))), KEEPS) E(
                                 lt_f,
                                 c, x < y) E(eq_f, c, x == y)
                                 E(le_f, c, x <= y) E(gt_f, c, x > y) E(lg_f, c, x<y || x> y) E(ge_f, c, x >= y) E(
