@@ -513,6 +513,55 @@ static void test_cost(void **state)
     card_free(&c);
 }
 
+/* What of a tile's 256 columns is loaded how, besides 512 bytes (Q8_0: 1024) for 64 columns by b128: rows' scales, which both
+ * halves of a wave load, and of Q5 and Q6_K the high bits. */
+typedef struct tile_loads { uint64_t heads, heads_16, bits_32, bits_64; } tile_loads;
+static tile_loads tile_loads_of(ash_dtype d)
+{
+    switch (d) {
+    case ASH_Q4_1: return (tile_loads){ .heads = 512 };
+    case ASH_Q5_1: return (tile_loads){ .heads = 512, .bits_32 = 4 * 128 };
+    case ASH_Q5_0:
+    case ASH_Q5_K: return (tile_loads){ .heads = 256, .bits_32 = 4 * 128 };
+    case ASH_Q6_K: return (tile_loads){ .heads = 256, .heads_16 = 32, .bits_64 = 4 * 256 };
+    default: return (tile_loads){ .heads = is_q(d) ? 256 : 0 };
+    }
+}
+
+/* Weights come straight from global memory, each once for all tokens of a workgroup: what a second panel adds to a workgroup
+ * of one is its own bytes, all by b128 but for high bits and Q6_K's halves, and nothing goes to local memory for it. */
+static void test_loads(void **state)
+{
+    (void)state;
+    enum { COLS = 2048, TILES = COLS / 256 };
+    card c = { 0 };
+    test_rng rng = test_rng_start("decode loads");
+    const ash_gfx_kernel *k;
+    for (size_t i = 0; (k = next_kernel(&i));) {
+        uint64_t bytes[2][GFX_EVENTS], panel = 0, groups = k->variant == ASH_GFX_ANY_TOKENS ? 3 : 1;
+        for (int n = 0; n < 2; n++) {
+            test_matrix m = weights_make(k->dtype, 16 + 16 * n, COLS, WEIGHT_RANDOM, scale_kind_of(k->dtype, 0), &rng);
+            decode_case d = { .k = k, .kind = ASH_GFX_STORE, .cols = COLS, .tokens = tokens_of(k), .parts = 1,
+                              .m = { &m }, .norm = true, .random = true };
+            run_case(&c, &d, &rng);
+            memcpy(bytes[n], c.stats.bytes, sizeof bytes[n]);
+            panel = (uint64_t)m.w.panel_bytes;
+            weights_free(&m);
+        }
+        for (int e = 0; e < GFX_EVENTS; e++) /* what the second panel adds */
+            bytes[1][e] -= bytes[0][e];
+        tile_loads of = tile_loads_of(k->dtype);
+        uint64_t narrow = TILES * (of.heads_16 + of.bits_32 + of.bits_64);
+        assert_int_equal(bytes[1][GFX_LOAD_128], groups * (panel - narrow + TILES * of.heads));
+        assert_int_equal(bytes[1][GFX_LOAD_64], groups * TILES * of.bits_64);
+        assert_int_equal(bytes[1][GFX_LOAD_32], groups * TILES * of.bits_32);
+        assert_int_equal(bytes[1][GFX_LOAD_16], groups * TILES * of.heads_16 * 2);
+        assert_int_equal(bytes[1][GFX_LOAD_96] + bytes[1][GFX_LOAD_8], 0);
+        assert_int_equal(gfx_total(bytes[1], GFX_LDS_STORE_8, GFX_LDS_STORE_128), 0);
+    }
+    card_free(&c);
+}
+
 /* After all others: differences are seen to come close to the bound of their mean square's root, of each type. */
 static void test_bounds(void **state)
 {
@@ -530,6 +579,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_shapes), cmocka_unit_test(test_parts),
                                         cmocka_unit_test(test_ties), cmocka_unit_test(test_swiglu),
-                                        cmocka_unit_test(test_cost), cmocka_unit_test(test_bounds) };
+                                        cmocka_unit_test(test_cost), cmocka_unit_test(test_loads),
+                                        cmocka_unit_test(test_bounds) };
     return cmocka_run_group_tests_name("gfx12_decode", tests, NULL, NULL);
 }
