@@ -87,8 +87,8 @@ static double own_variance(const gfx_tokens *x, const ash_matrix *w, const sum *
 }
 static double common_variance(const gfx_tokens *x, const sum *s)
 {
-    double quotients = x->form == ASH_GFX_FP8 ? 3 * ((double)x->groups - 1) : 0;
-    return quotients * s->squares + (x->tile_squares ? 3 * s->value * s->value : 0);
+    return (x->form == ASH_GFX_FP8 ? 3 * ((double)x->groups - 1) * s->squares : 0) +
+           (x->tile_squares ? 3 * s->value * s->value : 0);
 }
 
 /* ---- launches ---- */
@@ -115,12 +115,6 @@ static const uint32_t *panels_of(ash_dtype dtype)
 {
     static const uint32_t q[] = { 4, 2, 0 }, others[] = { 8, 7, 4, 0 };
     return ash_gfx_is_q(dtype) ? q : others;
-}
-
-static bool is_q(ash_dtype dtype) { return dtype >= ASH_Q4_0 && dtype <= ASH_Q6_K; }
-static ash_gfx_form form_of(ash_dtype dtype)
-{
-    return is_q(dtype) ? ASH_GFX_INT8 : dtype == ASH_F8_E4M3 ? ASH_GFX_FP8 : dtype == ASH_F16 ? ASH_GFX_F16 : ASH_GFX_BF16;
 }
 
 static double reached[ASH_DTYPE_COUNT]; /* the largest share of tolerance.h's bound so far, by type */
@@ -220,12 +214,13 @@ static void check_next(card *c, const launched *l)
 
 static launched launch(card *c, const job *j, test_rng *rng)
 {
-    launched l = { .a = { .kind = j->kind, .part_count = (uint32_t)j->parts, .cols = (uint32_t)j->cols,
-                          .tokens = (uint32_t)j->tokens } };
+    launched l = { .nan = j->nan, .random = !j->nan && !j->apart && j->weights == WEIGHT_RANDOM };
+    l.a = (ash_gfx_prefill){ .kind = j->kind, .part_count = (uint32_t)j->parts, .cols = (uint32_t)j->cols,
+                             .tokens = (uint32_t)j->tokens };
     int64_t width = 0;
     for (int p = 0; p < j->parts; p++) {
         l.m[p] = weights_make(j->part[p].dtype, j->part[p].rows, j->cols, j->weights, j->part[p].scale, rng);
-        if (j->nan && is_q(j->part[p].dtype))
+        if (j->nan && ash_gfx_is_q(j->part[p].dtype))
             spoil_weights(&l.m[p]);
         add_part(c, j, &l, p, width);
         if (j->kind != ASH_GFX_SWIGLU)
@@ -235,18 +230,13 @@ static launched launch(card *c, const job *j, test_rng *rng)
         width = round_up(j->part[0].rows, 16);
     if (j->fused)
         fuse(c, &l);
-    l.x = gfx_tokens_make(c, form_of(j->part[0].dtype), j->tokens, j->cols, j->input_scale, j->norm, rng);
-    l.nan = j->nan;
-    l.random = !j->nan && !j->apart && j->weights == WEIGHT_RANDOM;
+    l.x = gfx_tokens_make(c, ash_gfx_form_of(j->part[0].dtype), j->tokens, j->cols, j->input_scale, j->norm, rng);
     if (j->apart)
         gfx_tokens_spread(&l.x, rng);
     if (l.nan)
         gfx_tokens_spoil(&l.x);
-    l.a.x = l.x.tiles;
-    l.a.x_scale = l.x.tile_scale;
-    l.a.x_squares = l.x.tile_squares;
-    l.a.x_eps = GFX_TOKENS_EPS;
-    l.a.y_stride = (uint32_t)round_up(width + 1, 64); /* at least a float that nobody writes */
+    l.a.x = l.x.tiles, l.a.x_scale = l.x.tile_scale, l.a.x_squares = l.x.tile_squares;
+    l.a.x_eps = GFX_TOKENS_EPS, l.a.y_stride = (uint32_t)round_up(width + 1, 64); /* at least a float that nobody writes */
     l.floats = j->tokens * l.a.y_stride;
     l.a.y = card_buffer(c, "y", (size_t)l.floats * 4);
     for (int64_t i = 0; i < l.floats; i++)
@@ -286,12 +276,12 @@ static void products(const launched *l, int p, int64_t row, sum *out)
 {
     const test_matrix *m = &l->m[p];
     rounded_row rounded = { NULL, NULL };
-    if (is_q(m->w.dtype) && row < m->w.rows)
+    if (ash_gfx_is_q(m->w.dtype) && row < m->w.rows)
         rounded = round_row(&m->w, row);
     for (int64_t t = 0; t < l->x.count; t++) {
         if (row >= m->w.rows)
             out[t] = (sum){ l->nan && t == 1 ? (double)NAN : 0, 0, 0 };
-        else if (is_q(m->w.dtype))
+        else if (ash_gfx_is_q(m->w.dtype))
             out[t] = product_q(&rounded, &l->x, t);
         else
             out[t] = product_f(m->values + row * m->w.cols, &l->x, t);
@@ -300,7 +290,8 @@ static void products(const launched *l, int p, int64_t row, sum *out)
     free(rounded.scale);
 }
 
-static void check_float(const launched *l, int p, int64_t row, int64_t t, double want, double bound)
+/* The difference. */
+static double check_float(const launched *l, int p, int64_t row, int64_t t, double want, double bound)
 {
     int64_t at = t * l->a.y_stride + l->a.part[p].y_first + row;
     double got = (double)l->a.y[at];
@@ -308,15 +299,14 @@ static void check_float(const launched *l, int p, int64_t row, int64_t t, double
         fail_msg("%s, part %d, %d columns, token %d, row %d: %.9g, not %.9g, off by more than %.3g",
                  ash_dtype_find((uint32_t)l->m[p].w.dtype)->name, p, (int)l->x.cols, (int)t, (int)row, got, want, bound);
     l->before[at] = l->a.y[at];
+    return got - want;
 }
 
 /* All differences of a launch against the bound of tolerance.h, where its terms are random. */
 static void check_differences(const launched *l, gfx_differences *d)
 {
     d->draws = (size_t)l->x.count;
-    double share = gfx_differences_share(d), *most = &reached[l->m[0].w.dtype];
-    if (!l->random)
-        return;
+    double share = l->random ? gfx_differences_share(d) : 0, *most = &reached[l->m[0].w.dtype];
     if (share > 1)
         fail_msg("%s, %d columns, %d tokens, kind %d: %d differences are %.2f times the bound of their mean square's root",
                  ash_dtype_name(l->m[0].w.dtype), (int)l->x.cols, (int)l->x.count, (int)l->a.kind, (int)d->count, share);
@@ -336,11 +326,10 @@ static void check_sums(const launched *l)
                 double old = l->a.kind == ASH_GFX_ADD ? (double)l->before[t * l->a.y_stride + l->a.part[p].y_first + row] : 0;
                 double want = s[t].value + bias + old;
                 double bound = (s[t].size * roundings(&l->x) + 2 * (fabs(bias) + fabs(old))) * 0x1p-24 + 0x1p-120;
-                check_float(l, p, row, t, want, bound);
-                double got = (double)l->a.y[t * l->a.y_stride + l->a.part[p].y_first + row];
+                double off = check_float(l, p, row, t, want, bound);
                 double added = (bias != 0 ? want * want : 0) + (old != 0 ? (want - bias) * (want - bias) : 0);
                 if (row < l->m[p].w.rows)
-                    gfx_differences_add(&all, got - want, own_variance(&l->x, &l->m[p].w, &s[t]) + added,
+                    gfx_differences_add(&all, off, own_variance(&l->x, &l->m[p].w, &s[t]) + added,
                                         common_variance(&l->x, &s[t]));
             }
         }
@@ -363,12 +352,11 @@ static void check_swiglu(const launched *l)
             double silu = g[t].value / (1 + exp(-g[t].value)), want = silu * u[t].value;
             double bound = fabs(u[t].value) * 1.1 * g[t].size * r + (fabs(silu) + 1.1 * g[t].size * r) * u[t].size * r +
                            fabs(want) * (fabs(g[t].value) + 4) * 0x1p-23 + 0x1p-100;
-            check_float(l, 0, row, t, want, bound);
-            double got = (double)l->a.y[t * l->a.y_stride + row];
+            double off = check_float(l, 0, row, t, want, bound);
             double of_g = own_variance(x, &l->m[0].w, &g[t]), of_u = own_variance(x, &l->m[1].w, &u[t]);
             double both_g = common_variance(x, &g[t]), both_u = common_variance(x, &u[t]);
             if (row < l->m[0].w.rows)
-                gfx_differences_add(&all, got - want, gfx_swiglu_variance(g[t].value, of_g, u[t].value, of_u, 1),
+                gfx_differences_add(&all, off, gfx_swiglu_variance(g[t].value, of_g, u[t].value, of_u, 1),
                                     gfx_swiglu_variance(g[t].value, both_g, u[t].value, both_u, 0));
         }
     }
@@ -502,7 +490,7 @@ static void test_next(void **state)
                           .part = { { types[d], rows, scale }, { types[d], rows, scale } }, .cols = 64, .tokens = f & 1 ? 270 : 21,
                           .next = 1 + (int)forms[f].form, .next_scale = forms[f].scale, .next_norm = forms[f].norm,
                           .backwards = kind == ASH_GFX_ADD };
-                if (f < 2 || is_q(types[d])) { /* what is rounded does not depend on how many panels a workgroup has */
+                if (f < 2 || ash_gfx_is_q(types[d])) { /* what is rounded does not depend on how many panels a workgroup has */
                     run_all(&c, j, &rng);
                 } else {
                     j.panels = *panels_of(types[d]);
@@ -523,7 +511,7 @@ static void test_nan(void **state)
     for (size_t i = 0; i < count; i++)
         for (int scale = 0; k[i].op == ASH_GFX_OP_PREFILL && scale <= (k[i].dtype == ASH_F8_E4M3 ? 3 : 0); scale++) {
             job j = { .parts = 1, .part = { { k[i].dtype, 20, (ash_scale_kind)scale } }, .cols = 320, .tokens = 18, .nan = true,
-                      .weights = is_q(k[i].dtype) ? WEIGHT_RANDOM : WEIGHT_NAN };
+                      .weights = ash_gfx_is_q(k[i].dtype) ? WEIGHT_RANDOM : WEIGHT_NAN };
             run(&c, &j, &rng);
         }
     card_free(&c);
@@ -596,7 +584,7 @@ static void test_counts(void **state)
             double share = measure(&c, &k[i], blocks ? COST_OTHER : COST_PLAIN, &s[0], &s[1]);
             /* Blocks of weights and groups of tokens' columns: 16 products and sums for 8 WMMAs, of which a half go two to an
              * instruction. */
-            assert_true(share >= (is_q(k[i].dtype) ? 0.70 : blocks ? 0.80 : 0.85));
+            assert_true(share >= (ash_gfx_is_q(k[i].dtype) ? 0.70 : blocks ? 0.80 : 0.85));
         }
     }
     card_free(&c);
