@@ -32,7 +32,13 @@ static int part_of(const roof_launch *l)
 
 static void text(FILE *to, double x, double y, const char *anchor, const char *style, const char *s)
 {
-    fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\" %s>%s</text>\n", x, y, anchor, style, s);
+    fprintf(to, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\"%s%s>", x, y, anchor, *style ? " " : "", style);
+    for (; *s; s++)
+        if (*s == '&' || *s == '<' || *s == '>')
+            fputs(*s == '&' ? "&amp;" : *s == '<' ? "&lt;" : "&gt;", to);
+        else
+            fputc(*s, to);
+    fprintf(to, "</text>\n");
 }
 
 static void bar(FILE *to, const roof_result *r, double y, double longest)
