@@ -309,7 +309,7 @@ static void test_kernels(void **state)
                                   .counts = { .cycles = 4e6, .memory_bytes = 18e6 },
                                   .time = { .inside = 4e-5, .memory_least = i ? 4e-5 : 2e-5,
                                             .bound = i ? ROOF_BY_MEMORY : ROOF_BY_ISSUE } };
-    assert_shows(r, "decode_k_1         q4_k         1   87.5% of 620 GB/s  MISSED    95%  memory    4.00 of  11.62 a weight");
+    assert_shows(r, "decode_k_1         q4_k         1   87.5% of 620 GB/s  MISSED    95%  memory    4.00 of  11.62 a w");
     /* 4096e6 products are 1e6 matrix instructions of 8 cycles: 21.04 us at the peak */
     for (int i = 0; i < 2; i++) {
         r->list.launch[i].op = ASH_GFX_OP_PREFILL;
@@ -318,7 +318,7 @@ static void test_kernels(void **state)
         r->line[i].counts = (roof_counts){ .cycles = 11e6, .matrix = 1e6, .matrix_cycles = 8e6 };
         r->line[i].time = (roof_time){ .inside = 8e6 / 128 / 2.97e9 / 0.75, .bound = ROOF_BY_ISSUE };
     }
-    assert_shows(r, "prefill_q_4        q4_k         1   75.0% of INT8      met       70%  issue     3.00 of   3.43 beside");
+    assert_shows(r, "prefill_q_4        q4_k         1   75.0% of INT8      met       70%  issue     3.00 of   3.43 be");
     free(r);
 }
 
@@ -390,7 +390,7 @@ static void test_scaled_kernels(void **state)
     assert_int_equal(l->sample, 2 * l->together);
     assert_int_equal(l->grid.y % l->together, 0);
     count_both(l, l->sample, &all, &some);
-    assert_scaled(&some, &all, 0.02);
+    assert_scaled(&some, &all, 0.005); /* half of the inputs would be 1.8% */
     assert_near(some.wave_cycles, all.wave_cycles);
 
     l = launch_of(list, ASH_GFX_OP_ATTEND_PREFILL, "attention");
@@ -532,8 +532,8 @@ static void test_xml(void **state)
 {
     (void)state;
     assert_true(is_xml("<a b=\"c\"><d/>e &lt; f<g>h</g></a>\n"));
-    static const char *const bad[] = { "", "a", "<a>", "<a></b>", "<a b=c></a>", "<a b=\"c></a>", "<a>&</a>", "<a></a><b/>",
-                                       "<a><b></a></b>", "<a>></a>" };
+    static const char *const bad[] = { "", "a", "<a>", "<a></b>", "<a b=c></a>", "<a b=\"c></a>", "<a>&</a>",
+                                       "<a></a><b/>", "<a><b></a></b>", "<a>></a>" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (is_xml(bad[i]))
             fail_msg("%s", bad[i]);

@@ -119,9 +119,9 @@ typedef struct run {
     gfx_touch touch[ROOF_BUFFERS];
 } run;
 
-/* Workgroup i of the `count` that stand for all `total`. Those that belong together: block after block of them, each of other
- * tokens (x). Else y at equal distances, and x too, or in turn where it has fewer places: queries at the end of a prompt
- * see more keys than those at its begin, and tokens of other x have inputs of their own. No two are the same. */
+/* Workgroup i of the `count` that stand for all `total`. Those that belong together: block after block of them, each of
+ * other tokens (x). Else y at equal distances, and x too, or in turn where it has fewer places: queries at the end of a
+ * prompt see more keys than those at its begin, and tokens of other x have inputs of their own. No two are the same. */
 static void choose(const roof_launch *l, uint64_t total, uint64_t count, uint64_t i, uint32_t out[3])
 {
     uint64_t x = l->grid.x, y = l->grid.y, together = l->together;

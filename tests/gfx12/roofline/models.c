@@ -215,8 +215,8 @@ static roof_launch part_launch(const builder *b, ash_gfx_op op, uint32_t variant
     return l;
 }
 
-/* Workgroups to count, so that every part has as many of them as it has of all: at equal distances that divide each part,
- * `panels` of a workgroup. */
+/* Workgroups to count, so that every part has its share of them: at equal distances that divide each part. panels: of a
+ * workgroup. */
 static uint32_t sample_of(const ash_gfx_part *part, uint32_t count, uint32_t panels)
 {
     uint32_t distance = 0, all = 0;
@@ -357,8 +357,8 @@ static ash_gfx_attend attend_args(const builder *b)
     uint32_t q = h->heads * h->head_dim, kv = h->kv_heads * h->head_dim;
     uint32_t rows = (b->context + ASH_GFX_CACHE_ROWS - 1) / ASH_GFX_CACHE_ROWS * ASH_GFX_CACHE_ROWS;
     return (ash_gfx_attend){
-        .cache = { .head_stride = (uint64_t)rows * h->head_dim, .stride = h->head_dim, .rows = rows, .fp8 = b->fp8_cache,
-                   .k_scale = 1, .v_scale = 1 },
+        .cache = { .head_stride = (uint64_t)rows * h->head_dim, .stride = h->head_dim, .rows = rows,
+                   .fp8 = b->fp8_cache, .k_scale = 1, .v_scale = 1 },
         .qkv_stride = stride_of(q + 2 * kv), .k_first = q, .v_first = q + kv, .out_stride = stride_of(q),
         .heads = h->heads, .kv_heads = h->kv_heads, .head_dim = h->head_dim, .rope_dim = h->rope_dim,
         .tokens = b->tokens,
@@ -369,7 +369,8 @@ static ash_gfx_attend attend_args(const builder *b)
 
 static void attend_buffers(const builder *b, roof_launch *l, const ash_gfx_attend *a)
 {
-    uint64_t cache = a->kv_heads * a->cache.head_stride * (a->cache.fp8 ? 1 : 2), qkv = (uint64_t)b->tokens * a->qkv_stride * 4;
+    uint64_t cache = a->kv_heads * a->cache.head_stride * (a->cache.fp8 ? 1 : 2);
+    uint64_t qkv = (uint64_t)b->tokens * a->qkv_stride * 4;
     buffer(l, "qkv", qkv, offsetof(ash_gfx_attend, qkv), ROOF_FLOATS);
     buffer(l, "angles", (uint64_t)b->context * a->rope_dim * 4, offsetof(ash_gfx_attend, angles), ROOF_FLOATS);
     roof_buffer *step = buffer(l, "step", sizeof(ash_gfx_step) + b->tokens * UINT64_C(4),

@@ -164,7 +164,8 @@ static void explain_prefill(FILE *to, const roof_line *l, double share)
     if (c->matrix == 0)
         return;
     fprintf(to, "           %s%s%s: %.1f%% of the peak, bound by %s; %.1f vector cycles for each matrix instruction, "
-            "of %.1f that %.0f%% of the peak leave; of what those multiply %.1f%% is needed; workgroups fill the card to %.0f%%\n",
+            "of %.1f that %.0f%% of the peak leave; of what those multiply %.1f%% is needed; workgroups fill the card to "
+            "%.0f%%\n",
             m->what,
             m->dtype == ASH_DTYPE_COUNT ? "" : " ", m->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(m->dtype),
             percent(least, l->time.inside), roof_bound_name(l->time.bound), vector_cycles(c),
