@@ -309,7 +309,8 @@ static void test_kernels(void **state)
                                   .counts = { .cycles = 4e6, .memory_bytes = 18e6 },
                                   .time = { .inside = 4e-5, .memory_least = i ? 4e-5 : 2e-5,
                                             .bound = i ? ROOF_BY_MEMORY : ROOF_BY_ISSUE } };
-    assert_shows(r, "decode_k_1         q4_k         1   87.5% of 620 GB/s  MISSED    95%  memory    4.00 of  11.62 a w");
+    assert_shows(r,
+                 "decode_k_1         q4_k         1   87.5% of 620 GB/s  MISSED    95%  memory    4.00 of  11.62 a w");
     /* 4096e6 products are 1e6 matrix instructions of 8 cycles: 21.04 us at the peak */
     for (int i = 0; i < 2; i++) {
         r->list.launch[i].op = ASH_GFX_OP_PREFILL;
@@ -318,7 +319,8 @@ static void test_kernels(void **state)
         r->line[i].counts = (roof_counts){ .cycles = 11e6, .matrix = 1e6, .matrix_cycles = 8e6 };
         r->line[i].time = (roof_time){ .inside = 8e6 / 128 / 2.97e9 / 0.75, .bound = ROOF_BY_ISSUE };
     }
-    assert_shows(r, "prefill_q_4        q4_k         1   75.0% of INT8      met       70%  issue     3.00 of   3.43 be");
+    assert_shows(r,
+                 "prefill_q_4        q4_k         1   75.0% of INT8      met       70%  issue     3.00 of   3.43 be");
     free(r);
 }
 
@@ -455,6 +457,30 @@ static void test_launches(void **state)
         assert_near(roof_seconds(r, 1e-6), r->seconds + r->launches * 1e-6);
     }
     free(r);
+}
+
+/* Attention alone, from a cache of either type: e4m3 is half the bytes, and converted at more vector instructions. */
+static void test_attention(void **state)
+{
+    (void)state;
+    roof_list *list = malloc(sizeof *list);
+    roof_counts c[2];
+    char why[512];
+    for (int fp8 = 0; fp8 < 2; fp8++) {
+        roof_attention(&small, 512, fp8, list);
+        assert_int_equal(list->count, 1);
+        assert_int_equal(list->launch[0].op, ASH_GFX_OP_ATTEND_PREFILL);
+        for (uint32_t b = 0; b < list->launch[0].buffer_count; b++)
+            if (strcmp(list->launch[0].buffers[b].name, "keys") == 0)
+                assert_int_equal(list->launch[0].buffers[b].bytes, 4 * 512 * 64 * (fp8 ? 1 : 2));
+        if (!roof_count(&list->launch[0], &c[fp8], why))
+            fail_msg("%s", why);
+    }
+    assert_near(c[1].matrix, c[0].matrix);
+    /* 8 conversions for each two matrix instructions, which two tiles of queries share */
+    assert_true(c[1].vector - c[0].vector > 4 * c[0].matrix);
+    assert_within("cache", c[0].memory_bytes - c[1].memory_bytes, 2 * 4 * 512 * 64, 0.01);
+    free(list);
 }
 
 /* ---- the picture ---- */
@@ -595,7 +621,8 @@ int main(void)
         cmocka_unit_test(test_models), cmocka_unit_test(test_types), cmocka_unit_test(test_gate_up),
         cmocka_unit_test(test_streams), cmocka_unit_test(test_peers),
         cmocka_unit_test(test_layer), cmocka_unit_test(test_kernels),
-        cmocka_unit_test(test_scaled_kernels), cmocka_unit_test(test_xml), cmocka_unit_test(test_picture),
+        cmocka_unit_test(test_scaled_kernels), cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_xml), cmocka_unit_test(test_picture),
         cmocka_unit_test(test_scaling), cmocka_unit_test(test_launches),
     };
     return cmocka_run_group_tests_name("gfx12_roofline", tests, NULL, NULL);
