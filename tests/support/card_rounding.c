@@ -49,8 +49,8 @@ static void round_group(const float *x, int64_t count, bool fp8, float *out)
         for (int64_t k = 0; k < count; k++)
             out[k] = ash_e4m3_to_f32(ash_f32_to_e4m3(x[k] * inverse)) * scale;
     else
-        for (int64_t k = 0; k < count; k++)
-            out[k] = (float)rint((double)x[k] * (double)inverse) * scale;
+        for (int64_t k = 0; k < count; k++) /* the exact product's nearest integer: above 2^52 doubles are whole */
+            out[k] = (float)((double)x[k] * (double)inverse + 0x1.8p52 - 0x1.8p52) * scale;
 }
 
 static void round_bf16(const float *x, int64_t count, float *out)
