@@ -82,6 +82,10 @@ assert all(1e-7 < abs(p / ppl[0] - 1) < 0.1 for p in ppl[1:]), ppl' \
     "$ASHLAR" perplexity "$model" --text "$TEST_TMP/readme" --tokens 300 --window 128 --json
 ash perplexity "$model" --text "$TEST_TMP/readme" --kv f32
 check "an unknown cache: usage" failed_with 2 "--kv f32 is not f16, fp8 or q8_0"
+ash run "$model" -p "The capital of France is" -n 2 --temp 0 --cpu scalar
+check "--cpu scalar: the same text" holds "$code $out" "0  Paris"
+ash run "$model" -p x -n 1 --cpu nonsense
+check "--cpu: an unknown level: exit 2" failed_with 2 "--cpu nonsense"
 ash bench "$model" --pp 4 --tg 4 --batch 1,3 --repeat 1 --json
 check "bench --batch: a row for each number of sessions" python3 -c '
 import json, sys
