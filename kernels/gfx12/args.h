@@ -209,7 +209,9 @@ static inline uint32_t ash_gfx_prefill_panels(ash_gfx_prefill a)
  * r / 8 * 8 * stride + 8 * d + r % 8, so that a lane has positions side by side, as the second product of attention
  * wants them.
  * The row of position p is p % rows; rows is a multiple of ASH_GFX_CACHE_ROWS, and at least the smaller of pos + tokens
- * and window + tokens - 1 at every launch. F16, or e4m3 of value / scale. stride: a multiple of 8, at least head_dim;
+ * and window + tokens + ASH_GFX_CACHE_ROWS - 2 at every launch: as many positions at a time are read as ASH_GFX_CACHE_ROWS,
+ * and none of the first ones, though out of the window, may share a row with one that another workgroup writes.
+ * F16, or e4m3 of value / scale. stride: a multiple of 8, at least head_dim;
  * head_stride: a multiple of 16, at least rows * stride; kv_heads * head_stride below 2^32. What was never written may
  * hold anything. */
 #define ASH_GFX_CACHE_ROWS 32

@@ -66,7 +66,7 @@ static void write_cached(const problem *p, uint8_t *base, size_t at, float x, fl
 static void make(problem *p, card *c, const shape *s, test_rng *rng)
 {
     *p = (problem){ .s = *s, .group = s->heads / s->kv_heads, .last = s->pos + s->tokens };
-    uint32_t hd = s->head_dim, cols = (s->heads + 2 * s->kv_heads) * hd, see = s->window + s->tokens - 1;
+    uint32_t hd = s->head_dim, cols = (s->heads + 2 * s->kv_heads) * hd, see = s->window + s->tokens - 1 + ASH_GFX_CACHE_ROWS - 1;
     ash_gfx_attend *a = &p->a;
     *a = (ash_gfx_attend){ .qkv_stride = round_up(cols, 64) + 64, .k_first = s->heads * hd,
                            .v_first = (s->heads + s->kv_heads) * hd, .out_stride = round_up(s->heads * hd, 64) + 64,
