@@ -1,5 +1,5 @@
-/* The loops of kernels/peak.h in NEON. Every iteration the operands pass through an empty asm, so that nothing is
- * computed ahead of time or dropped. */
+/* The loops of kernels/peak.h in NEON. The operands pass through an empty asm first, the sums in every step, so that
+ * nothing is computed ahead of time or dropped. */
 #include <arm_neon.h>
 
 #include "kernels/peak.h"

@@ -1,5 +1,5 @@
-/* The loops of kernels/peak.h in vectors. Every iteration the operands pass through an empty asm, so that nothing is
- * computed ahead of time or dropped. */
+/* The loops of kernels/peak.h in vectors. In every step an operand and the sum pass through an empty asm, so that nothing
+ * is computed ahead of time, once for all steps, or dropped. */
 #ifndef ASHLAR_KERNELS_X86_PEAK_H
 #define ASHLAR_KERNELS_X86_PEAK_H
 
@@ -14,10 +14,11 @@
         type a = zero, b = zero, sum[ASH_PEAK_SUMS];                         \
         _Pragma("GCC unroll 12") for (int k = 0; k < ASH_PEAK_SUMS; k++)     \
             sum[k] = zero; /* unrolled, else all of them live in memory */   \
-        __asm__ volatile("" : "+v"(a), "+v"(b));                             \
+        __asm__ volatile("" : "+v"(b));                                      \
         for (uint64_t i = 0; i < rounds; i++)                                \
             _Pragma("GCC unroll 12") for (int k = 0; k < ASH_PEAK_SUMS; k++) \
             {                                                                \
+                __asm__ volatile("" : "+v"(a));                              \
                 sum[k] = step(a, b, sum[k]);                                 \
                 __asm__ volatile("" : "+v"(sum[k]));                         \
             }                                                                \

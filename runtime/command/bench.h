@@ -65,6 +65,7 @@ typedef struct bench_result {
     char model[256];
     double first_s;              /* load to first logits */
     uint64_t weight_bytes, macs; /* a decoded token's */
+    uint64_t output_macs;        /* of them those of the output matrix, which a prompt meets once */
     uint64_t position_bytes;     /* of the keys and values of one token in the context */
     uint32_t window;             /* tokens that a token sees at most; 0: all */
     long rss_mib;
@@ -93,6 +94,8 @@ bool bench_in_cache(const bench_result *r);
 /* Bytes that a decoding row must read for one token of each session: weights once, keys and values of what
  * each sees, on average. */
 double bench_row_bytes(const bench_result *r, const bench_row *row);
+/* Multiply-adds with weights of one of the row's tokens. */
+double bench_row_macs(const bench_result *r, const bench_row *row);
 /* The larger of a row's shares: of the bandwidth (which says nothing of a prompt), and of the multiply-adds. */
 double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes);
 /* A line of JSON, malloc'd; NULL when out of memory. */

@@ -42,10 +42,15 @@ double bench_row_bytes(const bench_result *r, const bench_row *row)
     return (double)r->weight_bytes + row->batch * seen / row->tokens * (double)r->position_bytes;
 }
 
+double bench_row_macs(const bench_result *r, const bench_row *row)
+{
+    return (double)r->macs - (row->decode ? 0 : (double)r->output_macs * (1 - 1.0 / row->tokens));
+}
+
 double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes)
 {
     double macs_limit = bench_macs_limit(&r->limits, r->unit), rate = bench_median(row);
-    double macs = macs_limit > 0 ? rate * (double)r->macs / macs_limit : 0;
+    double macs = macs_limit > 0 ? rate * bench_row_macs(r, row) / macs_limit : 0;
     double bytes = 0;
     if (row->decode && r->limits.bytes_s > 0 && !bench_in_cache(r))
         bytes = rate / row->batch * bench_row_bytes(r, row) / r->limits.bytes_s;
@@ -73,7 +78,7 @@ static cJSON *row_json(const bench_result *r, const bench_row *row)
     cJSON_AddNumberToObject(o, "spread", bench_spread(row));
     if (row->decode)
         cJSON_AddNumberToObject(o, "gb_s", 1e-9 * median / row->batch * bench_row_bytes(r, row));
-    cJSON_AddNumberToObject(o, "tmac_s", 1e-12 * median * (double)r->macs);
+    cJSON_AddNumberToObject(o, "tmac_s", 1e-12 * median * bench_row_macs(r, row));
     bool of_bytes;
     cJSON_AddNumberToObject(o, "share_of_limit", bench_share(r, row, &of_bytes));
     cJSON_AddStringToObject(o, "limit", of_bytes ? "bytes" : bench_unit_name(r->unit));

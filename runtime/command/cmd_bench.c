@@ -66,7 +66,7 @@ static void print_rows(const bench_result *r)
     printf("%-10s %6s    %6s %10s %8s %16s %18s\n", "", "tokens", "depth", "tok/s", "spread", "GB/s read", "T multiply-adds/s");
     for (size_t i = 0; i < r->row_count; i++) {
         const bench_row *row = &r->rows[i];
-        double rate = bench_median(row), macs = rate * (double)r->macs;
+        double rate = bench_median(row), macs = rate * bench_row_macs(r, row);
         double bytes = rate / row->batch * bench_row_bytes(r, row);
         char kind[32];
         printf("%-10s %6u at %6u %10.1f %7.1f%%", bench_kind(row, kind), row->tokens, row->depth, rate,
@@ -153,6 +153,7 @@ static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, 
                  bool json, const char *save_path)
 {
     bench_result r = { .weight_bytes = e->info.weight_bytes_per_token, .macs = e->info.multiply_adds_per_token,
+                       .output_macs = (uint64_t)e->info.vocab * e->info.hidden,
                        .position_bytes = e->session->kv.bytes / e->session->kv.positions,
                        .window = e->session->model->meta.h.sliding_window, .unit = unit_of(e->session) };
     ashlar_error err;
@@ -208,7 +209,7 @@ int verb_bench(int argc, char **argv)
         { "--depth", "N,...", OPTION_STRING, &depth, 0, 0, "tokens in the context before either; default: 0" },
         { "--batch", "N,...", OPTION_STRING, &batch, 0, 0, "sessions that decode together; tok/s of all; default: 1" },
         { "--repeat", "N", OPTION_U32, &repeats, 1, BENCH_REPEATS_MAX, "how often; the median counts" },
-        { "--profile", NULL, OPTION_FLAG, &profile, 0, 0, "time, bytes and share of the limit of each operation" },
+        { "--profile", NULL, OPTION_FLAG, &profile, 0, 0, "time and bytes of each operation; its share of the limit where it multiplies or reads memory" },
         { "--save", "FILE", OPTION_STRING, &save_path, 0, 0, "keep the result, as JSON" },
         { "--diff", NULL, OPTION_FLAG, &diff, 0, 0, "compare two such files: ashlar bench --diff BEFORE AFTER" },
         ENGINE_OPTIONS(e),

@@ -117,6 +117,9 @@ for row in rows:
     assert {o["role"] for o in ops if o["name"] == "matrix"} >= {"o", "down", "output"}
     assert all(o["multiply_adds"] > 0 and o["share_of_limit"] > 0 and o["limit"] for o in ops if o["name"] == "matrix")
     assert abs(sum(o["seconds"] for o in ops) / p["seconds"] - 1) < 1e-6, p
+    # A row counts what a step of rounding multiplies; three roles take two steps in a model of this width.
+    once = sum(o["multiply_adds"] / (2 if o["role"] in ("qkv", "down", "output") else 1) for o in ops if o["name"] == "matrix")
+    assert abs(row["tmac_s"] / row["tok_s"] * 1e12 * row["tokens"] * row["batch"] / once - 1) < 1e-6, (row["tmac_s"], once)
     least = {}
     for o in ops: least[o["limit"]] = least.get(o["limit"], 0) + 100 * o["seconds"] * o["share_of_limit"] * row["tok_s"] / (row["tokens"] * row["batch"])
     whole, parts = re.fullmatch(r"(\d+)% \((.*)\)", row["limits"]).groups()
@@ -150,7 +153,9 @@ check "bench --save keeps every run" python3 -c '
 import json, sys
 r = json.load(open(sys.argv[1]))
 assert len(r["rows"]) == 6 and all(len(x["tok_s_all"]) == 3 and x["tok_s"] > 0 for x in r["rows"])
-assert r["limits"]["read_gb_s"] > 0 and r["limits"]["int8_tmac_s"] > 0
+limits = r["limits"]
+# A register holds four times as many bytes as floats, and no level takes more than twice as long for them.
+assert limits["read_gb_s"] > 0 and limits["int8_tmac_s"] > limits["f32_tmac_s"] > 0, limits
 # What a decoded token reads: weights, and K and V in F16 of 30 layers, 3 heads of 64, of what two tokens see on average.
 for x in r["rows"][4:]: assert abs(1e9 * x["gb_s"] / x["tok_s"] - r["weight_bytes"] - (x["depth"] + 1.5) * 30 * 3 * 64 * 2 * 2) < 1, x
 for x in r["rows"]: x["tok_s_all"] = [2 * v for v in sorted(x["tok_s_all"])[1:2] * 3]
