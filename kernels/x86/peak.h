@@ -8,12 +8,13 @@
 #include "kernels/peak.h"
 
 /* sum[k] = step of (a, b, sum[k]), k < ASH_PEAK_SUMS, `rounds` times; `lanes` multiply-adds a step. */
-#define PEAK_LOOP(name, type, zero, lanes, step)                             \
+#define PEAK_LOOP(name, type, sum_type, lanes, step)                         \
     uint64_t name(uint64_t rounds)                                           \
     {                                                                        \
-        type a = zero, b = zero, sum[ASH_PEAK_SUMS];                         \
+        type a = { 0 }, b = { 0 };                                           \
+        sum_type sum[ASH_PEAK_SUMS];                                         \
         _Pragma("GCC unroll 12") for (int k = 0; k < ASH_PEAK_SUMS; k++)     \
-            sum[k] = zero; /* unrolled, else all of them live in memory */   \
+            sum[k] = (sum_type){ 0 }; /* unrolled, else they live in memory */ \
         __asm__ volatile("" : "+v"(b));                                      \
         for (uint64_t i = 0; i < rounds; i++)                                \
             _Pragma("GCC unroll 12") for (int k = 0; k < ASH_PEAK_SUMS; k++) \
