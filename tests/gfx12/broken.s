@@ -1,35 +1,5 @@
 // Kernels that are wrong on purpose and that no compiler writes. See broken.hip. Arguments: x, y, n.
-.amdgcn_target "amdgcn-amd-amdhsa--gfx1201"
-
-.macro kernel name
-.text
-.globl \name
-.p2align 8
-.type \name,@function
-\name:
-    s_load_b128 s[4:7], s[0:1], 0x0
-    v_lshlrev_b32 v1, 2, v0
-    s_wait_kmcnt 0x0
-.endm
-
-.macro finish name, end=1, scratch=0
-.if \end
-    s_endpgm
-.endif
-.size \name, .-\name
-.rodata
-.p2align 6
-.amdhsa_kernel \name
-    .amdhsa_next_free_vgpr 32
-    .amdhsa_next_free_sgpr 16
-    .amdhsa_user_sgpr_kernarg_segment_ptr 1
-    .amdhsa_kernarg_size 20
-    .amdhsa_group_segment_fixed_size 256
-    .amdhsa_private_segment_fixed_size \scratch
-    .amdhsa_float_denorm_mode_32 3
-    .amdhsa_float_denorm_mode_16_64 3
-.end_amdhsa_kernel
-.endm
+.include "tests/gfx12/kernel.inc"
 
 kernel vector_unwritten
     v_add_f32 v2, v3, v1

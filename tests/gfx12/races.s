@@ -1,33 +1,6 @@
 // Workgroups and waves that hand results to each other through global memory, rightly and in every wrong way
 // (tests/unit/test_gfx12_races.c). Arguments: x, y, n; y is zeros. Workgroups of 64.
-.amdgcn_target "amdgcn-amd-amdhsa--gfx1201"
-
-.macro kernel name
-.text
-.globl \name
-.p2align 8
-.type \name,@function
-\name:
-    s_load_b128 s[4:7], s[0:1], 0x0
-    v_lshlrev_b32 v1, 2, v0
-    s_wait_kmcnt 0x0
-.endm
-
-.macro finish name
-    s_endpgm
-.size \name, .-\name
-.rodata
-.p2align 6
-.amdhsa_kernel \name
-    .amdhsa_next_free_vgpr 32
-    .amdhsa_next_free_sgpr 16
-    .amdhsa_user_sgpr_kernarg_segment_ptr 1
-    .amdhsa_kernarg_size 20
-    .amdhsa_group_segment_fixed_size 256
-    .amdhsa_float_denorm_mode_32 3
-    .amdhsa_float_denorm_mode_16_64 3
-.end_amdhsa_kernel
-.endm
+.include "tests/gfx12/kernel.inc"
 
 // Each workgroup writes 256 bytes; the last one to count up reads those of the other. Wave 0 counts, behind a barrier.
 .macro hand_on name, write_back=1, wait=1, count=1, scope=SCOPE_DEV, invalidate=1, load_scope=SCOPE_CU, late=0
