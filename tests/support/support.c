@@ -160,6 +160,24 @@ void test_rng_bytes(test_rng *rng, void *out, size_t size)
     }
 }
 
+bool test_mapping_has(const void *p, const char *flag)
+{
+    FILE *f = fopen("/proc/self/smaps", "re");
+    if (!f)
+        return false;
+    char line[512];
+    bool here = false, found = false;
+    while (fgets(line, sizeof line, f)) {
+        unsigned long from, end;
+        if (sscanf(line, "%lx-%lx ", &from, &end) == 2)
+            here = from <= (uintptr_t)p && (uintptr_t)p < end;
+        else if (here && strncmp(line, "VmFlags:", 8) == 0)
+            found = strstr(line, flag) != NULL;
+    }
+    fclose(f);
+    return found;
+}
+
 char *test_ashlar(const char *arguments, int *code)
 {
     const char *ashlar = getenv("ASHLAR");

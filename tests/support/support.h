@@ -26,6 +26,10 @@ bool test_exists(const char *path);
 /* Entries of a folder, without . and ..; -1 where there is no such folder. */
 int test_count_entries(const char *folder);
 
+/* Whether the system's flags of the mapping that has `p` hold `flag`, with a space in front (" hg": large pages asked for,
+ * " nh": refused); false where it does not tell. */
+bool test_mapping_has(const void *p, const char *flag);
+
 /* Runs the command (env ASHLAR, default build/ashlar); what it printed on either stream, in memory that the next call
  * uses again, and its exit code. */
 char *test_ashlar(const char *arguments, int *code);

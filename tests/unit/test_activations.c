@@ -20,22 +20,20 @@
  *
  *   test_activations --table [IDS]   writes README's table, over IDS (32,768) ids
  */
-#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/model.h"
+#include "tests/support/score.h"
 #include "tests/support/session.h"
 #include "tests/support/unrounded.h"
 
-enum { WINDOW = 1024, PIECE = 256 }; /* ids of a window, BOS in front: the protocol of all of README's perplexities */
-static_assert(PIECE <= ASHLAR_ALL_LOGITS_MAX, "a piece gives all its logits");
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { SLOW_BUILD = 1, IDS = 300 }; /* several times slower */
 #else
-enum { SLOW_BUILD = 0, IDS = 3 * (WINDOW - 1) };
+enum { SLOW_BUILD = 0, IDS = 3 * (TEST_WINDOW - 1) };
 #endif
 #define MOST log(1.003)
 
@@ -59,34 +57,11 @@ static const kind kinds[] = {
     { "F16", "llama-30m", "f16", OF_F16 },
 };
 
-static double log_probability(const float *logits, uint32_t vocab, int32_t id)
-{
-    double sum = 0, top = (double)logits[0];
-    for (uint32_t i = 1; i < vocab; i++)
-        top = (double)logits[i] > top ? (double)logits[i] : top;
-    for (uint32_t i = 0; i < vocab; i++)
-        sum += (double)expf((float)((double)logits[i] - top));
-    return (double)logits[id] - top - log(sum);
-}
-
-/* out[i]: the logarithm of what is predicted for ids[i]. */
+/* out[i]: minus the logarithm of what is predicted for ids[i]. */
 static void score(const ashlar_model *model, int activations, const int32_t *ids, size_t count, double *out)
 {
-    ashlar_session *s = test_session(model, (ashlar_session_options){ .context = WINDOW, .activations = activations });
-    for (size_t at = 0; at < count; at += WINDOW - 1) {
-        size_t n = count - at < WINDOW - 1 ? count - at : WINDOW - 1;
-        int32_t window[WINDOW] = { model->meta.bos };
-        ashlar_error err;
-        memcpy(window + 1, ids + at, n * sizeof *ids);
-        assert_int_equal(ashlar_session_rewind(s, 0, &err), 0);
-        for (size_t done = 0; done < n; done += PIECE) { /* the last id is only predicted */
-            size_t part = n - done < PIECE ? n - done : PIECE;
-            test_feed_as(s, window + done, part, ASHLAR_FEED_ALL_LOGITS);
-            for (size_t i = 0; i < part; i++)
-                out[at + done + i] =
-                    log_probability(ashlar_session_logits(s, i), model->meta.h.vocab, ids[at + done + i]);
-        }
-    }
+    ashlar_session *s = test_session(model, (ashlar_session_options){ .context = TEST_WINDOW, .activations = activations });
+    test_surprise(s, ids, count, out);
     ashlar_session_free(s);
 }
 
@@ -98,7 +73,7 @@ static change difference(const double *exact, const double *rounded, size_t coun
 {
     double sum = 0, squares = 0;
     for (size_t i = 0; i < count; i++) {
-        double d = exact[i] - rounded[i];
+        double d = rounded[i] - exact[i];
         sum += d;
         squares += d * d;
     }
@@ -110,7 +85,7 @@ static double perplexity(const double *logs, size_t count)
 {
     double sum = 0;
     for (size_t i = 0; i < count; i++)
-        sum -= logs[i];
+        sum += logs[i];
     return exp(sum / (double)count);
 }
 
@@ -119,17 +94,12 @@ typedef struct result {
     change run, one; /* as run; in one 8-bit step, for Q types */
 } result;
 
-static result measure(const kind *k, const char *text, size_t bytes, size_t count)
+static result measure(const kind *k, size_t count)
 {
     char name[64];
     snprintf(name, sizeof name, "models/%s", k->source);
     ashlar_model *model = test_load_recipe(test_shared(name), "activations.ashlar", k->recipe, NULL);
-    int32_t *ids;
-    size_t there;
-    ashlar_error err;
-    if (ashlar_tokenize(model, text, bytes, 0, &ids, &there, &err) != 0)
-        fail_msg("%s", err.text);
-    assert_true(there >= count && count > 0);
+    int32_t *ids = test_eval_ids(model, count);
     double *logs = malloc(3 * count * sizeof *logs), *run = logs, *one = run + count, *exact = one + count;
     assert_non_null(logs);
     score(model, ASHLAR_ACT_AUTO, ids, count, run);
@@ -148,16 +118,15 @@ static result measure(const kind *k, const char *text, size_t bytes, size_t coun
     return r;
 }
 
-static char *read_text(size_t *bytes)
+static bool has_models(void)
 {
-    char *path = test_shared("models/eval.txt"), *source = test_shared("models/llama-30m"),
-         *fp8 = test_shared("models/llama-30m-fp8"), *text = NULL;
-    if (path && source && fp8)
-        text = (char *)test_read_file(path, bytes);
-    free(fp8);
-    free(source);
-    free(path);
-    return text;
+    char *paths[] = { test_shared("models/eval.txt"), test_shared("models/llama-30m"), test_shared("models/llama-30m-fp8") };
+    bool all = true;
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        all = all && paths[i];
+        free(paths[i]);
+    }
+    return all;
 }
 
 static void report(const char *name, const char *how, change c)
@@ -181,14 +150,12 @@ static void check_within(change c)
 static void test_every_type(void **state)
 {
     (void)state;
-    size_t bytes;
-    char *text = read_text(&bytes);
-    if (!text)
+    if (!has_models())
         skip();
     double one_step = 0; /* noise of Q8_0, whose weights are nearest to the original's */
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         const kind *k = &kinds[i];
-        result r = measure(k, text, bytes, IDS);
+        result r = measure(k, IDS);
         report(k->name, "as run", r.run);
         check_unbiased(r.run);
         if (k->of == OF_Q) {
@@ -206,19 +173,16 @@ static void test_every_type(void **state)
             assert_true(rounds ? r.run.noise > 0 && r.run.noise < one_step : r.run.noise == 0);
         }
     }
-    free(text);
 }
 
 static int table(size_t count)
 {
-    size_t bytes;
-    char *text = read_text(&bytes);
-    if (!text)
+    if (!has_models())
         return 1;
     puts("| llama-30m, activations | float | as run | difference | one 8-bit step | difference |\n"
          "|---|---:|---:|---:|---:|---:|");
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        result r = measure(&kinds[i], text, bytes, count);
+        result r = measure(&kinds[i], count);
         printf("| %s | %.4f | %.4f | %+.3f%% ± %.3f |", kinds[i].name, r.exact, r.exact * exp(r.run.mean),
                100 * expm1(r.run.mean), 100 * r.run.error);
         if (kinds[i].of == OF_Q)
@@ -227,7 +191,6 @@ static int table(size_t count)
             puts(" | |");
         fflush(stdout);
     }
-    free(text);
     return 0;
 }
 

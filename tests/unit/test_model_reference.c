@@ -12,6 +12,7 @@
 
 #include "convert/convert.h"
 #include "runtime/model.h"
+#include "tests/support/score.h"
 #include "tests/support/support.h"
 #include "tests/support/unrounded.h"
 
@@ -21,7 +22,6 @@
 
 #define FIXTURE "tests/fixtures/smollm2_greedy.json"
 #define PPL_TOKENS 32768
-#define PPL_WINDOW 1024 /* BOS and 1,023 ids */
 
 /* ---- helpers ---- */
 
@@ -53,7 +53,7 @@ static ashlar_model *load_shared(const char *name)
 
 static ashlar_session *new_session(const ashlar_model *model, int activations)
 {
-    ashlar_session_options o = { .context = PPL_WINDOW, .activations = activations };
+    ashlar_session_options o = { .context = TEST_WINDOW, .activations = activations };
     ashlar_session *s;
     ashlar_error err;
     if (ashlar_session_new(model, &o, &s, &err) != 0)
@@ -152,40 +152,16 @@ static void compare_greedy(ashlar_session *s, const greedy *g, uint32_t vocab, t
     }
 }
 
-/* The protocol of the shared README over the first `tokens` ids of eval.txt; natural logarithm a token. */
+/* Over the first `tokens` ids of eval.txt; natural logarithm a token. */
 static double mean_nll(const ashlar_model *model, ashlar_session *s, size_t tokens)
 {
-    char *path = test_shared("models/eval.txt");
-    assert_non_null(path);
-    size_t size, count;
-    char *text = (char *)test_read_file(path, &size);
-    int32_t *ids;
-    ashlar_error err;
-    if (ashlar_tokenize(model, text, size, 0, &ids, &count, &err) != 0)
-        fail_msg("%s", err.text);
-    assert_true(count >= tokens);
-    free(text);
-    free(path);
-    uint32_t vocab = vocab_of(model);
-    double sum = 0;
-    for (size_t at = 0; at < tokens; at += PPL_WINDOW - 1) {
-        int32_t window[PPL_WINDOW] = { model->meta.bos };
-        size_t n = tokens - at < PPL_WINDOW - 1 ? tokens - at : PPL_WINDOW - 1;
-        memcpy(window + 1, ids + at, n * sizeof *ids);
-        assert_int_equal(ashlar_session_rewind(s, 0, &err), 0);
-        for (size_t done = 0; done < n; done += 256) { /* the last id's own logits are of no use */
-            size_t part = n - done < 256 ? n - done : 256;
-            feed(s, window + done, part, ASHLAR_FEED_ALL_LOGITS);
-            for (size_t i = 0; i < part; i++) {
-                const float *logits = ashlar_session_logits(s, i);
-                float max = logits[arg_max(logits, vocab)];
-                double z = 0;
-                for (uint32_t v = 0; v < vocab; v++)
-                    z += exp((double)(logits[v] - max));
-                sum += log(z) + max - logits[window[done + i + 1]];
-            }
-        }
-    }
+    int32_t *ids = test_eval_ids(model, tokens);
+    double *each = malloc(tokens * sizeof *each), sum = 0;
+    assert_non_null(each);
+    test_surprise(s, ids, tokens, each);
+    for (size_t i = 0; i < tokens; i++)
+        sum += each[i];
+    free(each);
     ashlar_free(ids);
     return sum / (double)tokens;
 }

@@ -8,30 +8,11 @@
 
 #define BYTES ((uint64_t)8 << 20)
 
-/* Whether the kernel's flags of the mapping that has `p` hold `flag` ("hg": large pages asked for, "nh": refused). */
-static bool has_flag(const void *p, const char *flag)
-{
-    FILE *f = fopen("/proc/self/smaps", "re");
-    if (!f)
-        return false;
-    char line[512];
-    bool here = false, found = false;
-    while (fgets(line, sizeof line, f)) {
-        unsigned long from, end;
-        if (sscanf(line, "%lx-%lx ", &from, &end) == 2)
-            here = from <= (uintptr_t)p && (uintptr_t)p < end;
-        else if (here && strncmp(line, "VmFlags:", 8) == 0)
-            found = strstr(line, flag) != NULL;
-    }
-    fclose(f);
-    return found;
-}
-
 static bool has_large_pages(void)
 {
     void *p = mmap(NULL, BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(p != MAP_FAILED);
-    bool can = madvise(p, BYTES, MADV_HUGEPAGE) == 0 && has_flag(p, " hg");
+    bool can = madvise(p, BYTES, MADV_HUGEPAGE) == 0 && test_mapping_has(p, " hg");
     munmap(p, BYTES);
     return can;
 }
@@ -47,8 +28,8 @@ static void test_page_size(void **state)
         for (uint64_t i = 0; i < BYTES; i += 4096)
             assert_int_equal(p[i], 0);
         if (told) {
-            assert_int_equal(has_flag(p, " hg"), size == ASH_PAGES_LARGE);
-            assert_int_equal(has_flag(p, " nh"), size == ASH_PAGES_SMALL);
+            assert_int_equal(test_mapping_has(p, " hg"), size == ASH_PAGES_LARGE);
+            assert_int_equal(test_mapping_has(p, " nh"), size == ASH_PAGES_SMALL);
         }
         ash_pages_free(p, BYTES);
     }

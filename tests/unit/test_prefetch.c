@@ -139,24 +139,6 @@ static void test_bounds(void **state)
 
 /* ---- what loading a model and opening a session make of it ---- */
 
-/* Whether the mapping that has `address` has flag `flag` ("hg": large pages are asked for). */
-static bool mapping_has(const uint8_t *address, const char *flag)
-{
-    FILE *f = fopen("/proc/self/smaps", "r");
-    assert_non_null(f);
-    char line[512];
-    bool inside = false, has = false;
-    while (fgets(line, sizeof line, f)) {
-        unsigned long from, to;
-        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
-            inside = from <= (uintptr_t)address && (uintptr_t)address < to;
-        else if (inside && strncmp(line, "VmFlags:", 8) == 0)
-            has = strstr(line, flag) != NULL;
-    }
-    fclose(f);
-    return has;
-}
-
 /* A model whose file is not in memory but for what loading reads; ends the test as skipped where it stays there. */
 static ashlar_model *dropped_model(void)
 {
@@ -221,12 +203,13 @@ static void test_load_asks_for_large_pages(void **state)
     ashlar_model *model = dropped_model();
     const uint8_t *map = (const uint8_t *)ash_file_header(model->file);
     const ash_section_record *data = ash_file_section(model->file, ASH_SECTION_DATA);
-    bool asked = mapping_has(map + data->offset, " hg");
+    assert_true(test_exists("/proc/self/smaps"));
+    bool asked = test_mapping_has(map + data->offset, " hg");
     /* Whether this system takes the advice for such a file, from another mapping of it. */
     int fd = open(ash_file_path(model->file), O_RDONLY);
     void *other = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
     assert_true(other != MAP_FAILED);
-    bool takes = madvise(other, PAGE, MADV_HUGEPAGE) == 0 && mapping_has(other, " hg");
+    bool takes = madvise(other, PAGE, MADV_HUGEPAGE) == 0 && test_mapping_has(other, " hg");
     munmap(other, PAGE);
     close(fd);
     ashlar_model_free(model);
