@@ -253,9 +253,10 @@ bool roof_host(const roof_launch *l, roof_host_run *sum, char why[512])
     uint64_t count = l->sample == 0 || l->sample > total ? total : l->sample;
     run r = { .l = l, .kernel = kernel, .p = &p, .args = &args, .untouched = true };
     bool fine = kernel && place(l, &p, &args, why) && execute(&r, total, count, 0, count, why);
-    if (fine && gfx_total(r.stats.insns, 0, GFX_EVENTS - 1) < HOST_INSNS && count < total)
-        fine = execute(&r, total, total < HOST_GROUPS ? total : HOST_GROUPS, 0,
-                       total < HOST_GROUPS ? total : HOST_GROUPS, why); /* else a launch's start is it all */
+    if (fine && gfx_total(r.stats.insns, 0, GFX_EVENTS - 1) < HOST_INSNS && count < total) {
+        count = total < HOST_GROUPS ? total : HOST_GROUPS; /* else a launch's start is it all */
+        fine = execute(&r, total, count, 0, count, why);
+    }
     unplace(&p);
     sum->insns += (double)gfx_total(r.stats.insns, 0, GFX_EVENTS - 1);
     sum->matrix += (double)gfx_total(r.stats.insns, GFX_WMMA_IU8, GFX_WMMA_BF16);
