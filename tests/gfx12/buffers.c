@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "tests/gfx12/machine.h"
+#include "tests/gfx12/transfer.h"
 
 /* An address so many bytes below the lowest buffer is told as an offset from it. */
 #define NEAR 65536u
@@ -78,7 +79,9 @@ bool gfx_access_lanes(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes,
     if (exec == 0)
         return true;
     uint64_t low = UINT64_MAX, high = 0, bits = 0;
-    if (exec == UINT32_MAX) {
+    if (exec == UINT32_MAX && gfx_in_a_row(at, bytes) && at[0] <= at[GFX_LANES - 1]) {
+        low = at[0], high = at[GFX_LANES - 1], bits = at[0] | bytes;
+    } else if (exec == UINT32_MAX) {
         for (int l = 0; l < GFX_LANES; l++) {
             low = at[l] < low ? at[l] : low;
             high = at[l] > high ? at[l] : high;

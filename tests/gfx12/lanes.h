@@ -9,6 +9,8 @@
 #include "tests/gfx12/machine.h"
 
 #define LANES for (int l = 0; l < GFX_LANES; l++)
+/* The same of a loop whose result may lie where a source does: each lane is of its own. */
+#define EACH_LANE _Pragma("GCC ivdep") LANES
 #define SOURCE(k, name)         \
     uint32_t name##_room[GFX_LANES]; \
     const uint32_t *name = gfx_lanes_of(w, i, k, 0, name##_room)
@@ -18,14 +20,14 @@
     static void name(gfx_wave *w, const gfx_insn *i, uint32_t *r)           \
     {                                                                       \
         SOURCE(0, pa);                                                      \
-        LANES { uint32_t a = pa[l]; r[l] = (expr); }                        \
+        EACH_LANE { uint32_t a = pa[l]; r[l] = (expr); }                    \
     }
 #define BINARY(name, expr)                                                  \
     static void name(gfx_wave *w, const gfx_insn *i, uint32_t *r)           \
     {                                                                       \
         SOURCE(0, pa);                                                      \
         SOURCE(1, pb);                                                      \
-        LANES { uint32_t a = pa[l], b = pb[l]; r[l] = (expr); }             \
+        EACH_LANE { uint32_t a = pa[l], b = pb[l]; r[l] = (expr); }         \
     }
 #define TERNARY(name, expr)                                                 \
     static void name(gfx_wave *w, const gfx_insn *i, uint32_t *r)           \
@@ -33,7 +35,7 @@
         SOURCE(0, pa);                                                      \
         SOURCE(1, pb);                                                      \
         SOURCE(2, pc);                                                      \
-        LANES { uint32_t a = pa[l], b = pb[l], c = pc[l]; r[l] = (expr); }  \
+        EACH_LANE { uint32_t a = pa[l], b = pb[l], c = pc[l]; r[l] = (expr); } \
     }
 #define FA gfx_float(a)
 #define FB gfx_float(b)

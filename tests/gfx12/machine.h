@@ -96,21 +96,22 @@ typedef struct gfx_dpp {
 } gfx_dpp;
 
 #define GFX_SRC_MAX 4
-struct gfx_insn {
+struct gfx_insn { /* what most instructions need lies in the first 64 bytes */
     const struct gfx_op *op;
-    gfx_operand dst, dst2, src[GFX_SRC_MAX];
-    uint8_t src_count;
-    bool clamp;
-    uint8_t omod;            /* result times 2, 4 (1, 2) or / 2 (3) */
-    uint8_t neg_lo, neg_hi, op_sel, op_sel_hi; /* a bit an operand, as VOP3P writes them */
-    uint8_t byte_sel;
-    int32_t offset;          /* of memory instructions */
-    uint8_t offset0, offset1; /* of LDS instructions with two */
-    uint32_t simm;           /* of branches (the target's index), waits, nops */
     uint8_t event;           /* gfx_event */
     uint8_t bytes;           /* that a lane moves; of scalar loads the wave */
+    uint8_t src_count;
+    bool in_place;           /* its lanes may be written while they are read: gfx_find_in_place */
     bool cached;             /* th: or scope: */
+    bool clamp;
+    uint8_t omod;            /* result times 2, 4 (1, 2) or / 2 (3) */
     uint8_t scope;           /* gfx_scope: who sees it, or whom it shows what others wrote */
+    gfx_operand dst, src[GFX_SRC_MAX], dst2;
+    uint8_t neg_lo, neg_hi, op_sel, op_sel_hi; /* a bit an operand, as VOP3P writes them */
+    uint8_t byte_sel;
+    uint8_t offset0, offset1; /* of LDS instructions with two */
+    int32_t offset;          /* of memory instructions */
+    uint32_t simm;           /* of branches (the target's index), waits, nops */
     gfx_dpp dpp;
     const gfx_insn *dual;    /* the second half of a VOPD: both read before either writes */
     uint32_t address;        /* in the code object */
@@ -201,6 +202,9 @@ const gfx_kernel *gfx_kernel_find(const gfx_code *c, const char *name);
 bool gfx_decode(const uint8_t *bytes, size_t size, uint32_t address, gfx_insn **out, uint32_t *count, gfx_error *err);
 void gfx_insns_free(gfx_insn *insns, uint32_t count);
 void gfx_classify(gfx_insn *i); /* event and bytes from the operation */
+/* in_place: one register, whose lanes are each made of the same lane of the sources alone, and need nothing done to them
+ * afterwards. Of a VOPD the second half reads nothing that the first one writes. */
+void gfx_find_in_place(gfx_insn *i);
 /* What the notes of a code object say of the kernels in *code. */
 void gfx_read_notes(const uint8_t *notes, size_t size, gfx_code *code);
 
@@ -240,8 +244,10 @@ struct gfx_wave {
     uint32_t v_written[GFX_VGPRS]; /* lanes */
     bool s_written[GFX_SGPRS];
     uint8_t v_pending[GFX_VGPRS], s_pending[GFX_SGPRS]; /* 1 + counter, 0: none */
-    gfx_pending queue[GFX_COUNTERS][GFX_PENDING_MAX];
-    uint32_t queued[GFX_COUNTERS];
+    gfx_pending queue[GFX_COUNTERS][GFX_PENDING_MAX]; /* rings (registers.c) */
+    uint32_t oldest[GFX_COUNTERS], queued[GFX_COUNTERS];
+    uint32_t expected[GFX_COUNTERS]; /* registers of all that are queued */
+    bool twice[GFX_COUNTERS];
     bool done, signalled, at_barrier;
     uint32_t exec_of_mask;   /* EXEC for which `mask` was made */
     _Alignas(64) uint32_t mask[GFX_LANES]; /* all ones in active lanes */

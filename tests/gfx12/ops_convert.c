@@ -55,12 +55,12 @@ UNARY(frexp_exp, exponent_of(FA))
 static void fp8_to_f32(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 {
     SOURCE(0, pa);
-    LANES { r[l] = R(gfx_e4m3(pa[l] >> 8 * i->byte_sel)); }
+    EACH_LANE { r[l] = R(gfx_e4m3(pa[l] >> 8 * i->byte_sel)); }
 }
 static void bf8_to_f32(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 {
     SOURCE(0, pa);
-    LANES { r[l] = R(gfx_e5m2(pa[l] >> 8 * i->byte_sel)); }
+    EACH_LANE { r[l] = R(gfx_e5m2(pa[l] >> 8 * i->byte_sel)); }
 }
 static void pk_fp8_to_f32(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 {

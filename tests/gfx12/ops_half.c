@@ -36,7 +36,7 @@ static void fmac_h(gfx_wave *w, const gfx_insn *i, uint32_t *r)
     SOURCE(0, pa);
     SOURCE(1, pb);
     const uint32_t *d = w->v[i->dst.index];
-    LANES { r[l] = gfx_half_fma_halves(gfx_half(pa[l]), gfx_half(pb[l]), gfx_half(d[l])); }
+    EACH_LANE { r[l] = gfx_half_fma_halves(gfx_half(pa[l]), gfx_half(pb[l]), gfx_half(d[l])); }
 }
 
 static uint32_t fixed_up(uint32_t q, uint32_t b, uint32_t c) /* as of f32: what a division by steps cannot give */
@@ -98,7 +98,7 @@ static void select16(gfx_wave *w, const gfx_insn *i, uint32_t *r)
     SOURCE(0, pa);
     SOURCE(1, pb);
     uint32_t mask = gfx_s32(w, &i->src[2]);
-    LANES { r[l] = mask >> l & 1 ? pb[l] : pa[l]; }
+    EACH_LANE { r[l] = mask >> l & 1 ? pb[l] : pa[l]; }
 }
 
 #define AB (GFX_HALF_A | GFX_HALF_B)

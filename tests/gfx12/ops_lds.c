@@ -140,18 +140,22 @@ static bool touch_words(const gfx_wave *w, uint32_t n, uint32_t count, bool writ
     return true;
 }
 
+/* Whether all lanes are active and have `bytes` behind each other, which may be touched. */
+static inline bool reached_row(gfx_wave *w, const uint32_t address[GFX_LANES], uint32_t bytes, bool write)
+{
+    uint32_t size = w->group->lds_bytes, first = address[0], apart = 0;
+    if (w->s[GFX_EXEC] != UINT32_MAX || first & 3 || first > size || GFX_LANES * bytes > size - first)
+        return false;
+    LANES { apart |= address[l] ^ (first + bytes * (uint32_t)l); }
+    return apart == 0 && touch_words(w, first / 4, GFX_LANES * bytes / 4, write);
+}
+
 /* Checks `bytes` at an address of each active lane, whole dwords. Lanes mostly lie behind each other, or at one place:
  * what they touch together is looked at once. */
 static bool reached(gfx_wave *w, const uint32_t address[GFX_LANES], uint32_t bytes, bool write)
 {
     uint32_t size = w->group->lds_bytes, exec = w->s[GFX_EXEC], first = 0, end = 0; /* of what is to be looked at */
     bool whole = true;
-    if (exec == UINT32_MAX && !(address[0] & 3) && address[0] <= size && GFX_LANES * bytes <= size - address[0]) {
-        uint32_t apart = 0;
-        LANES { apart |= address[l] ^ (address[0] + bytes * (uint32_t)l); }
-        if (apart == 0 && touch_words(w, address[0] / 4, GFX_LANES * bytes / 4, write))
-            return true;
-    }
     for (uint32_t left = exec; left && whole; left &= left - 1) {
         uint32_t at = address[__builtin_ctz(left)];
         whole = !(at & 3) && at <= size && bytes <= size - at;
@@ -235,6 +239,10 @@ static void load_wide(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned c
     for (unsigned n = 0; n < count; n++) {
         uint32_t at[GFX_LANES];
         LANES { at[l] = address[l] + offsets[n]; }
+        if (reached_row(w, at, bytes, false)) {
+            gfx_load_row(&w->v[i->dst.index + n * (bytes / 4)], bytes / 4, w->group->lds + at[0]);
+            continue;
+        }
         if (!reached(w, at, bytes, false))
             return;
         if (exec == UINT32_MAX) {
@@ -264,7 +272,7 @@ static void store(gfx_wave *w, const gfx_insn *i, unsigned bytes, unsigned count
         const gfx_operand *data = &i->src[1 + n];
         uint32_t at[GFX_LANES];
         LANES { at[l] = w->v[i->src[0].index][l] + offsets[n]; }
-        if (bytes >= 4 && !reached(w, at, bytes, true))
+        if (bytes >= 4 && !reached_row(w, at, bytes, true) && !reached(w, at, bytes, true))
             return;
         if (bytes >= 4 && exec == UINT32_MAX) {
             uint64_t places[GFX_LANES];

@@ -202,6 +202,23 @@ static inline __attribute__((always_inline)) void halves_of(const uint32_t from[
         _mm512_storeu_ps(out + GFX_LANES * part + 16, _mm512_cvtph_ps(_mm512_extracti64x4_epi64(x, 1)));
     }
 }
+#elif defined __AVX2__ && defined __F16C__
+static inline __attribute__((always_inline)) void halves_of(const uint32_t from[GFX_LANES], float out[2 * GFX_LANES])
+{
+    /* In each half of a vector the lanes' lower halves to the front, then the upper ones. */
+    const __m256i apart = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,
+                                           0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
+#pragma GCC unroll 4
+    for (int l = 0; l < GFX_LANES; l += 8) {
+        __m256i x = _mm256_shuffle_epi8(_mm256_load_si256((const __m256i *)(from + l)), apart);
+        x = _mm256_permute4x64_epi64(x, 0xd8);
+        _mm256_store_ps(out + l, _mm256_cvtph_ps(_mm256_castsi256_si128(x)));
+        _mm256_store_ps(out + GFX_LANES + l, _mm256_cvtph_ps(_mm256_extracti128_si256(x, 1)));
+    }
+}
+#endif
+#if defined __AVX512BW__ || (defined __AVX2__ && defined __F16C__)
+#define HAVE_HALVES_OF 1
 #endif
 
 static inline __attribute__((always_inline)) void convert(const gfx_wave *w, const gfx_operand *o, float_kind kind,
@@ -216,7 +233,7 @@ static inline __attribute__((always_inline)) void convert(const gfx_wave *w, con
     }
 #pragma GCC unroll 4
     for (int v = 0; v < regs; v++) {
-#ifdef __AVX512BW__
+#ifdef HAVE_HALVES_OF
         if (kind == FLOAT_F16) {
             halves_of(from[v], to->of[2 * v]);
             continue;
@@ -228,20 +245,29 @@ static inline __attribute__((always_inline)) void convert(const gfx_wave *w, con
     }
 }
 
-/* Columns of a row, as many as a register of the host holds. */
+/* Columns of a row, as many as a register of the host holds, and rows whose sums are made at once: with 8 sums under way
+ * no fused multiply-add waits for another one (4 cycles, 2 of 256 bits begin in one), and each of A's values that is
+ * spread serves all columns. */
 #if defined __AVX512F__ && defined __FMA__
 #define WIDE 16
+#define ROWS 8
 typedef float wide __attribute__((vector_size(64), may_alias));
-#define ADD_PRODUCT(sum, a, b) ((wide)_mm512_fmadd_ps(_mm512_set1_ps(a), (__m512)(b), (__m512)(sum)))
+#define SPREAD(x) ((wide)_mm512_set1_ps(x))
+#define ADD_PRODUCT(sum, a, b) ((wide)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(sum)))
 #elif defined __AVX2__ && defined __FMA__
 #define WIDE 8
+#define ROWS 4
 typedef float wide __attribute__((vector_size(32), may_alias));
-#define ADD_PRODUCT(sum, a, b) ((wide)_mm256_fmadd_ps(_mm256_set1_ps(a), (__m256)(b), (__m256)(sum)))
+#define SPREAD(x) ((wide)_mm256_set1_ps(x))
+#define ADD_PRODUCT(sum, a, b) ((wide)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(sum)))
 #else
 #define WIDE 1
+#define ROWS 8
 typedef float wide __attribute__((may_alias));
+#define SPREAD(x) (x)
 #define ADD_PRODUCT(sum, a, b) fmaf(a, b, sum)
 #endif
+#define PARTS (N / WIDE)
 
 #ifdef __AVX512BF16__
 /* ---- with vdpbf16ps ----
@@ -355,30 +381,40 @@ static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const 
     convert(w, &i->src[0], of_a, &a);
     convert(w, &i->src[1], of_b, &b);
     const gfx_operand *c = &i->src[2];
-    uint32_t constant[WIDE];
-    for (int n = 0; n < WIDE; n++)
-        constant[n] = c->bits;
+    uint32_t(*d)[GFX_LANES] = &w->v[i->dst.index], before[8][GFX_LANES];
+    const uint32_t(*from)[GFX_LANES] = (const uint32_t(*)[GFX_LANES])before;
+    if (c->kind != GFX_VGPR)
+        for (int n = 0; n < 8 * GFX_LANES; n++)
+            before[n / GFX_LANES][n % GFX_LANES] = c->bits;
+    else if (c->index == i->dst.index || c->index + 8 <= i->dst.index || i->dst.index + 8 <= c->index)
+        from = (const uint32_t(*)[GFX_LANES])w->v[c->index];
+    else /* D overlaps another row's C */
+        memcpy(before, w->v[c->index], sizeof before);
     if (!claim(w, i))
         return;
-    /* Columns of 8 rows: the same lanes of C and D, which are all read before one is written, for D may overlap C. */
-    for (int from = 0; from < GFX_LANES; from += WIDE) {
-        wide s[8];
-        int row = from / N * 8, column = from % N;
+    for (int at = 0; at < 2 * 8; at += ROWS) { /* rows: registers at % 8 .., lanes of half at / 8 */
+        wide s[ROWS][PARTS];
+        int lane = at / 8 * N, reg = at % 8;
 #pragma GCC unroll 8
-        for (int n = 0; n < 8; n++)
-            memcpy(&s[n], c->kind == GFX_VGPR ? &w->v[c->index + n][from] : constant, sizeof s[n]);
+        for (int n = 0; n < ROWS; n++)
+            memcpy(s[n], from[reg + n] + lane, sizeof s[n]);
+#pragma GCC unroll 2
         for (int h = 0; h < 2; h++)
 #pragma GCC unroll 8
             for (int k = 0; k < 8; k++) {
-                const float *x = a.of[k] + h * N + row;
-                wide y = *(const wide *)(b.of[k] + h * N + column);
+                const float *x = a.of[k] + h * N + at;
+                const wide *y = (const wide *)(b.of[k] + h * N);
 #pragma GCC unroll 8
-                for (int n = 0; n < 8; n++)
-                    s[n] = ADD_PRODUCT(s[n], x[n], y);
+                for (int n = 0; n < ROWS; n++) {
+                    wide each = SPREAD(x[n]);
+#pragma GCC unroll 2
+                    for (int p = 0; p < PARTS; p++)
+                        s[n][p] = ADD_PRODUCT(s[n][p], each, y[p]);
+                }
             }
 #pragma GCC unroll 8
-        for (int n = 0; n < 8; n++)
-            memcpy(&w->v[i->dst.index + n][from], &s[n], sizeof s[n]);
+        for (int n = 0; n < ROWS; n++)
+            memcpy(d[reg + n] + lane, s[n], sizeof s[n]);
     }
 }
 static void wmma_f16(gfx_wave *w, const gfx_insn *i) { wmma_float(w, i, FLOAT_F16, FLOAT_F16); }

@@ -35,7 +35,7 @@ static float unit(float x) { return x > 1 ? 1 : x > 0 ? x : 0; } /* NaN gives 0 
                 LANES { HALVES(sources); out[h][l] = (clamped); }                       \
             else                                                                        \
                 LANES { HALVES(sources); out[h][l] = (plain); }                         \
-        LANES { r[l] = (out[0][l] & 0xffff) | out[1][l] << 16; }                        \
+        EACH_LANE { r[l] = (out[0][l] & 0xffff) | out[1][l] << 16; }                        \
     }
 #define PACKED_F(name, sources, expr) PACKED(name, sources, true, expr, H(unit(gfx_half(expr))))
 static uint32_t limit_i(int32_t x) { return (uint32_t)(x < INT16_MIN ? INT16_MIN : x > INT16_MAX ? INT16_MAX : x); }
@@ -89,9 +89,9 @@ static inline __attribute__((always_inline)) void dot2(gfx_wave *w, const gfx_in
         else
             LANES { sum[l] += (double)gfx_float(x[l] << 16) * (double)gfx_float(y[l] << 16); }
     }
-    LANES { r[l] = R((float)sum[l]); }
+    EACH_LANE { r[l] = R((float)sum[l]); }
     if (i->clamp)
-        LANES { r[l] = R(unit(gfx_float(r[l]))); }
+        EACH_LANE { r[l] = R(unit(gfx_float(r[l]))); }
 }
 static void dot2_f16(gfx_wave *w, const gfx_insn *i, uint32_t *r) { dot2(w, i, r, true); }
 static void dot2_bf16(gfx_wave *w, const gfx_insn *i, uint32_t *r) { dot2(w, i, r, false); }
@@ -115,11 +115,11 @@ static void dot_integers(gfx_wave *w, const gfx_insn *i, uint32_t *r, int bits, 
     for (int k = 0; k < 32; k += bits)
         LANES { sum[l] += field(pa[l], k, bits, sa) * field(pb[l], k, bits, sb); }
     if (!i->clamp)
-        LANES { r[l] = pc[l] + (uint32_t)sum[l]; }
+        EACH_LANE { r[l] = pc[l] + (uint32_t)sum[l]; }
     else if (is_unsigned)
-        LANES { r[l] = pc[l] > UINT32_MAX - (uint32_t)sum[l] ? UINT32_MAX : pc[l] + (uint32_t)sum[l]; }
+        EACH_LANE { r[l] = pc[l] > UINT32_MAX - (uint32_t)sum[l] ? UINT32_MAX : pc[l] + (uint32_t)sum[l]; }
     else
-        LANES { r[l] = clamp_i32((int64_t)(int32_t)pc[l] + sum[l], true); }
+        EACH_LANE { r[l] = clamp_i32((int64_t)(int32_t)pc[l] + sum[l], true); }
 }
 static void dot4_iu8(gfx_wave *w, const gfx_insn *i, uint32_t *r) { dot_integers(w, i, r, 8, false); }
 static void dot8_iu4(gfx_wave *w, const gfx_insn *i, uint32_t *r) { dot_integers(w, i, r, 4, false); }
@@ -140,7 +140,7 @@ static void dot4_fp8(gfx_wave *w, const gfx_insn *i, uint32_t *r)
     }
     for (int k = 0; k < 32; k += 8)
         LANES { sum[l] += (double)(gfx_e4m3(pa[l] >> k & 255) * gfx_e4m3(pb[l] >> k & 255)); } /* exact in 24 bits */
-    LANES { r[l] = R((float)sum[l]); }
+    EACH_LANE { r[l] = R((float)sum[l]); }
 }
 
 /* ---- fma of mixed sources ---- */
@@ -148,11 +148,15 @@ static void dot4_fp8(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 /* Source k as floats: a half where op_sel_hi says so, which op_sel picks. */
 static void read_mixed(gfx_wave *w, const gfx_insn *i, int k, float out[GFX_LANES])
 {
-    gfx_insn plain = *i; /* signs apply to what was picked */
-    plain.src[k].neg = plain.src[k].abs = false;
-    uint32_t room[GFX_LANES];
-    const uint32_t *p = gfx_lanes_of(w, &plain, k, 0, room);
     bool half = i->op_sel_hi >> k & 1, constant = i->src[k].kind == GFX_FLOAT, neg = i->src[k].neg, abs = i->src[k].abs;
+    uint32_t room[GFX_LANES];
+    const uint32_t *p;
+    if (neg || abs) { /* signs apply to what was picked */
+        gfx_insn plain = *i;
+        plain.src[k].neg = plain.src[k].abs = false;
+        p = gfx_lanes_of(w, &plain, k, 0, room);
+    } else
+        p = gfx_lanes_of(w, i, k, 0, room);
     int shift = i->op_sel >> k & 1 ? 16 : 0;
     LANES {
         float x = half && !constant ? gfx_half(p[l] >> shift & 0xffff) : gfx_float(p[l]);
@@ -167,14 +171,14 @@ static void mix(gfx_wave *w, const gfx_insn *i, uint32_t *r, int half)
     read_mixed(w, i, 1, b);
     read_mixed(w, i, 2, c);
     if (half < 0) {
-        LANES {
+        EACH_LANE {
             float x = fmaf(a[l], b[l], c[l]);
             r[l] = R(i->clamp ? unit(x) : x);
         }
         return;
     }
     const uint32_t *d = w->v[i->dst.index];
-    LANES {
+    EACH_LANE {
         uint32_t x = gfx_half_fma(a[l], b[l], c[l]);
         x = i->clamp ? H(unit(gfx_half(x))) : x;
         r[l] = half ? (d[l] & 0xffff) | x << 16 : (d[l] & 0xffff0000) | x;

@@ -105,9 +105,9 @@ static uint32_t saturated(int64_t x, int64_t low, int64_t high)
         SOURCE(0, pa);                                                                          \
         SOURCE(1, pb);                                                                          \
         if (!i->clamp)                                                                          \
-            LANES { r[l] = pa[l] sign pb[l]; }                                                  \
+            EACH_LANE { r[l] = pa[l] sign pb[l]; }                                                  \
         else                                                                                    \
-            LANES { r[l] = saturated((int64_t)(type)pa[l] sign (type)pb[l], low, high); }       \
+            EACH_LANE { r[l] = saturated((int64_t)(type)pa[l] sign (type)pb[l], low, high); }       \
     }
 SATURATING(add, uint32_t, +, 0, UINT32_MAX)
 SATURATING(sub, uint32_t, -, 0, UINT32_MAX)
@@ -135,13 +135,13 @@ static void mbcnt_lo(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 {
     SOURCE(0, pa);
     SOURCE(1, pb);
-    LANES { r[l] = (uint32_t)__builtin_popcount(pa[l] & ((UINT32_C(1) << l) - 1)) + pb[l]; }
+    EACH_LANE { r[l] = (uint32_t)__builtin_popcount(pa[l] & ((UINT32_C(1) << l) - 1)) + pb[l]; }
 }
 static void mbcnt_hi(gfx_wave *w, const gfx_insn *i, uint32_t *r) /* no lane of a wave of 32 is that high */
 {
     SOURCE(0, pa);
     SOURCE(1, pb);
-    LANES { r[l] = pb[l] + 0 * pa[l]; }
+    EACH_LANE { r[l] = pb[l] + 0 * pa[l]; }
 }
 
 static void lane_bits(gfx_wave *w, const gfx_insn *i, int k, bool set[GFX_LANES])
@@ -155,7 +155,7 @@ static void cndmask(gfx_wave *w, const gfx_insn *i, uint32_t *r)
     SOURCE(0, pa);
     SOURCE(1, pb);
     lane_bits(w, i, 2, second);
-    LANES { r[l] = second[l] ? pb[l] : pa[l]; }
+    EACH_LANE { r[l] = second[l] ? pb[l] : pa[l]; }
 }
 
 /* Sums and differences with carries, which are lane masks. */
@@ -259,7 +259,7 @@ static void fmac(gfx_wave *w, const gfx_insn *i, uint32_t *r)
     SOURCE(0, pa);
     SOURCE(1, pb);
     const uint32_t *d = w->v[i->dst.index];
-    LANES { r[l] = R(fmaf(gfx_float(pa[l]), gfx_float(pb[l]), gfx_float(d[l]))); }
+    EACH_LANE { r[l] = R(fmaf(gfx_float(pa[l]), gfx_float(pb[l]), gfx_float(d[l]))); }
 }
 
 /* Division in steps, as the architecture document's pseudocode has them: scale operands out of the way of denormals and

@@ -126,17 +126,20 @@ void gfx_log_stores(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes)
     if (!log || g->number >= MOST(GROUP_BITS) - 1)
         return;
     w->seen.stored = w->seen.unwritten = true;
-    uint64_t mine = pack(w);
+    uint64_t mine = pack(w), *dwords = NULL;
+    const gfx_buffer *b = NULL;
     for (uint32_t left = w->s[GFX_EXEC]; left; left &= left - 1) {
         uint64_t address = at[__builtin_ctz(left)];
-        size_t k = buffer_of(g, address);
-        if (k == g->launch->buffer_count)
-            continue;
-        const gfx_buffer *b = &g->launch->buffers[k];
-        uint64_t *dwords = made(log, (void **)&log->dwords[k], b->size / 4 + 2, sizeof *dwords);
-        if (!dwords) {
-            gfx_fault(w, "no memory to follow who writes to %s", b->name);
-            return;
+        if (!b || !holds(b, address)) {
+            size_t k = buffer_of(g, address);
+            if (k == g->launch->buffer_count)
+                continue;
+            b = &g->launch->buffers[k];
+            dwords = made(log, (void **)&log->dwords[k], b->size / 4 + 2, sizeof *dwords);
+            if (!dwords) {
+                gfx_fault(w, "no memory to follow who writes to %s", b->name);
+                return;
+            }
         }
         uint64_t *d = &dwords[dword_of(b, address)];
         for (unsigned n = 0; n < (bytes + 3) / 4; n++) {

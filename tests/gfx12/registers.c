@@ -4,53 +4,65 @@
 
 #include "tests/gfx12/machine.h"
 
-/* ---- what is pending ---- */
+/* ---- what is pending ----
+ *
+ * Of each counter a ring of what is under way, the oldest at `oldest`. A register that two loads of one counter will
+ * write is pending until the later one is done: `twice` says that there may be such ones, and that their marks are to be
+ * made again when the first is. */
 
-static void mark(gfx_wave *w, const gfx_pending *p, uint8_t value)
+static gfx_pending *nth(gfx_wave *w, gfx_counter counter, uint32_t n)
 {
-    if (p->count) /* of stores there are none */
-        memset((p->scalar ? w->s_pending : w->v_pending) + p->first, value, p->count);
+    return &w->queue[counter][(w->oldest[counter] + n) % GFX_PENDING_MAX];
+}
+
+/* Of stores there are none. */
+static inline void mark(gfx_wave *w, const gfx_pending *p, uint8_t value)
+{
+    uint8_t *pending = (p->scalar ? w->s_pending : w->v_pending) + p->first;
+    for (uint32_t k = 0; k < p->count; k++)
+        pending[k] = value;
 }
 
 void gfx_expect(gfx_wave *w, gfx_counter counter, bool scalar, uint16_t first, uint16_t count)
 {
     if (w->queued[counter] == GFX_PENDING_MAX)
         gfx_wait(w, counter, GFX_PENDING_MAX - 1); /* the hardware stalls when its counter is full */
-    const uint8_t *pending = scalar ? w->s_pending : w->v_pending;
-    /* Loads of one counter come back in order, or all at once. */
-    for (unsigned k = first; k < (unsigned)first + count; k++)
-        if (pending[k] && pending[k] != counter + 1)
-            gfx_fault(w, "%c%u is written while a load into it is under way", scalar ? 's' : 'v', k);
-    gfx_pending p = { scalar, first, count };
-    w->queue[counter][w->queued[counter]++] = p;
-    mark(w, &p, (uint8_t)(counter + 1));
-}
-
-static void count_wait(gfx_wave *w, uint32_t left)
-{
-    uint64_t under_way = 0, awaited = 0;
-    for (uint32_t i = 0; i < w->queued[GFX_LOADCNT]; i++) {
-        under_way += w->queue[GFX_LOADCNT][i].count;
-        awaited += i < w->queued[GFX_LOADCNT] - left ? w->queue[GFX_LOADCNT][i].count : 0;
+    uint8_t *pending = (scalar ? w->s_pending : w->v_pending) + first, value = (uint8_t)(counter + 1);
+    for (uint32_t k = 0; k < count; k++) {
+        if (pending[k]) { /* loads of one counter come back in order, or all at once */
+            if (pending[k] != value)
+                gfx_fault(w, "%c%u is written while a load into it is under way", scalar ? 's' : 'v', first + k);
+            w->twice[counter] = true;
+        }
+        pending[k] = value;
     }
-    w->stats.awaited += awaited;
-    w->stats.in_flight += awaited * under_way;
+    *nth(w, counter, w->queued[counter]++) = (gfx_pending){ scalar, first, count };
+    w->expected[counter] += count;
 }
 
 /* All but the last `left` are done. Scalar loads come back in any order: only waiting for all of them says anything. */
 void gfx_wait(gfx_wave *w, gfx_counter counter, uint32_t left)
 {
-    uint32_t n = w->queued[counter];
+    uint32_t n = w->queued[counter], awaited = 0;
     if (n <= left || (counter == GFX_KMCNT && left != 0))
         return;
-    if (counter == GFX_LOADCNT)
-        count_wait(w, left);
-    for (uint32_t i = 0; i < n - left; i++)
-        mark(w, &w->queue[counter][i], 0);
-    memmove(w->queue[counter], w->queue[counter] + (n - left), left * sizeof(gfx_pending));
+    for (uint32_t i = 0; i < n - left; i++) {
+        const gfx_pending *p = nth(w, counter, i);
+        mark(w, p, 0);
+        awaited += p->count;
+    }
+    if (counter == GFX_LOADCNT) {
+        w->stats.awaited += awaited;
+        w->stats.in_flight += (uint64_t)awaited * w->expected[counter];
+    }
+    w->oldest[counter] = (w->oldest[counter] + n - left) % GFX_PENDING_MAX;
     w->queued[counter] = left;
-    for (uint32_t i = 0; i < left; i++) /* a register that a later load writes too is still pending */
-        mark(w, &w->queue[counter][i], (uint8_t)(counter + 1));
+    w->expected[counter] -= awaited;
+    if (!w->twice[counter])
+        return;
+    w->twice[counter] = left != 0;
+    for (uint32_t i = 0; i < left; i++)
+        mark(w, nth(w, counter, i), (uint8_t)(counter + 1));
 }
 
 static const char *counter_name(uint8_t pending)

@@ -29,6 +29,44 @@ const gfx_op *gfx_op_find(const char *name)
 
 /* ---- vector instructions ---- */
 
+static bool alone_in_place(const gfx_insn *i)
+{
+    return i->op->lanes && i->op->class == GFX_VECTOR && i->dst.kind == GFX_VGPR && i->dst.count == 1 &&
+           i->dst.index < GFX_VGPRS && !(i->op->flags & GFX_CARRY_OUT) && !(i->op->param & GFX_HALF_D) && !i->omod && (!i->clamp || i->op->flags & GFX_CLAMPS) && !i->dpp.on;
+}
+
+void gfx_find_in_place(gfx_insn *i)
+{
+    i->in_place = alone_in_place(i) && (!i->dual || alone_in_place(i->dual));
+    for (int k = 0; i->dual && k <= i->dual->src_count; k++) {
+        const gfx_operand *o = k < i->dual->src_count ? &i->dual->src[k] : &i->dual->dst;
+        if (o->kind == GFX_VGPR && i->dst.index >= o->index && i->dst.index < o->index + o->count)
+            i->in_place = false;
+    }
+}
+
+static uint32_t lanes_moved(const gfx_wave *w, const gfx_insn *i)
+{
+    const gfx_operand *o = &i->src[0];
+    if (!(i->op->flags & GFX_MOVES) || i->dpp.on || o->kind == GFX_INT || o->kind == GFX_FLOAT)
+        return UINT32_MAX;
+    if (o->kind == GFX_VGPR)
+        return w->v_written[o->index];
+    return o->kind != GFX_SGPR || o->index == GFX_NULL || w->s_written[o->index] ? UINT32_MAX : 0;
+}
+
+/* False: nothing is done, and vector must look at it. */
+static inline bool write_in_place(gfx_wave *w, const gfx_insn *i)
+{
+    unsigned d = i->dst.index;
+    if (w->v_pending[d] || (i->op->flags & GFX_READS_DST && w->v_written[d] != UINT32_MAX) ||
+        lanes_moved(w, i) != UINT32_MAX)
+        return false;
+    i->op->lanes(w, i, w->v[d]);
+    w->v_written[d] = UINT32_MAX;
+    return true;
+}
+
 static void finish_floats(const gfx_insn *i, uint32_t *r)
 {
     static const float factors[] = { 1, 2, 4, 0.5f };
@@ -72,16 +110,6 @@ static void compute(gfx_wave *w, const gfx_insn *i, uint32_t r[3 * GFX_LANES])
         finish_floats(i, r);
     if ((i->op->param & GFX_HALF_D) && i->dst.kind == GFX_VGPR)
         merge_half(w, i, r);
-}
-
-static uint32_t lanes_moved(const gfx_wave *w, const gfx_insn *i)
-{
-    const gfx_operand *o = &i->src[0];
-    if (!(i->op->flags & GFX_MOVES) || i->dpp.on || o->kind == GFX_INT || o->kind == GFX_FLOAT)
-        return UINT32_MAX;
-    if (o->kind == GFX_VGPR)
-        return w->v_written[o->index];
-    return o->kind != GFX_SGPR || o->index == GFX_NULL || w->s_written[o->index] ? UINT32_MAX : 0;
 }
 
 static uint32_t as_mask(const uint32_t *bits, uint32_t exec)
@@ -140,9 +168,13 @@ void gfx_step(gfx_wave *w, const gfx_insn *i)
         w->stats.bytes[i->event] += i->bytes * lanes;
         w->stats.cached += i->cached;
     }
-    if (i->op->lanes)
-        vector(w, i);
-    else
+    if (i->op->lanes) {
+        if (!i->in_place || w->s[GFX_EXEC] != UINT32_MAX || (i->dual && w->v_pending[i->dual->dst.index]) ||
+            !write_in_place(w, i))
+            vector(w, i);
+        else if (i->dual && !w->fault[0] && !write_in_place(w, i->dual))
+            (void)gfx_check_v(w, i->dual->dst.index, 1, UINT32_MAX);
+    } else
         i->op->run(w, i);
 }
 

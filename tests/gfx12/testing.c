@@ -225,6 +225,28 @@ static void check_poison(const gfx_insn *i, const char *text)
 int gfx_test_lane;
 uint32_t gfx_test_vcc;
 
+/* With its result in the place of each source: the same as of one whose lanes are all read before one is written. */
+static void check_in_place(gfx_wave *w, const gfx_insn *i, const uint32_t in[8][GFX_LANES], const char *text)
+{
+    for (unsigned k = 0; i->in_place && k < i->src_count; k++) {
+        gfx_insn over = *i;
+        uint32_t got[2][GFX_LANES];
+        if (i->src[k].kind != GFX_VGPR)
+            continue;
+        over.dst.index = i->src[k].index;
+        for (int in_place = 0; in_place < 2; in_place++) {
+            for (unsigned s = 0; s < 8; s++)
+                gfx_test_set_v(w, s, in[s]);
+            gfx_test_set_s(w, 10, 0x0f0f3355);
+            over.in_place = in_place;
+            gfx_test_step(w, &over);
+            memcpy(got[in_place], w->v[over.dst.index], sizeof got[0]);
+        }
+        if (memcmp(got[0], got[1], sizeof got[0]) != 0)
+            fail_msg("%s, with its result where source %u is: lanes are read after they are written", text, k);
+    }
+}
+
 void gfx_test_signed_ops(const gfx_test_op *ops, size_t count, const uint32_t *edges, size_t edge_count, uint32_t sign)
 {
     const char **lines = malloc(count * sizeof *lines);
@@ -272,6 +294,8 @@ void gfx_test_signed_ops(const gfx_test_op *ops, size_t count, const uint32_t *e
                              (unsigned long long)sources[2], (unsigned long long)got, (unsigned long long)want, l,
                              exec);
             }
+            if (exec == UINT32_MAX)
+                check_in_place(w, &insns[k], (const uint32_t(*)[GFX_LANES])in, ops[k].text);
         }
     }
     gfx_wave_free(w);

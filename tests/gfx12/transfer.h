@@ -3,7 +3,7 @@
 #ifndef ASHLAR_TESTS_GFX12_TRANSFER_H
 #define ASHLAR_TESTS_GFX12_TRANSFER_H
 
-#ifdef __AVX512F__
+#ifdef __AVX2__
 #include <immintrin.h>
 #endif
 #include <string.h>
@@ -31,10 +31,10 @@ static inline void gfx_quads_turn(gfx_quad q[4])
     q[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
 }
 
-#ifdef __AVX512F__
-/* Four dwords of each lane, those of the lanes behind each other: 16 lanes at a time. */
+/* Four dwords of each lane, those of the lanes behind each other. */
 static inline void gfx_load_row_of_quads(uint32_t (*v)[GFX_LANES], const uint8_t *from)
 {
+#ifdef __AVX512F__
     /* Dwords 0, then 1, of 8 lanes, 4 of them in each source; 2 and 3 are two further. */
     const __m512i first = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
     const __m512i third = _mm512_add_epi32(first, _mm512_set1_epi32(2));
@@ -48,8 +48,26 @@ static inline void gfx_load_row_of_quads(uint32_t (*v)[GFX_LANES], const uint8_t
         _mm512_storeu_si512(&v[2][l], _mm512_shuffle_i64x2(low23, high23, 0x44));
         _mm512_storeu_si512(&v[3][l], _mm512_shuffle_i64x2(low23, high23, 0xee));
     }
-}
+#elif defined __AVX2__
+    for (int l = 0; l < GFX_LANES; l += 8, from += 128) {
+        __m256i q[4]; /* lanes l + n and l + 4 + n */
+        for (int n = 0; n < 4; n++)
+            q[n] = _mm256_inserti128_si256(
+                _mm256_castsi128_si256(_mm_loadu_si128((const __m128i_u *)(const void *)(from + 16 * n))),
+                _mm_loadu_si128((const __m128i_u *)(const void *)(from + 64 + 16 * n)), 1);
+        __m256i a = _mm256_unpacklo_epi32(q[0], q[1]), b = _mm256_unpacklo_epi32(q[2], q[3]);
+        __m256i c = _mm256_unpackhi_epi32(q[0], q[1]), d = _mm256_unpackhi_epi32(q[2], q[3]);
+        _mm256_storeu_si256((__m256i_u *)&v[0][l], _mm256_unpacklo_epi64(a, b));
+        _mm256_storeu_si256((__m256i_u *)&v[1][l], _mm256_unpackhi_epi64(a, b));
+        _mm256_storeu_si256((__m256i_u *)&v[2][l], _mm256_unpacklo_epi64(c, d));
+        _mm256_storeu_si256((__m256i_u *)&v[3][l], _mm256_unpackhi_epi64(c, d));
+    }
+#else
+    for (int l = 0; l < GFX_LANES; l++)
+        for (int k = 0; k < 4; k++)
+            memcpy(&v[k][l], from + 16 * l + 4 * k, 4);
 #endif
+}
 
 /* Whether what lanes reach, `bytes` each, lies one behind the other. */
 static inline bool gfx_in_a_row(const uint64_t at[GFX_LANES], unsigned bytes)
@@ -60,17 +78,23 @@ static inline bool gfx_in_a_row(const uint64_t at[GFX_LANES], unsigned bytes)
     return apart == 0;
 }
 
+static inline void gfx_load_row(uint32_t (*v)[GFX_LANES], unsigned dwords, const uint8_t *from)
+{
+    if (dwords == 4)
+        gfx_load_row_of_quads(v, from);
+    else if (dwords == 1)
+        memcpy(v[0], from, sizeof v[0]);
+    else
+        for (unsigned k = 0; k < dwords; k++)
+            for (unsigned l = 0; l < GFX_LANES; l++)
+                memcpy(&v[k][l], from + 4 * (dwords * l + k), 4);
+}
+
 static inline void gfx_load_lanes(uint32_t (*v)[GFX_LANES], unsigned dwords, const uint64_t at[GFX_LANES])
 {
     unsigned k = 0;
-#ifdef __AVX512F__
-    if (dwords == 4 && gfx_in_a_row(at, 16)) {
-        gfx_load_row_of_quads(v, (const uint8_t *)(uintptr_t)at[0]);
-        return;
-    }
-#endif
-    if (dwords == 1 && gfx_in_a_row(at, 4)) {
-        memcpy(v[0], (const void *)(uintptr_t)at[0], sizeof v[0]);
+    if (gfx_in_a_row(at, 4 * dwords)) {
+        gfx_load_row(v, dwords, (const uint8_t *)(uintptr_t)at[0]);
         return;
     }
     for (; k + 4 <= dwords; k += 4)
