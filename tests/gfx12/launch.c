@@ -12,7 +12,7 @@
 /* kernel_code_properties: the user SGPRs, in the order in which they lie. */
 enum { PROPERTY_KERNARG = 1 << 3, PROPERTY_OTHERS = 0x77 }; /* dispatch and queue pointers, ids, scratch: not offered */
 
-/* LDS and the waves' scratch. The log's lists lie one after the other. */
+/* LDS, the waves' scratch, what they share. The log's lists lie one after the other. */
 #define LOG_LISTS 6u
 static bool make_room(gfx_group *g, const gfx_kernel *k)
 {
@@ -24,7 +24,10 @@ static bool make_room(gfx_group *g, const gfx_kernel *k)
     g->lds_log = (gfx_lds_log){ log, log + words, { log + 2 * words, log + 3 * words },
                                 { log + 4 * words, log + 5 * words }, calloc(rows, sizeof(gfx_lds_row)), rows };
     g->scratch = calloc(g->wave_count ? g->wave_count : 1, (size_t)k->scratch_bytes * GFX_LANES + 1);
-    return g->lds && log && g->lds_log.rows && g->scratch;
+    g->fragments = aligned_alloc(64, sizeof *g->fragments);
+    if (g->fragments)
+        memset(g->fragments, 0, sizeof *g->fragments);
+    return g->lds && log && g->lds_log.rows && g->scratch && g->fragments;
 }
 static void free_room(gfx_group *g)
 {
@@ -32,6 +35,7 @@ static void free_room(gfx_group *g)
     free(g->lds_log.marks);
     free(g->lds_log.rows);
     free(g->scratch);
+    free(g->fragments);
 }
 
 gfx_wave *gfx_wave_new(void)

@@ -294,6 +294,15 @@ typedef struct gfx_global_log gfx_global_log;
 gfx_global_log *gfx_global_log_new(const gfx_launch *l, uint64_t groups); /* NULL: no memory */
 void gfx_global_log_free(gfx_global_log *log);
 
+/* Of A or B of a WMMA: registers that were last seen, and what they hold as floats (ops_matrix.c). */
+typedef struct gfx_fragment { _Alignas(64) float of[8][GFX_LANES]; } gfx_fragment;
+typedef struct gfx_seen_fragment { gfx_fragment values; _Alignas(64) uint32_t bits[4][GFX_LANES]; } gfx_seen_fragment;
+enum { GFX_SEEN = 2 }; /* of each */
+typedef struct gfx_seen_fragments {
+    gfx_seen_fragment list[2][GFX_SEEN]; /* of halves; zeros are zeros */
+    unsigned next[2];                    /* to be replaced */
+} gfx_seen_fragments;
+
 struct gfx_group {
     const gfx_launch *launch;
     gfx_wave *waves;
@@ -301,6 +310,7 @@ struct gfx_group {
     uint8_t *lds, *scratch;
     gfx_lds_log lds_log;
     uint32_t lds_bytes;
+    gfx_seen_fragments *fragments;
     gfx_global_log *log;      /* of the launch; NULL: no such checks */
     uint32_t number;          /* of the workgroup, in the order in which they are taken */
     uint32_t fetch_time;      /* of the last atomic that any of its waves fetched from the device's cache; 0: none */

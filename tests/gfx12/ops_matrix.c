@@ -164,7 +164,7 @@ static inline float value_of(float_kind kind, uint32_t x)
 }
 
 /* A or B as floats: element k of all rows or columns after each other, at of[k % 8] + k / 8 * N, as the lanes have it. */
-typedef struct fragment { _Alignas(64) float of[8][GFX_LANES]; } fragment;
+typedef gfx_fragment fragment;
 static int registers_of(float_kind kind) { return kind == FLOAT_FP8 || kind == FLOAT_BF8 ? 2 : 4; }
 
 static bool any_nan_e4m3(const uint32_t (*from)[GFX_LANES])
@@ -245,6 +245,26 @@ static inline __attribute__((always_inline)) void convert(const gfx_wave *w, con
     }
 }
 
+/* A or B as floats, in `room` or where they lie. Kernels multiply each fragment with several others, one right after the
+ * other, and to convert one of halves takes longer than to see that it is the same: of 16 WMMAs on 8 panels and 2 tiles 10
+ * conversions are left of 32. */
+static inline __attribute__((always_inline)) const fragment *
+converted(const gfx_wave *w, const gfx_operand *o, float_kind kind, int which, fragment *room)
+{
+    if (kind != FLOAT_F16) {
+        convert(w, o, kind, room);
+        return room;
+    }
+    gfx_seen_fragments *seen = w->group->fragments;
+    for (int k = 0; k < GFX_SEEN; k++)
+        if (memcmp(seen->list[which][k].bits, w->v[o->index], sizeof seen->list[which][k].bits) == 0)
+            return &seen->list[which][k].values;
+    gfx_seen_fragment *to = &seen->list[which][seen->next[which]++ % GFX_SEEN];
+    memcpy(to->bits, w->v[o->index], sizeof to->bits);
+    convert(w, o, kind, &to->values);
+    return &to->values;
+}
+
 /* Columns of a row, as many as a register of the host holds, and rows whose sums are made at once: with 8 sums under way
  * no fused multiply-add waits for another one (4 cycles, 2 of 256 bits begin in one), and each of A's values that is
  * spread serves all columns. */
@@ -260,6 +280,13 @@ typedef float wide __attribute__((vector_size(64), may_alias));
 typedef float wide __attribute__((vector_size(32), may_alias));
 #define SPREAD(x) ((wide)_mm256_set1_ps(x))
 #define ADD_PRODUCT(sum, a, b) ((wide)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(sum)))
+/* Loaded once: as an operand in memory it would be loaded by each product, and loads would bind. */
+static inline __attribute__((always_inline)) wide in_register(wide x)
+{
+    __asm__("" : "+x"(x));
+    return x;
+}
+#define IN_REGISTER(x) in_register(x)
 #else
 #define WIDE 1
 #define ROWS 8
@@ -268,6 +295,9 @@ typedef float wide __attribute__((may_alias));
 #define ADD_PRODUCT(sum, a, b) fmaf(a, b, sum)
 #endif
 #define PARTS (N / WIDE)
+#ifndef IN_REGISTER
+#define IN_REGISTER(x) (x)
+#endif
 
 #ifdef __AVX512BF16__
 /* ---- with vdpbf16ps ----
@@ -377,11 +407,11 @@ static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const 
     if (of_a == of_b && (of_a == FLOAT_FP8 || of_a == FLOAT_BF16) && wmma_pairs(w, i, of_a))
         return;
 #endif
-    fragment a, b;
-    convert(w, &i->src[0], of_a, &a);
-    convert(w, &i->src[1], of_b, &b);
+    fragment a_room, b_room;
+    const fragment *a = converted(w, &i->src[0], of_a, 0, &a_room), *b = converted(w, &i->src[1], of_b, 1, &b_room);
     const gfx_operand *c = &i->src[2];
-    uint32_t(*d)[GFX_LANES] = &w->v[i->dst.index], before[8][GFX_LANES];
+    uint32_t(*d)[GFX_LANES] = &w->v[i->dst.index];
+    _Alignas(64) uint32_t before[8][GFX_LANES];
     const uint32_t(*from)[GFX_LANES] = (const uint32_t(*)[GFX_LANES])before;
     if (c->kind != GFX_VGPR)
         for (int n = 0; n < 8 * GFX_LANES; n++)
@@ -397,13 +427,18 @@ static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const 
         int lane = at / 8 * N, reg = at % 8;
 #pragma GCC unroll 8
         for (int n = 0; n < ROWS; n++)
-            memcpy(s[n], from[reg + n] + lane, sizeof s[n]);
+#pragma GCC unroll 2
+            for (int p = 0; p < PARTS; p++)
+                s[n][p] = ((const wide *)(from[reg + n] + lane))[p];
 #pragma GCC unroll 2
         for (int h = 0; h < 2; h++)
 #pragma GCC unroll 8
             for (int k = 0; k < 8; k++) {
-                const float *x = a.of[k] + h * N + at;
-                const wide *y = (const wide *)(b.of[k] + h * N);
+                const float *x = a->of[k] + h * N + at;
+                wide y[PARTS];
+#pragma GCC unroll 2
+                for (int p = 0; p < PARTS; p++)
+                    y[p] = IN_REGISTER(((const wide *)(b->of[k] + h * N))[p]);
 #pragma GCC unroll 8
                 for (int n = 0; n < ROWS; n++) {
                     wide each = SPREAD(x[n]);
@@ -414,7 +449,9 @@ static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const 
             }
 #pragma GCC unroll 8
         for (int n = 0; n < ROWS; n++)
-            memcpy(d[reg + n] + lane, s[n], sizeof s[n]);
+#pragma GCC unroll 2
+            for (int p = 0; p < PARTS; p++)
+                ((wide *)(d[reg + n] + lane))[p] = s[n][p];
     }
 }
 static void wmma_f16(gfx_wave *w, const gfx_insn *i) { wmma_float(w, i, FLOAT_F16, FLOAT_F16); }

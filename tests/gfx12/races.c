@@ -18,27 +18,31 @@
  * not matter here: any one hands on all that is released.
  *
  * Stores are numbered by epochs of their wave, of which one ends where all before it is released. Narrow stores of
- * several waves to one dword are not followed. */
+ * several waves to one dword are not followed.
+ *
+ * What is stored mostly fills lines of 16 dwords, of which one entry says who wrote them: an eighth of the buffer's
+ * size. Where part of a line is written, each of its dwords has an entry from then on. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tests/gfx12/machine.h"
 
-/* Of a dword: workgroup + 1, wave, epoch, time (machine.h). 0: not written. */
+/* Of a line or a dword: workgroup + 1, wave, epoch, time (machine.h). 0: not written. */
 enum { TIME_BITS = 19, EPOCH_BITS = 16, WAVE_BITS = 5, GROUP_BITS = 24 };
 #define MOST(bits) ((UINT32_C(1) << (bits)) - 1)
 #define WAVES (UINT32_C(1) << WAVE_BITS)
-static const uint64_t SEVERAL = UINT64_MAX;
+static const uint64_t SEVERAL = UINT64_MAX, APART = UINT64_MAX - 1; /* APART: of a line, its dwords have entries */
+enum { LINE = 16 }; /* dwords */
 
 typedef struct writer { uint32_t group, wave, epoch, time; } writer;
 
 struct gfx_global_log {
     const gfx_launch *launch;
     uint64_t groups;
-    uint64_t **dwords;    /* of each buffer; NULL until something is stored in it */
+    struct entries { uint64_t *lines, *dwords; } *of; /* each buffer; NULL until a line or a part of one is stored */
     uint16_t *handed_on;  /* of each wave: its stores of lower epochs are released, and an atomic has followed */
-    pthread_mutex_t lock; /* while one of them is made */
+    pthread_mutex_t lock; /* while one of them is made, or a line's dwords */
 };
 
 gfx_global_log *gfx_global_log_new(const gfx_launch *l, uint64_t groups)
@@ -47,9 +51,9 @@ gfx_global_log *gfx_global_log_new(const gfx_launch *l, uint64_t groups)
     if (!log)
         return NULL;
     log->launch = l, log->groups = groups;
-    log->dwords = calloc(l->buffer_count + 1, sizeof *log->dwords);
+    log->of = calloc(l->buffer_count + 1, sizeof *log->of);
     pthread_mutex_init(&log->lock, NULL);
-    if (log->dwords)
+    if (log->of)
         return log;
     gfx_global_log_free(log);
     return NULL;
@@ -59,10 +63,12 @@ void gfx_global_log_free(gfx_global_log *log)
 {
     if (!log)
         return;
-    for (size_t k = 0; log->dwords && k < log->launch->buffer_count; k++)
-        free(log->dwords[k]);
+    for (size_t k = 0; log->of && k < log->launch->buffer_count; k++) {
+        free(log->of[k].lines);
+        free(log->of[k].dwords);
+    }
     pthread_mutex_destroy(&log->lock);
-    free(log->dwords);
+    free(log->of);
     free(log->handed_on);
     free(log);
 }
@@ -119,6 +125,49 @@ static writer unpack(uint64_t x)
 
 /* ---- writers ---- */
 
+/* The entries of a line's dwords; NULL: no memory. */
+static uint64_t *take_apart(gfx_global_log *log, size_t k, size_t line)
+{
+    struct entries *e = &log->of[k];
+    size_t count = (log->launch->buffers[k].size / 4 + 2 + LINE) / LINE;
+    uint64_t *dwords = made(log, (void **)&e->dwords, count * LINE, sizeof *dwords), *l = &e->lines[line];
+    if (!dwords || __atomic_load_n(l, __ATOMIC_ACQUIRE) == APART)
+        return dwords;
+    pthread_mutex_lock(&log->lock);
+    uint64_t whole = __atomic_load_n(l, __ATOMIC_RELAXED);
+    if (whole != APART) {
+        for (size_t n = LINE * line; n < LINE * (line + 1); n++)
+            __atomic_store_n(&dwords[n], whole, __ATOMIC_RELAXED);
+        __atomic_store_n(l, APART, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&log->lock);
+    return dwords;
+}
+
+/* Dwords first .. first + count of buffer k are written; `narrow`: one of them, in part. False: no memory. */
+static bool store_run(gfx_global_log *log, size_t k, size_t first, size_t count, uint64_t mine, bool narrow)
+{
+    size_t lines = (log->launch->buffers[k].size / 4 + 2 + LINE) / LINE, end = first + count;
+    uint64_t *list = made(log, (void **)&log->of[k].lines, lines, sizeof *list);
+    while (list && first < end) {
+        size_t line = first / LINE, stop = end < LINE * (line + 1) ? end : LINE * (line + 1);
+        if (stop - first == LINE) {
+            __atomic_store_n(&list[line], mine, __ATOMIC_RELEASE);
+            first = stop;
+            continue;
+        }
+        uint64_t *dwords = take_apart(log, k, line);
+        if (!dwords)
+            return false;
+        for (; first < stop; first++) {
+            uint64_t old = narrow ? __atomic_load_n(&dwords[first], __ATOMIC_RELAXED) : 0;
+            bool other = old && old >> (TIME_BITS + EPOCH_BITS) != mine >> (TIME_BITS + EPOCH_BITS);
+            __atomic_store_n(&dwords[first], other ? SEVERAL : mine, __ATOMIC_RELAXED);
+        }
+    }
+    return list;
+}
+
 void gfx_log_stores(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes)
 {
     gfx_group *g = w->group;
@@ -126,27 +175,20 @@ void gfx_log_stores(gfx_wave *w, const uint64_t at[GFX_LANES], unsigned bytes)
     if (!log || g->number >= MOST(GROUP_BITS) - 1)
         return;
     w->seen.stored = w->seen.unwritten = true;
-    uint64_t mine = pack(w), *dwords = NULL;
-    const gfx_buffer *b = NULL;
-    for (uint32_t left = w->s[GFX_EXEC]; left; left &= left - 1) {
-        uint64_t address = at[__builtin_ctz(left)];
-        if (!b || !holds(b, address)) {
-            size_t k = buffer_of(g, address);
-            if (k == g->launch->buffer_count)
-                continue;
-            b = &g->launch->buffers[k];
-            dwords = made(log, (void **)&log->dwords[k], b->size / 4 + 2, sizeof *dwords);
-            if (!dwords) {
-                gfx_fault(w, "no memory to follow who writes to %s", b->name);
-                return;
-            }
-        }
-        uint64_t *d = &dwords[dword_of(b, address)];
-        for (unsigned n = 0; n < (bytes + 3) / 4; n++) {
-            uint64_t old = bytes < 4 ? __atomic_load_n(d, __ATOMIC_RELAXED) : 0, to = mine;
-            if (old && old >> (TIME_BITS + EPOCH_BITS) != mine >> (TIME_BITS + EPOCH_BITS))
-                to = SEVERAL;
-            __atomic_store_n(d + n, to, __ATOMIC_RELAXED);
+    uint64_t mine = pack(w);
+    for (uint32_t left = w->s[GFX_EXEC]; left;) { /* lanes that lie behind each other in a buffer at once */
+        uint64_t address = at[__builtin_ctz(left)], end = address;
+        size_t k = buffer_of(g, address);
+        const gfx_buffer *b = &g->launch->buffers[k];
+        bool narrow = bytes < 4;
+        do {
+            end += bytes;
+            left &= left - 1;
+        } while (left && !narrow && at[__builtin_ctz(left)] == end && k < g->launch->buffer_count && holds(b, end));
+        if (k < g->launch->buffer_count &&
+            !store_run(log, k, dword_of(b, address), narrow ? 1 : (end - address) / 4, mine, narrow)) {
+            gfx_fault(w, "no memory to follow who writes to %s", b->name);
+            return;
         }
     }
 }
@@ -258,13 +300,21 @@ static void fault(gfx_wave *w, int lane, const gfx_buffer *b, uint64_t address, 
 }
 
 /* The entries of the buffer at this address; NULL: nothing has been stored in it. */
-static const uint64_t *entries(const gfx_group *g, uint64_t address, const gfx_buffer **b)
+static const struct entries *entries_at(const gfx_group *g, uint64_t address, const gfx_buffer **b)
 {
     size_t k = buffer_of(g, address);
     if (k == g->launch->buffer_count)
         return NULL;
     *b = &g->launch->buffers[k];
-    return __atomic_load_n(&g->log->dwords[k], __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&g->log->of[k].lines, __ATOMIC_ACQUIRE) ? &g->log->of[k] : NULL;
+}
+
+/* Who wrote a dword; *whole: the line that all of it is said of. */
+static uint64_t found_at(const struct entries *e, size_t dword, size_t *whole)
+{
+    uint64_t found = __atomic_load_n(&e->lines[dword / LINE], __ATOMIC_ACQUIRE);
+    *whole = found == APART ? SIZE_MAX : dword / LINE;
+    return found == APART ? __atomic_load_n(&e->dwords[dword], __ATOMIC_RELAXED) : found;
 }
 
 bool gfx_log_loads(gfx_wave *w, const gfx_insn *i, const uint64_t at[GFX_LANES], unsigned bytes)
@@ -274,17 +324,22 @@ bool gfx_log_loads(gfx_wave *w, const gfx_insn *i, const uint64_t at[GFX_LANES],
     if (!g->log || exec == 0)
         return true;
     const gfx_buffer *b = NULL;
-    const uint64_t *list = NULL;
+    const struct entries *list = NULL;
     uint64_t mine = pack(w) >> (TIME_BITS + EPOCH_BITS);
+    size_t seen = SIZE_MAX; /* the line that was looked at last, all of it */
     for (uint32_t left = exec; left; left &= left - 1) {
         int lane = __builtin_ctz(left);
         if (!b || !holds(b, at[lane])) {
-            list = entries(g, at[lane], &b);
+            list = entries_at(g, at[lane], &b);
+            seen = SIZE_MAX;
             if (!list && b && b == g->recent)
                 return true; /* where all lanes are */
         }
         for (unsigned n = 0; list && n < (bytes + 3) / 4; n++) {
-            uint64_t found = __atomic_load_n(&list[dword_of(b, at[lane]) + n], __ATOMIC_RELAXED);
+            size_t dword = dword_of(b, at[lane]) + n;
+            if (dword / LINE == seen)
+                continue;
+            uint64_t found = found_at(list, dword, &seen);
             if (!found || found == SEVERAL || found >> (TIME_BITS + EPOCH_BITS) == mine)
                 continue;
             writer by = unpack(found);
@@ -302,9 +357,10 @@ bool gfx_log_scalar_load(gfx_wave *w, uint64_t address, unsigned bytes)
 {
     const gfx_group *g = w->group;
     const gfx_buffer *b = NULL;
-    const uint64_t *list = g->log ? entries(g, address, &b) : NULL;
+    const struct entries *list = g->log ? entries_at(g, address, &b) : NULL;
     for (unsigned n = 0; list && n < (bytes + 3) / 4; n++) {
-        uint64_t found = __atomic_load_n(&list[dword_of(b, address) + n], __ATOMIC_RELAXED);
+        size_t whole;
+        uint64_t found = found_at(list, dword_of(b, address) + n, &whole);
         if (!found || found == SEVERAL)
             continue;
         writer by = unpack(found);
