@@ -296,10 +296,14 @@ void gfx_global_log_free(gfx_global_log *log);
 
 /* Of A or B of a WMMA: registers that were last seen, and what they hold as floats (ops_matrix.c). */
 typedef struct gfx_fragment { _Alignas(64) float of[8][GFX_LANES]; } gfx_fragment;
-typedef struct gfx_seen_fragment { gfx_fragment values; _Alignas(64) uint32_t bits[4][GFX_LANES]; } gfx_seen_fragment;
+typedef struct gfx_seen_fragment {
+    gfx_fragment values;
+    _Alignas(64) uint32_t bits[4][GFX_LANES];
+    unsigned kind; /* of floats */
+} gfx_seen_fragment;
 enum { GFX_SEEN = 2 }; /* of each */
 typedef struct gfx_seen_fragments {
-    gfx_seen_fragment list[2][GFX_SEEN]; /* of halves; zeros are zeros */
+    gfx_seen_fragment list[2][GFX_SEEN]; /* zeros, whatever they are, are zeros */
     unsigned next[2];                    /* to be replaced */
 } gfx_seen_fragments;
 

@@ -245,22 +245,21 @@ static inline __attribute__((always_inline)) void convert(const gfx_wave *w, con
     }
 }
 
-/* A or B as floats, in `room` or where they lie. Kernels multiply each fragment with several others, one right after the
- * other, and to convert one of halves takes longer than to see that it is the same: of 16 WMMAs on 8 panels and 2 tiles 10
- * conversions are left of 32. */
-static inline __attribute__((always_inline)) const fragment *
-converted(const gfx_wave *w, const gfx_operand *o, float_kind kind, int which, fragment *room)
+/* A or B as floats. Kernels multiply each fragment with several others, one right after the other, and to convert one
+ * takes longer than to see that it is the same: of 16 WMMAs on 8 panels and 2 tiles 10 conversions are left of 32. */
+static inline __attribute__((always_inline)) const fragment *converted(const gfx_wave *w, const gfx_operand *o,
+                                                                       float_kind kind, int which)
 {
-    if (kind != FLOAT_F16) {
-        convert(w, o, kind, room);
-        return room;
-    }
     gfx_seen_fragments *seen = w->group->fragments;
-    for (int k = 0; k < GFX_SEEN; k++)
-        if (memcmp(seen->list[which][k].bits, w->v[o->index], sizeof seen->list[which][k].bits) == 0)
-            return &seen->list[which][k].values;
+    size_t bytes = (size_t)registers_of(kind) * sizeof w->v[0];
+    for (int k = 0; k < GFX_SEEN; k++) {
+        const gfx_seen_fragment *f = &seen->list[which][k];
+        if (f->kind == kind && memcmp(f->bits, w->v[o->index], bytes) == 0)
+            return &f->values;
+    }
     gfx_seen_fragment *to = &seen->list[which][seen->next[which]++ % GFX_SEEN];
-    memcpy(to->bits, w->v[o->index], sizeof to->bits);
+    memcpy(to->bits, w->v[o->index], bytes);
+    to->kind = kind;
     convert(w, o, kind, &to->values);
     return &to->values;
 }
@@ -407,8 +406,7 @@ static inline __attribute__((always_inline)) void wmma_float(gfx_wave *w, const 
     if (of_a == of_b && (of_a == FLOAT_FP8 || of_a == FLOAT_BF16) && wmma_pairs(w, i, of_a))
         return;
 #endif
-    fragment a_room, b_room;
-    const fragment *a = converted(w, &i->src[0], of_a, 0, &a_room), *b = converted(w, &i->src[1], of_b, 1, &b_room);
+    const fragment *a = converted(w, &i->src[0], of_a, 0), *b = converted(w, &i->src[1], of_b, 1);
     const gfx_operand *c = &i->src[2];
     uint32_t(*d)[GFX_LANES] = &w->v[i->dst.index];
     _Alignas(64) uint32_t before[8][GFX_LANES];
