@@ -186,11 +186,11 @@ static bool same(const gfx_test_op *op, uint64_t got, uint64_t want)
 
 /* What an instruction reads must have been written, and nothing else: every register of its sources, in active
  * lanes. */
-static void check_poison(const gfx_insn *i, const char *text)
+static void check_poison(const gfx_insn *i, const char *text, uint32_t exec)
 {
     const gfx_operand *from[GFX_SRC_MAX + 1];
     size_t count = 0;
-    uint32_t exec = 0x00f0a5c3, lane = 23, zeros[GFX_LANES] = { 0 };
+    uint32_t lane = 23, zeros[GFX_LANES] = { 0 };
     for (unsigned k = 0; k < i->src_count; k++)
         if (i->src[k].kind == GFX_VGPR)
             from[count++] = &i->src[k];
@@ -255,7 +255,7 @@ void gfx_test_signed_ops(const gfx_test_op *ops, size_t count, const uint32_t *e
         lines[k] = ops[k].text;
     gfx_insn *insns = gfx_test_assemble(lines, count);
     for (size_t k = 0; k < count; k++)
-        check_poison(&insns[k], ops[k].text);
+        check_poison(&insns[k], ops[k].text, 0x00f0a5c3), check_poison(&insns[k], ops[k].text, UINT32_MAX);
     gfx_wave *w = gfx_wave_new();
     test_rng rng = test_rng_start("ops");
     assert_non_null(w);

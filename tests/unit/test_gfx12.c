@@ -155,6 +155,55 @@ static void faults(void **state)
     gfx_insns_free(i, 6);
 }
 
+/* Loads under way beside a plain list of them: which registers are pending, and how many were waited for with how many
+ * under way. */
+static void loads_under_way(void **state)
+{
+    (void)state;
+    enum { LOADS = 64, REGISTERS = 24 };
+    struct { unsigned first, count; } list[GFX_COUNTERS][LOADS];
+    uint32_t queued[GFX_COUNTERS] = { 0 };
+    uint64_t awaited = 0, in_flight = 0;
+    static const gfx_counter counters[] = { GFX_LOADCNT, GFX_DSCNT };
+    gfx_wave *w = gfx_wave_new();
+    test_rng rng = test_rng_start("under way");
+    assert_non_null(w);
+    for (int step = 0; step < 20000; step++) {
+        gfx_counter c = counters[test_rng_below(&rng, 2)];
+        uint32_t n = queued[c], left = test_rng_below(&rng, 8) == 0 ? 0 : (uint32_t)test_rng_below(&rng, LOADS);
+        if (test_rng_below(&rng, 3) && n < LOADS) { /* registers of a counter's own: of two at once is a fault */
+            unsigned first = (unsigned)test_rng_below(&rng, REGISTERS / 2 - 4) + (c == GFX_DSCNT ? REGISTERS / 2 : 0);
+            unsigned count = (unsigned)test_rng_below(&rng, 5);
+            gfx_expect(w, c, false, (uint16_t)first, (uint16_t)count);
+            list[c][n].first = first, list[c][n].count = count;
+            queued[c]++;
+        } else {
+            uint32_t all = 0, done = 0;
+            gfx_wait(w, c, left);
+            for (uint32_t k = 0; k < n; k++) {
+                all += list[c][k].count;
+                done += k + left < n ? list[c][k].count : 0;
+            }
+            if (n > left) {
+                memmove(list[c], list[c] + (n - left), left * sizeof list[c][0]);
+                queued[c] = left;
+                awaited += c == GFX_LOADCNT ? done : 0;
+                in_flight += c == GFX_LOADCNT ? (uint64_t)done * all : 0;
+            }
+        }
+        uint8_t pending[REGISTERS] = { 0 };
+        for (size_t k = 0; k < sizeof counters / sizeof *counters; k++)
+            for (uint32_t q = 0; q < queued[counters[k]]; q++)
+                memset(pending + list[counters[k]][q].first, 1 + (int)counters[k], list[counters[k]][q].count);
+        assert_memory_equal(w->v_pending, pending, sizeof pending);
+        assert_int_equal(w->queued[c], queued[c]);
+        assert_string_equal(w->fault, "");
+    }
+    assert_int_equal(w->stats.awaited, awaited);
+    assert_int_equal(w->stats.in_flight, in_flight);
+    gfx_wave_free(w);
+}
+
 /* No encoding names registers beyond the last one, and the interpreter reads none for whoever does. */
 static void beyond_the_last_register(void **state)
 {
@@ -502,7 +551,8 @@ static void transcendental_is_counted(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(lanes_and_masks), cmocka_unit_test(faults), cmocka_unit_test(unknown_is_refused),
+    cmocka_unit_test(lanes_and_masks), cmocka_unit_test(faults), cmocka_unit_test(loads_under_way),
+    cmocka_unit_test(unknown_is_refused),
     cmocka_unit_test(beyond_the_last_register), cmocka_unit_test(spills_are_counted),
     cmocka_unit_test(fragments), cmocka_unit_test(workgroup), cmocka_unit_test(damaged_code_objects),
     cmocka_unit_test(both_targets_are_one), cmocka_unit_test(no_kernel_spills),

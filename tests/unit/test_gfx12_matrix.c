@@ -265,6 +265,61 @@ static void in_place(void **state)
     gfx_insns_free(i, 1);
 }
 
+/* D lies over other rows of C, from above and from below. */
+static void over_other_rows(void **state)
+{
+    (void)state;
+    static const struct { const char *text; unsigned to; } cases[] = {
+        { "v_wmma_f32_16x16x16_f16 v[12:19], v[0:3], v[4:7], v[8:15]", 12 },
+        { "v_wmma_f32_16x16x16_f16 v[15:22], v[0:3], v[4:7], v[8:15]", 15 },
+        { "v_wmma_f32_16x16x16_f16 v[6:13], v[0:3], v[4:7], v[8:15]", 6 },
+        { "v_wmma_f32_16x16x16_f16 v[16:23], v[0:3], v[4:7], v[8:15]", 16 },
+    };
+    const char *lines[COUNT(cases)];
+    for (size_t k = 0; k < COUNT(cases); k++)
+        lines[k] = cases[k].text;
+    gfx_insn *i = gfx_test_assemble(lines, COUNT(cases));
+    gfx_wave *w = gfx_wave_new();
+    test_rng rng = test_rng_start("over");
+    static const uint32_t finite[] = { 0, 0x3c003c00, 0xbc000001, 0x38383838, 0x40b81107, 0x54432108 };
+    for (size_t t = 0; t < COUNT(cases); t++) {
+        uint32_t c[8][GFX_LANES], got[8][GFX_LANES], a[8][GFX_LANES];
+        fill(w, 0, 16, &rng, finite, COUNT(finite));
+        memcpy(c, w->v[8], sizeof c), memcpy(a, w->v[0], sizeof a);
+        gfx_test_step(w, &i[t]);
+        memcpy(got, w->v[cases[t].to], sizeof got);
+        memcpy(w->v[0], a, sizeof a), memcpy(w->v[8], c, sizeof c), memcpy(w->v[16], got, sizeof got);
+        check_floats(w, 0);
+    }
+    gfx_wave_free(w);
+    gfx_insns_free(i, COUNT(cases));
+}
+
+/* One value of A or B is another than at the WMMA before, and all others are the same. */
+static void one_value_changes(void **state)
+{
+    (void)state;
+    static const uint32_t finite[] = { 0x3c003c00, 0x38383838, 0x40b81107, 0x54432108 };
+    const char *lines[COUNT(floats)];
+    for (size_t k = 0; k < COUNT(floats); k++)
+        lines[k] = floats[k].text;
+    gfx_insn *i = gfx_test_assemble(lines, COUNT(floats));
+    gfx_wave *w = gfx_wave_new();
+    test_rng rng = test_rng_start("one value");
+    for (size_t t = 0; t < COUNT(floats); t++) {
+        fill(w, 0, 16, &rng, finite, COUNT(finite));
+        unsigned registers = floats[t].bits / 4;
+        for (unsigned r = 0; r < 2 * registers; r++)
+            for (int l = 0; l < GFX_LANES; l += 5) {
+                w->v[r % registers + (r < registers ? 0 : 4)][l] ^= UINT32_C(1) << test_rng_below(&rng, 2) * 16;
+                gfx_test_step(w, &i[t]);
+                check_floats(w, t);
+            }
+    }
+    gfx_wave_free(w);
+    gfx_insns_free(i, COUNT(floats));
+}
+
 /* What the hardware does not define, or what is not interpreted. */
 static void faults(void **state)
 {
@@ -306,7 +361,8 @@ static void every_operation(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(integers), cmocka_unit_test(float_ops), cmocka_unit_test(ordinary_values),
     cmocka_unit_test(types_in_turn),
-    cmocka_unit_test(in_place), cmocka_unit_test(faults),
+    cmocka_unit_test(in_place), cmocka_unit_test(over_other_rows), cmocka_unit_test(one_value_changes),
+    cmocka_unit_test(faults),
     cmocka_unit_test(every_operation),
 };
 
