@@ -198,15 +198,21 @@ static const struct { const char *name, *field, *unit; } limits_kept[] = {
 };
 enum { LIMITS_KEPT = sizeof limits_kept / sizeof limits_kept[0] };
 
+/* A table of its own, with an empty line behind it; nothing where the files have no limit in common. */
 static void print_limits(const cJSON *before, const cJSON *after)
 {
-    printf("this machine's limits, of bytes and of multiply-adds:\n");
+    bool any = false;
     for (int i = 0; i < LIMITS_KEPT; i++) {
         double x = limit_of(before, limits_kept[i].field), y = limit_of(after, limits_kept[i].field);
-        if (x > 0 && y > 0)
-            printf("%-27s %10.3f %10.3f  %+6.1f%%  %s\n", limits_kept[i].name, x, y, 100 * (y / x - 1), limits_kept[i].unit);
+        if (x == 0 || y == 0)
+            continue;
+        if (!any)
+            printf("%-27s %10s %10s\n", "limit of this machine", "before", "after");
+        any = true;
+        printf("%-27s %10.3f %10.3f  %+6.1f%%  %s\n", limits_kept[i].name, x, y, 100 * (y / x - 1), limits_kept[i].unit);
     }
-    putchar('\n');
+    if (any)
+        putchar('\n');
 }
 
 /* Rows that run against the same limit in both. */
@@ -286,8 +292,8 @@ int bench_diff(const char *before, const char *after)
         if (!read_row(a, &x) || !(b = find_row(rows_b, &x, &y)))
             continue;
         if (shown++ == 0) {
-            printf("%-10s %6s    %6s %10s %10s\n", "", "tokens", "depth", "before", "after");
             print_limits(first, second);
+            printf("%-10s %6s    %6s %10s %10s\n", "", "tokens", "depth", "before", "after");
         }
         print_row(&x, &y, move_of(first, second, a, b));
     }
