@@ -7,25 +7,42 @@
  *
  * Every id is predicted with float activations and with rounded ones; what counts is the mean of the differences of the
  * logarithms, and its error: their root mean square s over the root of their number, as if ids were independent (means
- * of whole windows scatter as that says).
+ * of whole windows scatter as that says). Of fewer positions the logits themselves are compared.
  *
  * What to expect. Noise in the logits that is as likely up as down costs, to second order, half its variance over what
  * is predicted, and s^2 is that variance where predictions are as often right as they say. A model that is surer than
  * right loses less: noise flattens what it says. So the mean lies from 0 to s^2 / 2; more, beyond its error, is no
- * noise but a bias: codes that are cut instead of rounded, a scale too large or too small. And s follows from the
- * rounding. One 8-bit step errs by 1 / 254 of the largest of 32 at most, by 1 / (254 sqrt 3) of it in the root mean
+ * noise but a bias. Perplexity hides a small one: logits that are all 1% too large change it by hundredths of a percent.
+ * The logits show it. Let a be those of a position with float activations and b the rounded ones, each taken from its
+ * mean: b = g a + n, g = a b / a a. To first order roundings that are as likely up as down leave g at 1, to second
+ * order they take what they add to the length, which the last norm fixes: a a = b b = a a + 2 a n + n n, so g = 1 - n n /
+ * (2 a a). g may be as far from 1 as n n / a a, twice that, and the error that its scatter over positions gives. Codes
+ * that are cut instead of rounded, and inputs that come out of rounding larger or smaller than they went in, change
+ * every layer's part of the sum by as much, which is first order.
+ *
+ * And s follows from the rounding. One 8-bit step errs by 1 / 254 of the largest of 32 at most, by 1 / (254 sqrt 3) of it in the root mean
  * square; the largest of 32 normal values is 2.4 times theirs: 0.55%. Other values have larger largest ones. e4m3 errs
  * by 2^-4 of a power of two at most, values are 1.47 times the power of two below them, so 2^-4 / sqrt 3 / 1.47
  * = 2.45%: at most 4.5 times one step's. BF16: 2^-8 / sqrt 3 / 1.47 = 0.15%, below one step's.
  *
+ * What e4m3 does to inputs is looked at where it happens, too. Of x, rounded to y, over all inputs of products: the sum of
+ * (y - x)^2 is what uniform differences of a step leave, at most that of values just above a power of two, where a step d
+ * is 2^-3 of it: 2^-6 / 12 of the sum of x^2. And the sum of x (y - x) is nearly 0: in a step where the density f
+ * falls, x lies nearer to zero than y, which adds -x f' d^2 / 12 and takes d^2 / 12; by parts these cancel but for the
+ * powers of two, at which d^2 falls to a quarter: there 2 x f d^2 / 32 are left over, and what rounds to the power itself
+ * comes from d / 2 above and d / 4 below it, which takes 3 x f d^2 / 32. A sum over powers of two of -x f x^2 / 64 / 32 is
+ * -2^-11 / ln 2 = -0.07% of the sum of x^2, if f is smooth over an octave; inputs' may leave from 0 to twice that.
+ * The scale is the one that makes the largest 448, or the file's; what is too large for the latter is cut to 448.
+ *
  *   test_activations --table [IDS]   writes README's table, over IDS (32,768) ids
  */
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/model.h"
+#include "runtime/session.h"
 #include "tests/support/score.h"
 #include "tests/support/session.h"
 #include "tests/support/unrounded.h"
@@ -36,6 +53,10 @@ enum { SLOW_BUILD = 1, IDS = 300 }; /* several times slower */
 enum { SLOW_BUILD = 0, IDS = 3 * (TEST_WINDOW - 1) };
 #endif
 #define MOST log(1.003)
+/* Positions whose logits are compared: contexts that begin anew, and ids of each. */
+#define CONTEXTS 16
+#define EACH 16
+#define SAMPLE (CONTEXTS * EACH)
 
 typedef struct kind {
     const char *name, *source, *recipe;
@@ -57,28 +78,165 @@ static const kind kinds[] = {
     { "F16", "llama-30m", "f16", OF_F16 },
 };
 
-/* out[i]: minus the logarithm of what is predicted for ids[i]. */
-static void score(const ashlar_model *model, int activations, const int32_t *ids, size_t count, double *out)
+/* ---- what e4m3 does to inputs ---- */
+
+#define LOPSIDED (0x1p-11 / log(2))
+
+/* Of all that is rounded since the last start; several threads add to it. */
+static struct {
+    pthread_mutex_t lock;
+    ash_round_e4m3_fn *real;
+    const ashlar_model *model;
+    double xx, xy, apart, variance; /* sums of x^2, x y, (x - y)^2, and of x^2 (x - y)^2: of what is not too large */
+    size_t count, large, not_cut;   /* large: above 448 times the scale; of those, not cut to that */
+    size_t other_scale;
+} inputs = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static bool is_files_scale(float scale)
 {
+    const ashlar_model *m = inputs.model;
+    for (uint32_t i = 0; i < m->meta.h.layers; i++) {
+        const ash_layer *l = &m->layers[i];
+        const ash_linear *ops[] = { &l->qkv, &l->o, &l->gate_up, &l->down };
+        for (int k = 0; k < 4; k++)
+            for (uint32_t j = 0; j < ops[k]->input_count; j++)
+                if (ops[k]->input[j].rounding == ASH_ROUND_STATIC && ops[k]->input[j].scale == scale)
+                    return true;
+    }
+    return false;
+}
+
+static void round_watched(float *x, int64_t n, float scale)
+{
+    float *before = malloc((size_t)n * sizeof *before), most = ash_max_abs_scalar(x, n);
+    assert_non_null(before);
+    memcpy(before, x, (size_t)n * sizeof *before);
+    inputs.real(x, n, scale);
+    double xx = 0, xy = 0, apart = 0, variance = 0;
+    size_t large = 0, not_cut = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double a = (double)before[i], off = (double)x[i] - a;
+        if (fabsf(before[i]) > 448 * scale) {
+            large++;
+            not_cut += fabsf(x[i]) != 448 * scale;
+            continue;
+        }
+        xx += a * a;
+        xy += a * (double)x[i];
+        apart += off * off;
+        variance += a * a * off * off;
+    }
+    free(before);
+    pthread_mutex_lock(&inputs.lock);
+    inputs.xx += xx, inputs.xy += xy, inputs.apart += apart, inputs.variance += variance;
+    inputs.count += (size_t)n, inputs.large += large, inputs.not_cut += not_cut;
+    /* A division and a product of floats: 2^-24 each. */
+    inputs.other_scale += !(fabsf(most / scale - 448) <= 448 * 0x1p-22f) && !is_files_scale(scale);
+    pthread_mutex_unlock(&inputs.lock);
+}
+
+static void watch_inputs(ashlar_session *s)
+{
+    inputs.real = s->kernels.round_e4m3;
+    inputs.model = s->model;
+    inputs.xx = inputs.xy = inputs.apart = inputs.variance = 0;
+    inputs.count = inputs.large = inputs.not_cut = inputs.other_scale = 0;
+    s->kernels.round_e4m3 = round_watched;
+}
+
+static void check_inputs(const char *name)
+{
+    assert_true(inputs.count > 0 && inputs.xx > 0);
+    double share = inputs.apart / inputs.xx, gain = inputs.xy / inputs.xx, error = sqrt(inputs.variance) / inputs.xx;
+    printf("# measure inputs of %s: off by %.3f%%, larger by %+.4f%%, give or take %.4f%%; %zu of %zu too large\n", name,
+           100 * sqrt(share), 100 * (gain - 1), 100 * error, inputs.large, inputs.count);
+    assert_int_equal(inputs.other_scale, 0);
+    assert_int_equal(inputs.not_cut, 0);
+    assert_true(share > 0 && share <= 0x1p-6 / 12);
+    assert_true(fabs(gain - 1 + LOPSIDED) <= LOPSIDED + 5 * error);
+}
+
+/* ---- logits ---- */
+
+/* Of one way of rounding. */
+typedef struct scores {
+    double *surprise; /* minus the logarithm of what is predicted for each id */
+    float *logits;    /* of the first SAMPLE ids, each row less its mean */
+} scores;
+
+static scores score(const ashlar_model *model, int activations, const int32_t *ids, size_t count)
+{
+    size_t vocab = model->meta.h.vocab;
     ashlar_session *s = test_session(model, (ashlar_session_options){ .context = TEST_WINDOW, .activations = activations });
-    test_surprise(s, ids, count, out);
+    scores out = { malloc(count * sizeof *out.surprise), malloc(SAMPLE * vocab * sizeof *out.logits) };
+    assert_true(out.surprise && out.logits && count >= SAMPLE);
+    watch_inputs(s);
+    test_surprise(s, ids, count, out.surprise);
+    for (size_t i = 0; i < SAMPLE; i++) {
+        ashlar_error err;
+        if (i % EACH == 0) {
+            assert_int_equal(ashlar_session_rewind(s, 0, &err), ASHLAR_OK);
+            test_feed_as(s, ids + i, EACH, ASHLAR_FEED_ALL_LOGITS);
+        }
+        const float *row = ashlar_session_logits(s, i % EACH);
+        double mean = 0;
+        for (size_t k = 0; k < vocab; k++)
+            mean += (double)row[k] / (double)vocab;
+        for (size_t k = 0; k < vocab; k++)
+            out.logits[i * vocab + k] = row[k] - (float)mean;
+    }
     ashlar_session_free(s);
+    return out;
+}
+
+static void free_scores(scores *s)
+{
+    free(s->surprise);
+    free(s->logits);
 }
 
 typedef struct change {
     double mean, error, noise; /* of the negative logarithm, from float activations to others; noise: s above */
+    double gain, gain_error;   /* g above, of all sampled logits, and the error of it */
+    double share;              /* n n / a a */
 } change;
 
-static change difference(const double *exact, const double *rounded, size_t count)
+/* The gain, its error and the share of noise. Positions of one context have their keys' and values' noise in common:
+ * what scatters are contexts. */
+static void compare_logits(const float *exact, const float *rounded, size_t vocab, change *c)
+{
+    double all = 0, along = 0, apart = 0, gains[CONTEXTS], squares = 0;
+    for (size_t i = 0; i < CONTEXTS; i++) {
+        double aa = 0, ab = 0;
+        for (size_t k = i * EACH * vocab; k < (i + 1) * EACH * vocab; k++) {
+            double a = (double)exact[k], b = (double)rounded[k];
+            aa += a * a;
+            ab += a * b;
+            apart += (a - b) * (a - b);
+        }
+        all += aa;
+        along += ab;
+        gains[i] = ab / aa;
+    }
+    c->gain = along / all;
+    c->share = apart / all;
+    for (size_t i = 0; i < CONTEXTS; i++)
+        squares += (gains[i] - c->gain) * (gains[i] - c->gain);
+    c->gain_error = sqrt(squares / (CONTEXTS * (CONTEXTS - 1)));
+}
+
+static change difference(const scores *exact, const scores *rounded, size_t count, size_t vocab)
 {
     double sum = 0, squares = 0;
     for (size_t i = 0; i < count; i++) {
-        double d = rounded[i] - exact[i];
+        double d = rounded->surprise[i] - exact->surprise[i];
         sum += d;
         squares += d * d;
     }
     double noise = sqrt(squares / (double)count);
-    return (change){ sum / (double)count, noise / sqrt((double)count), noise };
+    change c = { .mean = sum / (double)count, .error = noise / sqrt((double)count), .noise = noise };
+    compare_logits(exact->logits, rounded->logits, vocab, &c);
+    return c;
 }
 
 static double perplexity(const double *logs, size_t count)
@@ -100,19 +258,24 @@ static result measure(const kind *k, size_t count)
     snprintf(name, sizeof name, "models/%s", k->source);
     ashlar_model *model = test_load_recipe(test_shared(name), "activations.ashlar", k->recipe, NULL);
     int32_t *ids = test_eval_ids(model, count);
-    double *logs = malloc(3 * count * sizeof *logs), *run = logs, *one = run + count, *exact = one + count;
-    assert_non_null(logs);
-    score(model, ASHLAR_ACT_AUTO, ids, count, run);
+    scores run = score(model, ASHLAR_ACT_AUTO, ids, count), one = { NULL, NULL };
+    if (k->of == OF_FP8) {
+        check_inputs(k->name);
+        /* A context that begins without BOS has its first token stand in for it, whose inputs are larger than those that
+         * the checkpoint's scales were made of. */
+        assert_true(strcmp(k->recipe, "keep") != 0 || inputs.large > 0);
+    }
+    size_t vocab = model->meta.h.vocab;
     if (k->of == OF_Q) {
         drop_second_step(model);
-        score(model, ASHLAR_ACT_INT8, ids, count, one);
+        one = score(model, ASHLAR_ACT_INT8, ids, count);
     }
     drop_input_rounding(model);
-    score(model, ASHLAR_ACT_FLOAT, ids, count, exact);
-    result r = { .exact = perplexity(exact, count), .run = difference(exact, run, count) };
+    scores exact = score(model, ASHLAR_ACT_FLOAT, ids, count);
+    result r = { .exact = perplexity(exact.surprise, count), .run = difference(&exact, &run, count, vocab) };
     if (k->of == OF_Q)
-        r.one = difference(exact, one, count);
-    free(logs);
+        r.one = difference(&exact, &one, count, vocab);
+    free_scores(&run), free_scores(&one), free_scores(&exact);
     ashlar_free(ids);
     ashlar_model_free(model);
     return r;
@@ -131,14 +294,17 @@ static bool has_models(void)
 
 static void report(const char *name, const char *how, change c)
 {
-    printf("# measure perplexity of %s, activations %s: %+.4f%%, give or take %.4f%%; of noise alone %+.4f%%\n", name,
-           how, 100 * expm1(c.mean), 100 * c.error, 50 * c.noise * c.noise);
+    printf("# measure perplexity of %s, activations %s: %+.4f%%, give or take %.4f%%; of noise alone %+.4f%%; logits "
+           "larger by %+.4f%%, give or take %.4f%%, noise %.4f%%\n", name, how, 100 * expm1(c.mean), 100 * c.error,
+           50 * c.noise * c.noise, 100 * (c.gain - 1), 100 * c.gain_error, 100 * c.share);
 }
 
-/* Twenty means are looked at: three errors, else one in twenty texts would fail at two. */
+/* Twenty means and twenty gains are looked at: three errors of the former, else one in twenty texts would fail at two; five
+ * of the latter, whose own error is known from CONTEXTS draws alone: with 15 degrees of freedom one of 6,000 is beyond. */
 static void check_unbiased(change c)
 {
     assert_true(c.mean >= -3 * c.error && c.mean <= c.noise * c.noise / 2 + 3 * c.error);
+    assert_true(fabs(c.gain - 1) <= c.share + 5 * c.gain_error);
 }
 
 static void check_within(change c)
