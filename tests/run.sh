@@ -3,9 +3,10 @@
 #
 # A program prints "1..N" and one "ok" or "not ok" line a test (cmocka does so with CMOCKA_MESSAGE_OUTPUT=TAP; the
 # scripts under tests/cli do it by hand, plan last). "ok K # SKIP reason" (cmocka: "not ok K # SKIP name", its reason on
-# a "# skip" line) counts as skipped, never as passed. A program that crashes, times out, prints no plan or fewer results
-# than planned, or exits nonzero without a "not ok" adds a failure, and the run goes on.
-# ONLY=name runs the programs whose name contains it, ARM64_ONLY=1 those of arm64 alone.
+# a "# skip" line) counts as skipped, never as passed. A program that crashes, times out, prints no plan or fewer
+# results than planned, or exits nonzero without a "not ok" adds a failure, and the run goes on.
+# ONLY=name runs the programs whose name contains it, ARM64_ONLY=1 those of arm64 alone. ASHLAR_TEST_SEED (1) is what
+# random inputs come of; a failed program's lines begin with it, where it has any.
 set -u
 : "${B:=build}" "${SHARED:=../shared}" "${TEST_TIMEOUT:=600}"
 export B SHARED SMOLLM2_GGUF CMOCKA_MESSAGE_OUTPUT=TAP
@@ -40,7 +41,11 @@ run_one() { # name command...
     grep -E '^(not )?ok .*# SKIP' "$out" | sed -E 's/^(not )?ok/skipped/' | sed 's/^/    /'
     if [ "$bad" != 0 ] || [ -n "$broken" ]; then
         [ -n "$broken" ] && { printf '    BROKEN: %s\n' "$broken"; bad=$((bad + 1)); }
-        { grep -A12 -E '^not ok' "$out" | grep -v '# SKIP'; tail -n 25 "$work/err"; } | cut -c1-240 | sed 's/^/    /'
+        {
+            grep -m1 -E '^# seed ' "$out"
+            grep -A12 -E '^not ok' "$out" | grep -v '# SKIP'
+            tail -n 25 "$work/err"
+        } | cut -c1-240 | sed 's/^/    /'
     fi
     passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
     rm -rf "$TEST_TMP"
