@@ -12,6 +12,7 @@
 #include "tests/gfx12/card_model.h"
 #include "tests/gfx12/tolerance.h"
 #include "tests/support/card_rounding.h"
+#include "tests/support/card_twin.h"
 #include "tests/support/session.h"
 #include "tests/support/unrounded.h"
 
@@ -27,17 +28,16 @@ static const shape shallow = { 1, 4, 9, 2 }; /* 9: the fewest that take the matr
 
 typedef struct subject {
     ashlar_model *model;
-    uint32_t type; /* of its layers' matrices */
     int32_t ids[ROWS];
     uint32_t vocab;
 } subject;
 
-static subject open_subject(const char *source, uint32_t convert, uint32_t type, const char *name)
+static subject open_subject(const char *source, uint32_t convert, const char *name)
 {
     char *from = test_shared(source);
     if (!from)
         test_skip("the shared models are absent");
-    subject s = { .model = test_load(from, name, convert), .type = type };
+    subject s = { .model = test_load(from, name, convert) };
     test_prompt(s.model, s.ids, ROWS);
     s.vocab = s.model->meta.h.vocab;
     drop_second_step(s.model);
@@ -51,77 +51,26 @@ static float *rows_of(const subject *s)
     return out;
 }
 
-/* A model without the rounding of inputs that its own FP8 products ask for; put back by keep_inputs. */
-typedef struct own_rounding {
-    ash_layer *layers;
-    ash_linear output;
-} own_rounding;
-
-static own_rounding drop_inputs(ashlar_model *m)
+static void feed_cpu(card_twin *t, const subject *s, uint32_t first, uint32_t count, bool prompt, float *out)
 {
-    size_t bytes = m->meta.h.layers * sizeof *m->layers;
-    own_rounding own = { .layers = malloc(bytes), .output = m->output };
-    assert_non_null(own.layers);
-    memcpy(own.layers, m->layers, bytes);
-    drop_input_rounding(m);
-    m->output.input[0].rounding = ASH_ROUND_NONE;
-    return own;
-}
-
-static void keep_inputs(ashlar_model *m, own_rounding *own)
-{
-    memcpy(m->layers, own->layers, m->meta.h.layers * sizeof *m->layers);
-    m->output = own->output;
-    free(own->layers);
-}
-
-/* How the CPU rounds: not at all, as the card decodes, as the card's prefill and after it as it decodes. Q types and
- * FP8 are decoded with the CPU's own rounding; products of FP8 are of floats, since BF16 would round what e4m3 and a
- * scale make. */
-typedef enum rounding { EXACT, AS_DECODED, AS_PROMPT } rounding;
-
-static void feed_cpu(ashlar_session *session, const subject *s, uint32_t first, uint32_t count, float *out)
-{
-    test_feed_as(session, s->ids + first, count, ASHLAR_FEED_ALL_LOGITS);
+    card_twin_feed(t, s->ids + first, count, prompt);
     for (uint32_t i = 0; i < count; i++)
-        memcpy(out + (size_t)(first + i) * s->vocab, ashlar_session_logits(session, i), s->vocab * sizeof *out);
+        memcpy(out + (size_t)(first + i) * s->vocab, ashlar_session_logits(t->session, i), s->vocab * sizeof *out);
 }
 
-static float *cpu_logits(const subject *s, const shape *how_many, rounding how)
+static float *cpu_logits(const subject *s, const shape *how_many, card_twin_rounding how)
 {
-    bool q = s->type >= ASH_Q4_0;
-    bool grouped = how == AS_PROMPT && s->model->layers[0].o.input[0].rounding == ASH_ROUND_TOKEN;
-    ashlar_session_options o = { .context = 64,
-                                 .activations = q && how != EXACT ? ASHLAR_ACT_INT8 : ASHLAR_ACT_FLOAT,
-                                 .threads = 2 };
-    ashlar_session *session = test_session(s->model, o);
+    card_twin t = card_twin_open(s->model, how);
     float *out = rows_of(s);
-    ash_kernels decoding = session->kernels;
-    if (how != EXACT && s->type == ASH_BF16)
-        card_rounding(&decoding, CARD_ROUNDS_INPUTS);
-    ash_kernels prompt = decoding;
-    if (how == AS_PROMPT && q)
-        card_rounding(&prompt, CARD_ROUNDS_ALL);
-    if (grouped)
-        card_rounding_fp8(&prompt);
     for (uint32_t c = 0, at = 0; c < how_many->contexts; c++) {
-        own_rounding own;
         ashlar_error err;
-        assert_int_equal(ashlar_session_rewind(session, 0, &err), ASHLAR_OK);
-        if (how == EXACT || grouped)
-            own = drop_inputs(s->model);
-        session->kernels = prompt;
-        feed_cpu(session, s, at, how_many->prompt, out);
-        if (grouped)
-            keep_inputs(s->model, &own);
-        session->kernels = decoding;
+        assert_int_equal(ashlar_session_rewind(t.session, 0, &err), ASHLAR_OK);
+        feed_cpu(&t, s, at, how_many->prompt, true, out);
         at += how_many->prompt;
         for (uint32_t i = 0; i < how_many->decoded; i++, at++)
-            feed_cpu(session, s, at, 1, out);
-        if (how == EXACT)
-            keep_inputs(s->model, &own);
+            feed_cpu(&t, s, at, 1, false, out);
     }
-    ashlar_session_free(session);
+    card_twin_free(&t);
     return out;
 }
 
@@ -166,13 +115,14 @@ static void check(const subject *s, const shape *how_many, bool prompt, const ch
 {
     bool deep = how_many->layers > 1;
     float *got = card_logits(s, how_many, prompt ? BATCH_PROMPT : BATCH_DECODED);
-    float *like = cpu_logits(s, how_many, prompt ? AS_PROMPT : AS_DECODED), *exact = cpu_logits(s, how_many, EXACT);
+    float *like = cpu_logits(s, how_many, prompt ? CARD_TWIN_ALL : CARD_TWIN_DECODING);
+    float *exact = cpu_logits(s, how_many, CARD_TWIN_EXACT);
     double noise = gfx_logits_distance(like, exact, s->vocab, 0, ROWS);
     double off = gfx_logits_distance(got, exact, s->vocab, 0, ROWS) / noise;
     double apart = gfx_logits_distance(got, like, s->vocab, 0, ROWS) / noise;
     double nearest = nearest_row(s, how_many, got, like, exact);
-    print_message("# measure %s, %u layers, %s: rounding %.4f; card off by %.3f of it, from the CPU %.3f, where nearest "
-                  "%.3f\n", name, how_many->layers, prompt ? "prompt" : "decoded", noise, off, apart, nearest);
+    print_message("# measure %s, %u layers, %s: rounding %.4f; card off by %.3f of it, from the CPU %.3f, where "
+                  "nearest %.3f\n", name, how_many->layers, prompt ? "prompt" : "decoded", noise, off, apart, nearest);
     if (!(off <= (deep ? GFX_SAME_MARGIN : GFX_SHALLOW_MARGIN)))
         fail_msg("%s, %u layers: the card's logits are off by %.3f of the rounding", name, how_many->layers, off);
     if (!(apart <= (deep ? GFX_APART : GFX_SHALLOW_APART)))
@@ -183,9 +133,9 @@ static void check(const subject *s, const shape *how_many, bool prompt, const ch
     free(got), free(like), free(exact);
 }
 
-static void check_type(const char *source, uint32_t convert, uint32_t type, const char *name)
+static void check_type(const char *source, uint32_t convert, const char *name)
 {
-    subject s = open_subject(source, convert, type, name);
+    subject s = open_subject(source, convert, name);
     uint32_t layers = s.model->meta.h.layers;
     shape whole = { layers, 1, 40, 4 };
     for (int prompt = 0; prompt < 2; prompt++)
@@ -201,31 +151,31 @@ static void check_type(const char *source, uint32_t convert, uint32_t type, cons
 static void test_q8_0(void **state)
 {
     (void)state;
-    check_type("models/llama-30m", ASH_Q8_0, ASH_Q8_0, "q8_0.ashlar");
+    check_type("models/llama-30m", ASH_Q8_0, "q8_0.ashlar");
 }
 
 static void test_q4_k(void **state)
 {
     (void)state;
-    check_type("models/llama-30m", ASH_Q4_K, ASH_Q4_K, "q4_k.ashlar");
+    check_type("models/llama-30m", ASH_Q4_K, "q4_k.ashlar");
 }
 
 static void test_fp8(void **state)
 {
     (void)state;
-    check_type("models/llama-30m", ASH_F8_E4M3, ASH_F8_E4M3, "fp8.ashlar");
+    check_type("models/llama-30m", ASH_F8_E4M3, "fp8.ashlar");
 }
 
 static void test_fp8_static(void **state)
 {
     (void)state;
-    check_type("models/llama-30m-fp8", ASH_TYPE_KEEP, ASH_F8_E4M3, "fp8_static.ashlar");
+    check_type("models/llama-30m-fp8", ASH_TYPE_KEEP, "fp8_static.ashlar");
 }
 
 static void test_bf16(void **state)
 {
     (void)state;
-    check_type("models/llama-30m", ASH_TYPE_KEEP, ASH_BF16, "bf16.ashlar");
+    check_type("models/llama-30m", ASH_TYPE_KEEP, "bf16.ashlar");
 }
 
 int main(void)
