@@ -277,17 +277,24 @@ static void test_layer(void **state)
     free(list);
 }
 
-static void assert_shows(const roof_result *r, const char *line)
+static char *kernels_text(const roof_result *r)
 {
     char *text = NULL;
     size_t bytes;
     FILE *to = open_memstream(&text, &bytes);
     roof_kernels(to, r, 1);
     fclose(to);
+    return text;
+}
+
+static void assert_has(char *text, const char *line)
+{
     if (!strstr(text, line))
-        fail_msg("%s\nlacks: %s", text, line);
+        fail_msg("no line %s\nin %s", line, text); /* which may be cut */
     free(text);
 }
+
+static void assert_shows(const roof_result *r, const char *line) { assert_has(kernels_text(r), line); }
 
 /* Launches of one kernel are a line of the table. */
 static void test_kernels(void **state)
@@ -308,9 +315,11 @@ static void test_kernels(void **state)
         r->line[i] = (roof_line){ .launch = &r->list.launch[i], .counted = true,
                                   .counts = { .cycles = 4e6, .memory_bytes = 18e6 },
                                   .time = { .inside = 4e-5, .memory_least = i ? 4e-5 : 2e-5,
-                                            .bound = i ? ROOF_BY_MEMORY : ROOF_BY_ISSUE } };
+                                            .bound = i ? ROOF_BY_LATENCY : ROOF_BY_MEMORY } };
     assert_shows(r,
-                 "decode_k_1         q4_k         1   87.5% of 620 GB/s  MISSED    95%  memory    4.00 of  11.62 a w");
+                 "decode_k_1         q4_k         1   87.5% of 620 GB/s  MISSED    95%  latency   4.00 of  11.62 a w");
+    r->line[0].time.memory_least = 4e-5;
+    assert_shows(r, "  100.0% of 620 GB/s  met       95%  ");
     /* 4096e6 products are 1e6 matrix instructions of 8 cycles: 21.04 us at the peak */
     for (int i = 0; i < 2; i++) {
         r->list.launch[i].op = ASH_GFX_OP_PREFILL;
@@ -321,6 +330,114 @@ static void test_kernels(void **state)
     }
     assert_shows(r,
                  "prefill_q_4        q4_k         1   75.0% of INT8      met       70%  issue     3.00 of   3.43 be");
+    /* FP8's peak is INT8's and its target higher, BF16's takes twice the cycles */
+    for (int i = 0; i < 2; i++)
+        r->list.launch[i].dtype = ASH_F8_E4M3;
+    assert_shows(r, "   75.0% of FP8       MISSED    85%  issue     3.00 of   1.41 be");
+    for (int i = 0; i < 2; i++)
+        r->list.launch[i].dtype = ASH_BF16;
+    assert_shows(r, "  150.0% of BF16      met       85%  issue     3.00 of   2.82 be");
+    /* one that was not counted has a line with the reason, and no part in the others */
+    r->line[1].counted = false;
+    r->list.launch[1].what = "gate up";
+    strcpy(r->line[1].why, "a reason");
+    assert_shows(r, "\ngate up            q4_k         1 a reason\n");
+    r->list.launch[0].dtype = ASH_Q4_K;
+    assert_shows(r, "   75.0% of INT8      met       70%  issue     3.00 of   3.43 be");
+    r->work = ROOF_PREFILL; /* the table is of layers alone */
+    char *text = kernels_text(r);
+    assert_null(strstr(text, "q4_k"));
+    free(text);
+    free(r);
+}
+
+/* As many kernels as a list has launches have a line each; launches beyond the list are said to be missing. */
+static void test_many_kernels(void **state)
+{
+    (void)state;
+    roof_result *r = calloc(1, sizeof *r);
+    size_t count;
+    const ash_gfx_kernel *all = ash_gfx_kernels(&count);
+    r->work = ROOF_LAYER;
+    r->type = "q4_k";
+    r->tokens = 1;
+    for (size_t k = 0; k < count && r->list.count < ROOF_LAUNCHES; k++) {
+        uint32_t i = 0;
+        while (i < r->list.count && strcmp(r->list.launch[i].kernel->symbol, all[k].symbol) != 0)
+            i++;
+        if (i < r->list.count) /* one symbol serves several types */
+            continue;
+        r->list.launch[i] = (roof_launch){ .op = ASH_GFX_OP_DECODE, .dtype = ASH_Q4_K, .times = 1, .weights = 32e6,
+                                           .kernel = &all[k] };
+        r->line[i] = (roof_line){ .launch = &r->list.launch[i], .counted = true,
+                                  .counts = { .cycles = 1e6 * (i + 1), .memory_bytes = 18e6 },
+                                  .time = { .inside = 4e-5, .memory_least = 4e-5 } };
+        r->list.count++;
+    }
+    assert_true(r->list.count > 40); /* symbols of the registry */
+    char *text = kernels_text(r);
+    for (uint32_t i = 0; i < r->list.count; i++) {
+        char line[128];
+        snprintf(line, sizeof line, "\n%-18s q4_k         1  100.0%% of 620 GB/s  met       95%%  memory  %6.2f of ",
+                 r->list.launch[i].kernel->symbol + strlen("ash_"), i + 1.0);
+        if (!strstr(text, line))
+            fail_msg("no line %s\nin %s", line, text);
+    }
+    assert_null(strstr(text, "missing"));
+    free(text);
+    r->list.overflow = true;
+    assert_shows(r, "launches are missing: a list holds 64\n");
+    free(r);
+}
+
+/* A launch is a line of a pass's table, and its sums follow. */
+static void test_report(void **state)
+{
+    (void)state;
+    roof_result *r = calloc(1, sizeof *r);
+    *r = (roof_result){ .work = ROOF_DECODE, .model = "small", .type = "q4_k", .tokens = 1, .context = 100, .layers = 1,
+                        .weight_bytes = 2.5e9, .launches = 5, .seconds = 7.5e-4, .inside = 7e-4, .bytes = 206e6,
+                        .whole = true };
+    r->list.count = 3;
+    r->list.launch[0] = (roof_launch){ .what = "gate up", .op = ASH_GFX_OP_DECODE, .dtype = ASH_Q4_K, .times = 3 };
+    r->line[0] = (roof_line){ .launch = &r->list.launch[0], .counted = true,
+                              .counts = { .groups = 640, .group_waves = 8, .vgprs = 102, .occupancy = 12, .lds = 15872,
+                                          .memory_bytes = 62e6, .asked_bytes = 70e6, .vector = 1e6, .cycles = 4e6 },
+                              .time = { .inside = 1e-4, .total = 1.1e-4, .memory_least = 8.8e-5,
+                                        .issue_least = 1.1e-5, .bound = ROOF_BY_MEMORY } };
+    r->list.launch[1] = (roof_launch){ .what = "rest", .dtype = ASH_DTYPE_COUNT, .times = 2 };
+    r->line[1] = (roof_line){ .launch = &r->list.launch[1], .counted = true,
+                              .counts = { .groups = 5, .group_waves = 1, .vgprs = 9, .occupancy = 16,
+                                          .memory_bytes = 10e6, .asked_bytes = 9e6, .vector = 2e6, .matrix = 5e5,
+                                          .cycles = 9e6 },
+                              .time = { .inside = 2e-4, .total = 2.1e-4, .memory_least = 1e-5,
+                                        .issue_least = 1.05e-4, .bound = ROOF_BY_ISSUE } };
+    r->list.launch[2] = (roof_launch){ .what = "other", .dtype = ASH_DTYPE_COUNT, .times = 1 };
+    r->line[2] = (roof_line){ .launch = &r->list.launch[2], .why = "a reason" };
+    char *text = NULL;
+    size_t bytes;
+    FILE *to = open_memstream(&text, &bytes);
+    roof_report(to, r);
+    fclose(to);
+    static const char *const lines[] = {
+        "\n== small q4_k: decoding at 100 tokens of context (a projection; 2.50 GB of weights)\n",
+        /*                          K    MB   again      M   WMMA cycles     us   ramp    all    %           % of */
+        "\ngate up   q4_k       3    640 x  8   102   12   15.5     62.00      8.00    1.000   0.0000    4.000"
+        "   100.00    10.00   330.00  44.0  memory   80.0\n",
+        "\nrest                 2      5 x  1     9   16    0.0     10.00      0.00    2.000   0.5000    9.000"
+        "   200.00    10.00   420.00  56.0  issue    50.0\n",
+        "\nother                1   a reason\n",
+        "\n  5 launches, 2.0 a layer\n",
+        "\n  with 3 us a launch:    0.765 ms,    1307.2 tok/s, 269.3 GB/s, 42.1% of 640\n",
+        "  in all bound by issue; its time, with 3 us a launch: memory 39.2%, issue 52.3%, ramps 6.5%, launches 2.0%; ",
+        /* 8 launches: 24 us, and the ramps of 5 or of 8; 1 launch: 3 us, and the ramps of 5 or of 1 */
+        " 5 a layer 1292.0 or 1243.8 tok/s;",
+        " one for the token 1328.0 or 1402.5\n",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!strstr(text, lines[i]))
+            fail_msg("no line %s\nin %s", lines[i], text);
+    free(text);
     free(r);
 }
 
@@ -433,7 +550,8 @@ static void test_scaling(void **state)
     free(list);
 }
 
-/* Every launch runs as the runtime would launch it, within its buffers, at a context that fills no block of the cache. */
+/* Every launch runs as the runtime would launch it, within its buffers, at a context that fills no block of the
+ * cache. */
 static void test_launches(void **state)
 {
     (void)state;
@@ -621,6 +739,7 @@ int main(void)
         cmocka_unit_test(test_models), cmocka_unit_test(test_types), cmocka_unit_test(test_gate_up),
         cmocka_unit_test(test_streams), cmocka_unit_test(test_peers),
         cmocka_unit_test(test_layer), cmocka_unit_test(test_kernels),
+        cmocka_unit_test(test_many_kernels), cmocka_unit_test(test_report),
         cmocka_unit_test(test_scaled_kernels), cmocka_unit_test(test_attention),
         cmocka_unit_test(test_xml), cmocka_unit_test(test_picture),
         cmocka_unit_test(test_scaling), cmocka_unit_test(test_launches),

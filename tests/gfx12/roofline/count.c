@@ -46,7 +46,8 @@ static void fill(const roof_buffer *b, uint8_t *to)
 {
     uint32_t state = 1;
     if (b->fill == ROOF_ZERO || b->bytes > FILL_MAX) {
-        for (uint64_t i = 0; i < b->bytes && i < FILL_MAX; i += 4096) /* pages are made here, not while a launch is timed */
+        /* Pages are made here, not while a launch is timed. */
+        for (uint64_t i = 0; i < b->bytes && i < FILL_MAX; i += 4096)
             ((volatile uint8_t *)to)[i] = 0;
         return;
     }

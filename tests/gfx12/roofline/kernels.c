@@ -20,7 +20,7 @@ typedef struct row {
     double bound[ROOF_BOUNDS];
     double cycles, matrix_cycles, matrix, bytes, weights;
 } row;
-#define ROWS 8
+#define ROWS ROOF_LAUNCHES /* each launch may have a kernel of its own */
 
 static void add(row *w, const roof_line *l)
 {
@@ -49,8 +49,6 @@ static uint32_t rows_of(const roof_result *r, row rows[ROWS])
             continue;
         while (k < n && strcmp(rows[k].kernel->symbol, r->line[i].launch->kernel->symbol) != 0)
             k++;
-        if (k == ROWS)
-            continue;
         n = k == n ? n + 1 : n;
         add(&rows[k], &r->line[i]);
     }
@@ -99,7 +97,10 @@ void roof_kernels(FILE *to, const roof_result *results, uint32_t count)
             show(to, &results[i], &rows[k]);
         for (uint32_t k = 0; k < results[i].list.count && results[i].work == ROOF_LAYER; k++)
             if (!results[i].line[k].counted)
-                fprintf(to, "%-18s %-7s %6u %s\n", results[i].line[k].launch->what, results[i].type, results[i].tokens,
+                fprintf(to, "%-18s %-7s %6u %s\n", results[i].list.launch[k].what, results[i].type, results[i].tokens,
                         results[i].line[k].why);
+        if (results[i].work == ROOF_LAYER && results[i].list.overflow)
+            fprintf(to, "%-18s %-7s %6u launches are missing: a list holds %d\n", "", results[i].type,
+                    results[i].tokens, ROOF_LAUNCHES);
     }
 }

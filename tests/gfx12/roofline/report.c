@@ -164,16 +164,16 @@ static void explain_prefill(FILE *to, const roof_line *l, double share)
     if (c->matrix == 0)
         return;
     fprintf(to, "           %s%s%s: %.1f%% of the peak, bound by %s; %.1f vector cycles for each matrix instruction, "
-            "of %.1f that %.0f%% of the peak leave; of what those multiply %.1f%% is needed; workgroups fill the card to "
-            "%.0f%%\n",
+            "of %.1f that %.0f%% of the peak leave; of what those multiply %.1f%% is needed; workgroups fill the card "
+            "to %.0f%%\n",
             m->what,
             m->dtype == ASH_DTYPE_COUNT ? "" : " ", m->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(m->dtype),
             percent(least, l->time.inside), roof_bound_name(l->time.bound), vector_cycles(c),
             roof_cycles_a_product(cycles, share), 100 * share, percent(m->products, 4096 * c->matrix),
             percent(l->time.issue_least, l->time.issue));
     if (l->time.bound == ROOF_BY_MEMORY)
-        fprintf(to, "             its %.1f MB take %.1f us, %.1f us of them the weights; the products at their peak %.1f us\n",
-                c->memory_bytes / 1e6, l->time.memory_least * 1e6, weight_bytes(m) / ROOF_BANDWIDTH * 1e6, least * 1e6);
+        fprintf(to, "             its %.1f MB take %.1f us, %.1f us of them the weights; the products at their peak "
+                "%.1f us\n", c->memory_bytes / 1e6, l->time.memory_least * 1e6, weight_bytes(m) / ROOF_BANDWIDTH * 1e6, least * 1e6);
 }
 
 /* Where a prompt's time goes. */

@@ -5,10 +5,11 @@
  * project.c turns counts into time; report.c, plot.c and svg.c show it.
  *
  * A launch takes max(memory, issue, LDS) + ramp + overhead:
- *   memory   lines of 128 bytes of every buffer, each counted once a launch for reading and once for writing: what a line
- *            is asked for again comes from a cache, but one that is added to (a residual) is fetched and written back, and
- *            takes the bus twice. At ROOF_BANDWIDTH where enough is in flight, else at what the resident waves have in flight a
- *            latency. Workgroups come in rounds of as many as are resident, the last round may not fill the card.
+ *   memory   lines of 128 bytes of every buffer, each counted once a launch for reading and once for writing: what a
+ *            line is asked for again comes from a cache, but one that is added to (a residual) is fetched and written
+ *            back, and takes the bus twice. At ROOF_BANDWIDTH where enough is in flight, else at what the resident
+ *            waves have in flight a latency. Workgroups come in rounds of as many as are resident, the last round may
+ *            not fill the card.
  *   issue    cycles of the port that vector and matrix instructions share (count.c of the interpreter), workgroups
  *            dealt to 32 work-group processors of 4 SIMDs; at least the longest wave.
  *   LDS      bytes at ROOF_LDS_BYTES a cycle
