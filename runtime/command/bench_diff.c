@@ -209,7 +209,8 @@ static void print_limits(const cJSON *before, const cJSON *after)
         if (!any)
             printf("%-27s %10s %10s\n", "limit of this machine", "before", "after");
         any = true;
-        printf("%-27s %10.3f %10.3f  %+6.1f%%  %s\n", limits_kept[i].name, x, y, 100 * (y / x - 1), limits_kept[i].unit);
+        printf("%-27s %10.3f %10.3f  %+6.1f%%  %s\n", limits_kept[i].name, x, y, 100 * (y / x - 1),
+               limits_kept[i].unit);
     }
     if (any)
         putchar('\n');

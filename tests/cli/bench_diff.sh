@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# ashlar bench --diff, with fixed files. Every row has five runs around 100 whose quartiles are 2 away from the median; in the
-# second file the limit of bytes is 40% higher, that of int8 2%.
+# ashlar bench --diff, with fixed files. Every row has five runs around 100 whose quartiles are 2 away from the median;
+# in the second file the limit of bytes is 40% higher, that of int8 2%.
 . "$(dirname "$0")/lib.inc"
 before=tests/fixtures/bench_before.json after=tests/fixtures/bench_after.json
 row() { grep -E "^$1 +$2 at +$3 " <<<"$out"; } # kind tokens depth
@@ -24,13 +24,15 @@ says "a row that the first lacks" decode 32 0 "only in $after"
 check "how the limits moved: bytes" grep -qE '^bytes +20\.000 +28\.000 +\+40\.0%  GB/s$' <<<"$out"
 check "  int8" grep -qE '^int8 +0\.500 +0\.510 +\+2\.0%  T/s$' <<<"$out"
 check "  none that a file lacks" [ "$(grep -cE '^(bf16|f32) ' <<<"$out")" = 1 ]
-check "  under a header of their own" [ "$(sed -n 's/ \{2,\}/ /g; 1p; 2s/ .*//p' <<<"$out" | paste -sd:)" = "limit of this machine before after:bytes" ]
-rows_header() { sed -n "$1s/ \{1,\}/ /gp" <<<"$out"; } # line
-check "rows right under theirs" [ "$(rows_header 6):$(rows_header 7 | cut -d' ' -f1)" = " tokens depth before after:prefill" ]
+heads() { # line text first: that line is the header, the next one begins so
+    [ "$(sed -n "$1s/ \{1,\}/ /gp" <<<"$out"):$(sed -n "$(($1 + 1))s/ .*//p" <<<"$out")" = "$2:$3" ]
+}
+check "  under a header of their own" heads 1 "limit of this machine before after" bytes
+check "rows right under theirs" heads 6 " tokens depth before after" prefill
 check "  with an empty line before it" [ -z "$(sed -n 5p <<<"$out")" ]
 for f in before after; do sed 's/"limits"/"other"/' ${!f} >"$TEST_TMP/$f.json"; done
 ash bench --diff "$TEST_TMP/before.json" "$TEST_TMP/after.json"
-check "no limits in the files: no table of them" [ "$(rows_header 1):$(rows_header 2 | cut -d' ' -f1)" = " tokens depth before after:prefill" ]
+check "no limits in the files: no table of them" heads 1 " tokens depth before after" prefill
 ash bench --diff $after $before
 says "the other way round: 30% of 130 less" prefill 256 0 " -23\.1%  noise  4\.7%  slower"
 says "  and as the limit is" decode 64 0 "slower, as the limit of bytes is \(-28\.6%\)"

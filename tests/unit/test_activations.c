@@ -12,27 +12,27 @@
  * What to expect. Noise in the logits that is as likely up as down costs, to second order, half its variance over what
  * is predicted, and s^2 is that variance where predictions are as often right as they say. A model that is surer than
  * right loses less: noise flattens what it says. So the mean lies from 0 to s^2 / 2; more, beyond its error, is no
- * noise but a bias. Perplexity hides a small one: logits that are all 1% too large change it by hundredths of a percent.
- * The logits show it. Let a be those of a position with float activations and b the rounded ones, each taken from its
- * mean: b = g a + n, g = a b / a a. To first order roundings that are as likely up as down leave g at 1, to second
- * order they take what they add to the length, which the last norm fixes: a a = b b = a a + 2 a n + n n, so g = 1 - n n /
- * (2 a a). g may be as far from 1 as n n / a a, twice that, and the error that its scatter over positions gives. Codes
- * that are cut instead of rounded, and inputs that come out of rounding larger or smaller than they went in, change
- * every layer's part of the sum by as much, which is first order.
+ * noise but a bias. Perplexity hides a small one: logits that are all 1% too large change it by hundredths of a
+ * percent. The logits show it. Let a be those of a position with float activations and b the rounded ones, each taken
+ * from its mean: b = g a + n, g = a b / a a. To first order roundings that are as likely up as down leave g at 1, to
+ * second order they take what they add to the length, which the last norm fixes: a a = b b = a a + 2 a n + n n, so
+ * g = 1 - n n / (2 a a). g may be as far from 1 as n n / a a, twice that, and the error that its scatter over contexts
+ * gives. Codes that are cut instead of rounded, and inputs that come out of rounding larger or smaller than they went
+ * in, change every layer's part of the sum by as much, which is first order.
  *
- * And s follows from the rounding. One 8-bit step errs by 1 / 254 of the largest of 32 at most, by 1 / (254 sqrt 3) of it in the root mean
- * square; the largest of 32 normal values is 2.4 times theirs: 0.55%. Other values have larger largest ones. e4m3 errs
- * by 2^-4 of a power of two at most, values are 1.47 times the power of two below them, so 2^-4 / sqrt 3 / 1.47
- * = 2.45%: at most 4.5 times one step's. BF16: 2^-8 / sqrt 3 / 1.47 = 0.15%, below one step's.
+ * And s follows from the rounding. One 8-bit step errs by 1 / 254 of the largest of 32 at most, by 1 / (254 sqrt 3) of
+ * it in the root mean square; the largest of 32 normal values is 2.4 times theirs: 0.55%. Other values have larger
+ * largest ones. e4m3 errs by 2^-4 of a power of two at most, values are 1.47 times the power of two below them, so
+ * 2^-4 / sqrt 3 / 1.47 = 2.45%: at most 4.5 times one step's. BF16: 2^-8 / sqrt 3 / 1.47 = 0.15%, below one step's.
  *
- * What e4m3 does to inputs is looked at where it happens, too. Of x, rounded to y, over all inputs of products: the sum of
- * (y - x)^2 is what uniform differences of a step leave, at most that of values just above a power of two, where a step d
- * is 2^-3 of it: 2^-6 / 12 of the sum of x^2. And the sum of x (y - x) is nearly 0: in a step where the density f
- * falls, x lies nearer to zero than y, which adds -x f' d^2 / 12 and takes d^2 / 12; by parts these cancel but for the
- * powers of two, at which d^2 falls to a quarter: there 2 x f d^2 / 32 are left over, and what rounds to the power itself
- * comes from d / 2 above and d / 4 below it, which takes 3 x f d^2 / 32. A sum over powers of two of -x f x^2 / 64 / 32 is
- * -2^-11 / ln 2 = -0.07% of the sum of x^2, if f is smooth over an octave; inputs' may leave from 0 to twice that.
- * The scale is the one that makes the largest 448, or the file's; what is too large for the latter is cut to 448.
+ * What e4m3 does to inputs is looked at where it happens, too. Of x, rounded to y, over all inputs of products: the sum
+ * of (y - x)^2 is what uniform differences of a step leave, at most that of values just above a power of two, where a
+ * step d is 2^-3 of it: 2^-6 / 12 of the sum of x^2. And the sum of x (y - x) is nearly 0: in a step where the density
+ * f falls, x lies nearer to zero than y, which adds -x f' d^2 / 12 and takes d^2 / 12; by parts these cancel but for
+ * the powers of two, at which d^2 falls to a quarter: there 2 x f d^2 / 32 are left over, and what rounds to the power
+ * itself comes from d / 2 above and d / 4 below it, which takes 3 x f d^2 / 32. A sum over powers of two of -x f x^2 / 64
+ * / 32 is -2^-11 / ln 2 = -0.07% of the sum of x^2, if f is smooth over an octave; inputs' may leave from 0 to twice
+ * that. The scale is the one that makes the largest 448, or the file's; what is too large for the latter is cut to 448.
  *
  *   test_activations --table [IDS]   writes README's table, over IDS (32,768) ids
  */
@@ -148,8 +148,8 @@ static void check_inputs(const char *name)
 {
     assert_true(inputs.count > 0 && inputs.xx > 0);
     double share = inputs.apart / inputs.xx, gain = inputs.xy / inputs.xx, error = sqrt(inputs.variance) / inputs.xx;
-    printf("# measure inputs of %s: off by %.3f%%, larger by %+.4f%%, give or take %.4f%%; %zu of %zu too large\n", name,
-           100 * sqrt(share), 100 * (gain - 1), 100 * error, inputs.large, inputs.count);
+    printf("# measure inputs of %s: off by %.3f%%, larger by %+.4f%%, give or take %.4f%%; %zu of %zu too large\n",
+           name, 100 * sqrt(share), 100 * (gain - 1), 100 * error, inputs.large, inputs.count);
     assert_int_equal(inputs.other_scale, 0);
     assert_int_equal(inputs.not_cut, 0);
     assert_true(share > 0 && share <= 0x1p-6 / 12);
@@ -167,7 +167,8 @@ typedef struct scores {
 static scores score(const ashlar_model *model, int activations, const int32_t *ids, size_t count)
 {
     size_t vocab = model->meta.h.vocab;
-    ashlar_session *s = test_session(model, (ashlar_session_options){ .context = TEST_WINDOW, .activations = activations });
+    ashlar_session_options o = { .context = TEST_WINDOW, .activations = activations };
+    ashlar_session *s = test_session(model, o);
     scores out = { malloc(count * sizeof *out.surprise), malloc(SAMPLE * vocab * sizeof *out.logits) };
     assert_true(out.surprise && out.logits && count >= SAMPLE);
     watch_inputs(s);
@@ -261,8 +262,8 @@ static result measure(const kind *k, size_t count)
     scores run = score(model, ASHLAR_ACT_AUTO, ids, count), one = { NULL, NULL };
     if (k->of == OF_FP8) {
         check_inputs(k->name);
-        /* A context that begins without BOS has its first token stand in for it, whose inputs are larger than those that
-         * the checkpoint's scales were made of. */
+        /* A context that begins without BOS has its first token stand in for it, whose inputs are larger than those
+         * that the checkpoint's scales were made of. */
         assert_true(strcmp(k->recipe, "keep") != 0 || inputs.large > 0);
     }
     size_t vocab = model->meta.h.vocab;
@@ -283,7 +284,8 @@ static result measure(const kind *k, size_t count)
 
 static bool has_models(void)
 {
-    char *paths[] = { test_shared("models/eval.txt"), test_shared("models/llama-30m"), test_shared("models/llama-30m-fp8") };
+    char *paths[] = { test_shared("models/eval.txt"), test_shared("models/llama-30m"),
+                      test_shared("models/llama-30m-fp8") };
     bool all = true;
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         all = all && paths[i];
@@ -299,8 +301,9 @@ static void report(const char *name, const char *how, change c)
            50 * c.noise * c.noise, 100 * (c.gain - 1), 100 * c.gain_error, 100 * c.share);
 }
 
-/* Twenty means and twenty gains are looked at: three errors of the former, else one in twenty texts would fail at two; five
- * of the latter, whose own error is known from CONTEXTS draws alone: with 15 degrees of freedom one of 6,000 is beyond. */
+/* Twenty means and twenty gains are looked at: three errors of the former, else one in twenty texts would fail at two;
+ * five of the latter, whose own error is known from CONTEXTS draws alone: with 15 degrees of freedom one of 6,000 is
+ * beyond. */
 static void check_unbiased(change c)
 {
     assert_true(c.mean >= -3 * c.error && c.mean <= c.noise * c.noise / 2 + 3 * c.error);
@@ -352,7 +355,8 @@ static int table(size_t count)
         printf("| %s | %.4f | %.4f | %+.3f%% ± %.3f |", kinds[i].name, r.exact, r.exact * exp(r.run.mean),
                100 * expm1(r.run.mean), 100 * r.run.error);
         if (kinds[i].of == OF_Q)
-            printf(" %.4f | %+.3f%% ± %.3f |\n", r.exact * exp(r.one.mean), 100 * expm1(r.one.mean), 100 * r.one.error);
+            printf(" %.4f | %+.3f%% ± %.3f |\n", r.exact * exp(r.one.mean), 100 * expm1(r.one.mean),
+                   100 * r.one.error);
         else
             puts(" | |");
         fflush(stdout);

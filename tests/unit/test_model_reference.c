@@ -231,12 +231,12 @@ static void test_llama_perplexity(void **state)
     ashlar_model_free(model);
 }
 
-/* In float32, transformers has 8.3597 with the stored input scales and 8.3346 without. Sums in another order move inputs
- * to the code beside their own, and what follows then has other noise of the same size: over these 32,768 ids float
- * products with the scale's reciprocal instead of a division differ by 0.023% (standard error), those with activations
- * in BF16 by 0.066%, 0.0055. The tolerance is a third of the difference between the two, one and a half of such errors,
- * so a runtime that forgets the scales fails. That it does is shown on a quarter of the text, where half the
- * difference must appear. */
+/* In float32, transformers has 8.3597 with the stored input scales and 8.3346 without. Sums in another order move
+ * inputs to the code beside their own, and what follows then has other noise of the same size: over these 32,768 ids
+ * float products with the scale's reciprocal instead of a division differ by 0.023% (standard error), those with
+ * activations in BF16 by 0.066%, 0.0055. The tolerance is a third of the difference between the two, one and a half of
+ * such errors, so a runtime that forgets the scales fails. That it does is shown on a quarter of the text, where half
+ * the difference must appear. */
 static void test_fp8_perplexity(void **state)
 {
     (void)state;
@@ -262,8 +262,8 @@ static void test_fp8_perplexity(void **state)
 
 /* ---- SmolLM2 ---- */
 
-/* Of a value, in the root mean square: 2^-11 of a power of two at most, where values are 1.47 times the one below them; and
- * what rounding to 8 bits leaves of normal values (test_activations.c). */
+/* Of a value, in the root mean square: 2^-11 of a power of two at most, where values are 1.47 times the one below them;
+ * and what rounding to 8 bits leaves of normal values (test_activations.c). */
 #define F16_STEP (0x1p-11 / 1.732 / 1.47)
 #define EIGHT_BIT_STEP 0.0055
 
@@ -366,12 +366,12 @@ static void test_smollm2_greedy(void **state)
            "llama.cpp, at most %.5f\n", f32.different, f32.positions, (double)f32.widest, root(&peer), peer.worst);
     printf("# measure SmolLM2 8-bit activations: %zu of %zu greedy ids differ, widest gap %.4f; logits %.4f from float "
            "ones, at most %.4f\n", q8.different, q8.positions, (double)q8.widest, root(&rounding), rounding.worst);
-    printf("# measure SmolLM2 8-bit activations: gaps of the two likeliest off by %.4f, which turns %.1f of them; logits "
-           "spread by %.2f\n", g8.noise, g8.turned, sqrt(g8.spread));
-    /* Both multiply in float. Ours keeps keys and values in F16, the peer's are F32; to the nearest of 11 bits is off by
-     * F16_STEP in the root mean square, as test_activations.c derives it for e4m3. Rounding inputs to 8 bits gives q, k and
-     * v of each layer EIGHT_BIT_STEP, and is done to three products more: so what F16 does to k and v is at most
-     * F16_STEP / EIGHT_BIT_STEP of what 8 bits are seen to do. Sums of a thousand floats are off by 2^-24 of
+    printf("# measure SmolLM2 8-bit activations: gaps of the two likeliest off by %.4f, which turns %.1f of them; "
+           "logits spread by %.2f\n", g8.noise, g8.turned, sqrt(g8.spread));
+    /* Both multiply in float. Ours keeps keys and values in F16, the peer's are F32; to the nearest of 11 bits is off
+     * by F16_STEP in the root mean square, as test_activations.c derives it for e4m3. Rounding inputs to 8 bits gives
+     * q, k and v of each layer EIGHT_BIT_STEP, and is done to three products more: so what F16 does to k and v is at
+     * most F16_STEP / EIGHT_BIT_STEP of what 8 bits are seen to do. Sums of a thousand floats are off by 2^-24 of
      * sqrt(1000), a hundredth of F16_STEP. */
     double most = root(&rounding) * F16_STEP / EIGHT_BIT_STEP;
     assert_true(root(&peer) > 0 && root(&peer) <= most);
@@ -380,8 +380,8 @@ static void test_smollm2_greedy(void **state)
     assert_true(peer.worst <= 8 * most);
     /* A choice differs where the gap of two logits, each that far off, is turned. */
     assert_true((double)f32.widest <= 8 * sqrt(2) * most);
-    /* One 8-bit step leaves EIGHT_BIT_STEP of a product's input, and so of what it adds to the sum that runs through the
-     * layers. At least the last layer's are in the logits as they are; all of the 30 layers' four in a row, and the
+    /* One 8-bit step leaves EIGHT_BIT_STEP of a product's input, and so of what it adds to the sum that runs through
+     * the layers. At least the last layer's are in the logits as they are; all of the 30 layers' four in a row, and the
      * output's, add theirs up if nothing averages out, as squares. */
     double step = sqrt(2 * g8.spread) * EIGHT_BIT_STEP;
     assert_true(g8.noise >= step && g8.noise <= sqrt(4 * 30 + 1) * step);

@@ -1,5 +1,5 @@
-/* A file that has left memory comes back, and one that is there is left alone; and a session that is opened has that done,
- * beside what it does itself. */
+/* A file that has left memory comes back, and one that is there is left alone; and a session that is opened has that
+ * done, beside what it does itself. */
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,7 +20,8 @@
 #define FILE_BYTES ((size_t)5 << 20)
 #define PAGE 4096 /* at least: where pages are larger, mincore fills less of the list */
 
-/* The call that asks whether a page is in memory, in place of the C library's: a thread that reads ahead can be held there. */
+/* The call that asks whether a page is in memory, in place of the C library's: a thread that reads ahead can be held
+ * there. */
 static atomic_int held;     /* 1: calls wait until it is 0, some seconds at most */
 static atomic_int calls;    /* that came while it was 1 */
 static atomic_int gave_up;  /* of those */
@@ -84,12 +85,13 @@ static void test_reads_ahead(void **state)
     char *path = test_path("ahead");
     int fd = dropped_file(path);
     const size_t from = (size_t)1 << 20; /* the first MiB is not asked for */
-    assert_int_equal(ash_prefetch_finish(ash_prefetch_start(path, NULL, from, FILE_BYTES - from, 0)), FILE_BYTES - from);
+    const size_t size = FILE_BYTES - from;
+    assert_int_equal(ash_prefetch_finish(ash_prefetch_start(path, NULL, from, size, 0)), size);
     size_t all = (FILE_BYTES - from) / (size_t)sysconf(_SC_PAGESIZE);
     for (int i = 0; i < 5000 && pages_in_memory(fd) < all; i++) /* asked for is not yet there: some seconds at most */
         short_sleep();
     assert_true(pages_in_memory(fd) >= all);
-    assert_int_equal(ash_prefetch_finish(ash_prefetch_start(path, NULL, from, FILE_BYTES - from, 0)), 0);
+    assert_int_equal(ash_prefetch_finish(ash_prefetch_start(path, NULL, from, size, 0)), 0);
     close(fd);
     free(path);
 }
