@@ -231,6 +231,11 @@ _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTE
 #include "kernels/x86/matmul_q8_pairs.h"
 #endif
 
+#if VB == 32 && !defined(HAVE_DPBUSD)
+#define HAVE_LINES 1
+#include "kernels/x86/matmul_q8_lines.h"
+#endif
+
 /* ---- more tokens ---- */
 
 /* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens. 512 bits have registers for 14
@@ -559,6 +564,11 @@ INLINE void matmul_q8(const ash_dtype type, const call *a)
 #ifdef HAVE_PAIRS
         if (q_fits_pairs(type) && a->x->tokens <= PAIR_TOKENS)
             few_pairs(type, a, &s);
+        else
+#endif
+#ifdef HAVE_LINES
+        if (type != ASH_Q8_0 && a->x->tokens <= LINE_TOKENS)
+            few_lines(type, a, &s);
         else
 #endif
         if (a->x->tokens <= FEW_TOKENS && type == ASH_Q8_0)

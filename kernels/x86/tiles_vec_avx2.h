@@ -37,6 +37,7 @@ INLINE vi v_madd16(vi a, vi b) { return _mm256_madd_epi16(a, b); }
 #define v_sll32(a, n) _mm256_slli_epi32(a, n)
 #define v_sra32(a, n) _mm256_srai_epi32(a, n)
 #define v_sra16(a, n) _mm256_srai_epi16(a, n)
+INLINE vi v_shuffle8(vi a, vi index) { return _mm256_shuffle_epi8(a, index); }
 INLINE vi v_unpack_lo8(vi a, vi b) { return _mm256_unpacklo_epi8(a, b); }
 INLINE vi v_unpack_hi8(vi a, vi b) { return _mm256_unpackhi_epi8(a, b); }
 INLINE vi v_unpack_lo32(vi a, vi b) { return _mm256_unpacklo_epi32(a, b); }
@@ -51,6 +52,7 @@ INLINE vf vf_zero(void) { return _mm256_setzero_ps(); }
 INLINE vf vf_set(float c) { return _mm256_set1_ps(c); }
 INLINE vf vf_spread4(const float *p) { return _mm256_broadcast_ps((const __m128 *)(const void *)p); }
 INLINE vf vf_add(vf a, vf b) { return _mm256_add_ps(a, b); }
+INLINE vf vf_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 INLINE vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
 INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf vf_fms(vf a, vf b, vf c) { return _mm256_fmsub_ps(a, b, c); }
