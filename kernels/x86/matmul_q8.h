@@ -224,6 +224,9 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
 }
 _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTES, "scratch");
 
+#if VB == 32 && !defined(HAVE_DPBUSD)
+#define HAVE_LINES 1
+#endif
 #include "kernels/x86/matmul_q8_folded.h"
 
 #if defined(HAVE_DPBUSD) && ROW_VECTORS == 1
@@ -231,8 +234,7 @@ _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTE
 #include "kernels/x86/matmul_q8_pairs.h"
 #endif
 
-#if VB == 32 && !defined(HAVE_DPBUSD)
-#define HAVE_LINES 1
+#ifdef HAVE_LINES
 #include "kernels/x86/matmul_q8_lines.h"
 #endif
 
@@ -258,6 +260,10 @@ typedef enum block_kind {
     OFFSET_16, /* scales of 16 columns, codes below 64 */
     SIGNED_32, /* signed codes: Q8_0 without VNNI */
     WHOLE_16,  /* Q6_K with VNNI: whole scales of 16 columns, which multiply integer sums */
+#ifdef HAVE_LINES
+    MIN5_32,   /* MIN_32, codes of 5 bits */
+    STEPS_16,  /* Q6_K: whole scales of 16 columns, which multiply 16-bit sums */
+#endif
     BLOCK_KINDS
 } block_kind;
 
@@ -265,6 +271,10 @@ INLINE block_kind kind_of(ash_dtype t)
 {
 #ifdef HAVE_DPBUSD
     return q_has_min(t) ? MIN_32 : t == ASH_Q6_K ? WHOLE_16 : OFFSET_32;
+#elif defined(HAVE_LINES)
+    if (q_has_min(t))
+        return q_high_bits(t) ? MIN5_32 : MIN_32;
+    return t == ASH_Q6_K ? STEPS_16 : t == ASH_Q8_0 ? SIGNED_32 : OFFSET_32;
 #else
     return q_has_min(t) ? MIN_32 : t == ASH_Q6_K ? OFFSET_16 : t == ASH_Q8_0 ? SIGNED_32 : OFFSET_32;
 #endif
@@ -274,7 +284,7 @@ INLINE block_kind kind_of(ash_dtype t)
 typedef struct x_part {
     float scale;
     union {
-        int32_t start; /* -offset * sum of x */
+        int32_t start; /* -offset * sum of x; matmul_q8_blocks.h: a sum for each half, of columns 4 i, 4 i + 1 and others */
         float sum;     /* scale * sum of x */
     } of;
 } x_part;
@@ -283,17 +293,24 @@ typedef struct block_scratch {
     uint8_t codes[BLOCK_VECTORS][Q_TILE_COLS * VB / 4];
     union {
         tile_scales scales[BLOCK_VECTORS];
-        whole_scales whole[BLOCK_VECTORS]; /* of WHOLE_16 */
+        whole_scales whole[BLOCK_VECTORS]; /* of WHOLE_16; of STEPS_16 a scale in both halves of a word */
     } of;
 } block_scratch;
 #define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
 #define PART_BYTES (256 * 1024)
+#ifdef HAVE_LINES
+#define MANY_X_BYTES (384 * 1024) /* Zen 3 has 512 KiB */
+#else
 #define MANY_X_BYTES (1536 * 1024) /* of the activations of one pass, so that they stay in the second-level cache */
+#endif
 
 /* Up to a tile's columns: `groups` groups; x, parts: of the first token; sums[t][v][VR]. */
 typedef void block_fn(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride, const x_part *parts,
                       int64_t part_stride, float *sums);
 
+#ifdef HAVE_LINES
+#include "kernels/x86/matmul_q8_blocks.h"
+#else
 INLINE void block(const block_kind kind, const int V, const int T, const block_scratch *b, int groups, const int8_t *x,
                   int64_t x_stride, const x_part *parts, int64_t part_stride, float *sums)
 {
@@ -366,6 +383,7 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
     for (int i = 0; i < V * T; i++)
         vf_store(sums + (i / V * BLOCK_VECTORS + i % V) * VR, total[i]);
 }
+#endif
 
 #ifdef HAVE_DPBUSD
 /* Q6_K: a tile's sum is d * sum of dx * (s0 * dot0 + s1 * dot1) over the two groups that share dx, in whole numbers
@@ -454,6 +472,10 @@ EACH_BLOCK(BLOCK, OFFSET_32, EACH_TOKENS)
 EACH_BLOCK(BLOCK, MIN_32, EACH_TOKENS)
 #ifdef HAVE_DPBUSD
 EACH_BLOCK(BLOCK_WHOLE, WHOLE_16, EACH_TOKENS_OF_4)
+#elif defined(HAVE_LINES)
+EACH_BLOCK(BLOCK, MIN5_32, EACH_TOKENS)
+EACH_BLOCK(BLOCK, STEPS_16, EACH_TOKENS)
+EACH_BLOCK(BLOCK, SIGNED_32, EACH_TOKENS)
 #else
 EACH_BLOCK(BLOCK, OFFSET_16, EACH_TOKENS)
 EACH_BLOCK(BLOCK, SIGNED_32, EACH_TOKENS)
@@ -463,12 +485,17 @@ static block_fn *const block_table[BLOCK_KINDS][BLOCK_VECTORS][BLOCK_TOKENS + 1]
     BLOCK_ROW(MIN_32, EACH_TOKENS)
 #ifdef HAVE_DPBUSD
     BLOCK_ROW(WHOLE_16, EACH_TOKENS_OF_4)
+#elif defined(HAVE_LINES)
+    BLOCK_ROW(MIN5_32, EACH_TOKENS)
+    BLOCK_ROW(STEPS_16, EACH_TOKENS)
+    BLOCK_ROW(SIGNED_32, EACH_TOKENS)
 #else
     BLOCK_ROW(OFFSET_16, EACH_TOKENS)
     BLOCK_ROW(SIGNED_32, EACH_TOKENS)
 #endif
 };
 
+#ifndef HAVE_LINES
 /* One token's parts, `groups` of them. */
 static void prepare_parts(const ash_dtype type, const float *scale, const int16_t *sum, int64_t groups, x_part *out)
 {
@@ -486,6 +513,7 @@ static void prepare_parts(const ash_dtype type, const float *scale, const int16_
         }
     }
 }
+#endif
 
 /* `count` tokens from t0 on, whose parts are prepared. */
 typedef struct token_pass {
@@ -511,6 +539,11 @@ INLINE void many_panels(const ash_dtype type, const call *a, const slab *s, int6
             tile += k / Q_TILE_COLS * q_tile_bytes(type);
             if (v % ROW_VECTORS == 0) /* the next tile arrives while this one is multiplied */
                 prefetch_at(tile, (int)q_tile_bytes(type), (int)q_tile_bytes(type), 8192);
+#ifdef HAVE_LINES
+            if (kind == STEPS_16)
+                read_step_scales(tile, v % ROW_VECTORS, &b->of.whole[v]);
+            else
+#endif
             if (kind == WHOLE_16)
                 read_whole_scales(tile, v % ROW_VECTORS, &b->of.whole[v]);
             else
@@ -539,12 +572,16 @@ INLINE void many_tokens(const ash_dtype type, const call *a, const slab *s)
     x_part *parts = (x_part *)(void *)(sums + MANY_TOKENS * BLOCK_VECTORS * VR);
     int64_t part_stride = ash_pad_cols(s->cols) / q_scale_cols(type);
     int64_t most = smaller(PART_BYTES / (part_stride * (int64_t)sizeof *parts), MANY_X_BYTES / s->cols);
-    most = smaller(most, MANY_TOKENS); /* at least 16, so that no share of them is below FEW_TOKENS */
+    most = smaller(most, MANY_TOKENS); /* at least 12, so that no share of them is below 4 */
     for (int64_t t0 = 0, count; t0 < x->tokens; t0 += count) {
         count = even_share(x->tokens - t0, most);
         for (int64_t t = 0; t < count; t++) {
             q8_columns c = columns_of(x, t0 + t, s->k);
+#ifdef HAVE_LINES
+            prepare_parts(type, c.q, c.scale, c.sum, part_stride, parts + t * part_stride);
+#else
             prepare_parts(type, c.scale, c.sum, part_stride, parts + t * part_stride);
+#endif
         }
         token_pass pass = { t0, count, columns_of(x, t0, s->k).q, parts, part_stride, sums };
         for (int64_t i = 0; i < a->panel_count; i += BLOCK_PANELS)
@@ -567,7 +604,7 @@ INLINE void matmul_q8(const ash_dtype type, const call *a)
         else
 #endif
 #ifdef HAVE_LINES
-        if (type != ASH_Q8_0 && a->x->tokens <= LINE_TOKENS)
+        if (type != ASH_Q8_0 && a->x->tokens <= FEW_TOKENS)
             few_lines(type, a, &s);
         else
 #endif

@@ -75,6 +75,35 @@ INLINE void folded_chunk(const int T, const uint8_t *chunk, int row_vector, vf s
     }
 }
 
+#ifdef HAVE_LINES
+/* Both row vectors in one go, so that cache lines are used up in order. */
+INLINE void folded_panel(const int T, const call *a, const slab *s, int64_t t0, int64_t i, const x_chunk *x)
+{
+    vf sums[ROW_VECTORS][FOLDED_TOKENS];
+#pragma GCC unroll 2
+    for (int v = 0; v < ROW_VECTORS; v++)
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++)
+            sums[v][t] = vf_zero();
+    const uint8_t *tile = slab_of_panel(ASH_Q8_0, a->w, a->panel_first + i, s);
+    for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS, tile += q_tile_bytes(ASH_Q8_0)) {
+        tile_scales scales[ROW_VECTORS];
+        prefetch(tile, q_header_bytes(ASH_Q8_0));
+        read_scales(ASH_Q8_0, tile, 0, &scales[0]);
+        read_scales(ASH_Q8_0, tile, 1, &scales[1]);
+        int chunks = (int)(smaller(s->cols - k, Q_TILE_COLS) + 31) / 32;
+        for (int c = 0; c < chunks; c++, x += T)
+#pragma GCC unroll 2
+            for (int v = 0; v < ROW_VECTORS; v++)
+                folded_chunk(T, tile + q_header_bytes(ASH_Q8_0) + 512 * c, v, vf_load(scales[v].s[c]), x, sums[v]);
+    }
+#pragma GCC unroll 2
+    for (int v = 0; v < ROW_VECTORS; v++)
+#pragma GCC unroll 4
+        for (int t = 0; t < T; t++)
+            store_rows(sums[v][t], call_y(a, t0 + t, i) + VR * v, s->add);
+}
+#else
 /* The row vectors come one after the other: the second finds the panel in the cache. */
 INLINE void folded_panel(const int T, const call *a, const slab *s, int64_t t0, int64_t i, const x_chunk *x)
 {
@@ -99,6 +128,7 @@ INLINE void folded_panel(const int T, const call *a, const slab *s, int64_t t0, 
             store_rows(sums[t], call_y(a, t0 + t, i) + VR * v, s->add);
     }
 }
+#endif
 
 /* Of T tokens from t0 on. */
 static inline void prepare_chunks(const int T, const ash_acts *x, const slab *s, int64_t t0, x_chunk *chunks)

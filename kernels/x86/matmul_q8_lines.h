@@ -1,4 +1,4 @@
-/* MATMUL_Q8 with up to LINE_TOKENS tokens, 256 bits and no VNNI, for every type but Q8_0.
+/* MATMUL_Q8 with up to FEW_TOKENS tokens, 256 bits and no VNNI, for every type but Q8_0.
  *
  * A panel is read as it lies, both of its row vectors in one go, so that whole cache lines are used up in the order of
  * their addresses. A unit, 16 bytes of each of 2 rows, makes 16-bit sums of 8 columns, which one multiply-add of pairs
@@ -15,8 +15,6 @@
  */
 #ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_LINES_H
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_LINES_H
-
-#define LINE_TOKENS 8
 
 /* Scales are whole numbers times one float of a tile's row. */
 INLINE int q_has_whole(ash_dtype t) { return t == ASH_Q4_K || t == ASH_Q5_K || t == ASH_Q6_K; }
@@ -77,7 +75,7 @@ INLINE void load_line_unit(const ash_dtype type, const uint8_t *chunk, int row_v
 typedef struct line_scales {
     vi whole[2], mins[2]; /* Q4_K, Q5_K: a byte of each of sub-blocks 0 .. 3 and 4 .. 7; rows in sigma order */
     vf d, dmin;           /* dmin: Q4_K, Q5_K */
-    tile_scales floats;   /* other types */
+    tile_scales floats;   /* other types; s as the words of line_units: of chunk c units 0 and 1 in s[2 c], 2 and 3 in s[2 c + 1] */
 } line_scales;
 
 INLINE void read_line_scales(const ash_dtype type, const uint8_t *header, int row_vector, line_scales *out)
@@ -92,6 +90,12 @@ INLINE void read_line_scales(const ash_dtype type, const uint8_t *header, int ro
         split_k_scales(v, out->whole, out->mins);
     } else {
         read_scales(type, header, row_vector, &out->floats);
+#pragma GCC unroll 4
+        for (int i = 0; i < 8; i += 2) {
+            vi a = v_load(out->floats.s[i]), b = v_load(out->floats.s[i + 1]);
+            v_store(out->floats.s[i], v_unpack_lo32(a, b));
+            v_store(out->floats.s[i + 1], v_unpack_hi32(a, b));
+        }
     }
 }
 
@@ -126,36 +130,32 @@ INLINE vi line_scale(const ash_dtype type, const line_scales *s, const uint8_t *
     return v_set16(1);
 }
 
-INLINE vi line_dot(const ash_dtype type, const vi q[4], const vi x[4], vi start, vi scale)
-{
-    vi a = v_add16(v_madd8(q[0], x[0]), v_madd8(q[1], x[1])), b = v_add16(v_madd8(q[2], x[2]), v_madd8(q[3], x[3]));
-    if (q_offset(type))
-        a = v_add16(a, start);
-    return v_madd16(v_add16(a, b), scale);
-}
+/* pairs + codes times x, in bytes */
+INLINE vi add_products(vi pairs, vi codes, vi x) { return v_keep(v_add16(pairs, v_madd8(codes, x))); }
 
 /* T tokens times 64 columns, number c of the tile, of units 2 p and 2 p + 1 of a row vector: 4 rows. */
 INLINE void line_units(const ash_dtype type, const int T, const uint8_t *header, const uint8_t *chunk, int row_vector, int p,
                        int c, const line_scales *s, const x_line *x, const vi first_x[4], vf *sums)
 {
+    const int bytes = q_group_bytes(type) / 4;
     vi a[4], b[4];
+    prefetch(chunk + bytes * (2 * row_vector + p), bytes);
     load_line_unit(type, chunk, row_vector, 2 * p, a);
     vi scale_a = line_scale(type, s, header, row_vector, 2 * p, c);
     load_line_unit(type, chunk, row_vector, 2 * p + 1, b);
     vi scale_b = line_scale(type, s, header, row_vector, 2 * p + 1, c);
-    vf floats = vf_zero();
-    if (!q_has_whole(type)) {
-        vi s0 = v_cast(vf_load(s->floats.s[2 * c])), s1 = v_cast(vf_load(s->floats.s[2 * c + 1]));
-        floats = vf_cast(p ? v_unpack_hi32(s0, s1) : v_unpack_lo32(s0, s1));
-    }
-#pragma GCC unroll 8
-    for (int t = 0; t < T; t++, x++) {
-        vi xs[4];
+    vf floats = q_has_whole(type) ? vf_zero() : vf_load(s->floats.s[2 * c + p]);
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++)
-            xs[i] = T == 1 ? first_x[i] : v_spread16(x->pattern[i]);
-        vi start = q_offset(type) ? v_spread16(x->of.start) : v_zero();
-        vi da = line_dot(type, a, xs, start, scale_a), db = line_dot(type, b, xs, start, scale_b);
+    for (int t = 0; t < T; t++, x++) {
+        vi start = q_offset(type) ? v_spread16(x->of.start) : v_zero(), da = start, db = start;
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++) {
+            vi xi = T == 1 ? first_x[i] : v_spread16(x->pattern[i]);
+            da = i || q_offset(type) ? add_products(da, a[i], xi) : v_madd8(a[i], xi);
+            db = i || q_offset(type) ? add_products(db, b[i], xi) : v_madd8(b[i], xi);
+        }
+        da = v_madd16(da, scale_a);
+        db = v_madd16(db, scale_b);
         vf fa = vf_cast(da), fb = vf_cast(db);
         vf dot = vf_of_ints(v_add32(v_cast(vf_shuffle(fa, fb, 0x88)), v_cast(vf_shuffle(fa, fb, 0xdd))));
         if (q_has_whole(type))
@@ -167,7 +167,7 @@ INLINE void line_units(const ash_dtype type, const int T, const uint8_t *header,
 
 /* The sums of a panel: of units 0 and 1, and of 2 and 3, by halves of 64 columns; and what minimums take off. */
 typedef struct line_sums {
-    vf units[ROW_VECTORS][2][LINE_TOKENS], mins[ROW_VECTORS][LINE_TOKENS];
+    vf units[ROW_VECTORS][2][FEW_TOKENS], mins[ROW_VECTORS][FEW_TOKENS];
 } line_sums;
 
 /* sums += the sum of m x over chunk c. */
@@ -180,7 +180,7 @@ INLINE void line_minimums(const ash_dtype type, const int T, const line_scales *
             m = vf_of_ints(v_shuffle8(s->mins[c / 2], v_spread16(line_turns.min[c % 2][i])));
         else
             m = vf_load(s->floats.m[2 * c + i]);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int t = 0; t < T; t++)
             sums[t] = vf_fma(m, vf_set(x[t].of.sum[i]), sums[t]);
     }
@@ -198,7 +198,7 @@ INLINE void line_tile(const ash_dtype type, const int T, const uint8_t *tile, in
     if (q_has_whole(type)) {
 #pragma GCC unroll 2
         for (int v = 0; v < ROW_VECTORS; v++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
             for (int t = 0; t < T; t++)
                 of_tile.units[v][0][t] = of_tile.units[v][1][t] = of_tile.mins[v][t] = vf_zero();
     }
@@ -208,15 +208,18 @@ INLINE void line_tile(const ash_dtype type, const int T, const uint8_t *tile, in
 #pragma GCC unroll 4
         for (int i = 0; i < 4; i++)
             xs[i] = v_spread16(x->pattern[i]);
-#pragma GCC unroll 2
-        for (int v = 0; v < ROW_VECTORS; v++) {
-#pragma GCC unroll 2
-            for (int p = 0; p < 2; p++) {
-                prefetch(chunk + q_group_bytes(type) / 4 * (2 * v + p), q_group_bytes(type) / 4);
-                line_units(type, T, tile, chunk, v, p, c, &scales[v], x, xs, to->units[v][p]);
-            }
-            if (q_has_min(type))
-                line_minimums(type, T, &scales[v], c, x, to->mins[v]);
+        if (T == 1) {
+#pragma GCC unroll 4
+            for (int u = 0; u < 2 * ROW_VECTORS; u++)
+                line_units(type, T, tile, chunk, u / 2, u % 2, c, &scales[u / 2], x, xs, to->units[u / 2][u % 2]);
+        } else {
+#pragma GCC unroll 1
+            for (int u = 0; u < 2 * ROW_VECTORS; u++)
+                line_units(type, T, tile, chunk, u / 2, u % 2, c, &scales[u / 2], x, xs, to->units[u / 2][u % 2]);
+        }
+        if (q_has_min(type)) {
+            line_minimums(type, T, &scales[0], c, x, to->mins[0]);
+            line_minimums(type, T, &scales[1], c, x, to->mins[1]);
         }
     }
     if (!q_has_whole(type))
@@ -225,7 +228,7 @@ INLINE void line_tile(const ash_dtype type, const int T, const uint8_t *tile, in
     for (int v = 0; v < ROW_VECTORS; v++) {
         vf low = vf_cast(v_unpack_lo32(v_cast(scales[v].d), v_cast(scales[v].d)));
         vf high = vf_cast(v_unpack_hi32(v_cast(scales[v].d), v_cast(scales[v].d)));
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int t = 0; t < T; t++) {
             sums->units[v][0][t] = vf_fma(of_tile.units[v][0][t], low, sums->units[v][0][t]);
             sums->units[v][1][t] = vf_fma(of_tile.units[v][1][t], high, sums->units[v][1][t]);
@@ -240,7 +243,7 @@ INLINE void line_panel(const ash_dtype type, const int T, const call *a, const s
     line_sums sums;
 #pragma GCC unroll 2
     for (int v = 0; v < ROW_VECTORS; v++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int t = 0; t < T; t++)
             sums.units[v][0][t] = sums.units[v][1][t] = sums.mins[v][t] = vf_zero();
     const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i, s);
@@ -248,7 +251,7 @@ INLINE void line_panel(const ash_dtype type, const int T, const call *a, const s
         line_tile(type, T, tile, (int)(smaller(s->cols - k, Q_TILE_COLS) + 63) / 64, x, &sums);
 #pragma GCC unroll 2
     for (int v = 0; v < ROW_VECTORS; v++)
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int t = 0; t < T; t++) {
             vf first = sums.units[v][0][t], second = sums.units[v][1][t];
             vf total = vf_add(vf_shuffle(first, second, 0x88), vf_shuffle(first, second, 0xdd));
@@ -271,14 +274,14 @@ INLINE void line_tokens(const ash_dtype type, const int T, const call *a, const 
     for (int64_t i = 0; i < a->panel_count; i++)
         line_panel(type, T, a, s, i, lines);
 }
-_Static_assert(LINE_TOKENS * SLAB_COLS / 64 * sizeof(x_line) <= ASH_SCRATCH_BYTES, "scratch");
+_Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_line) <= ASH_SCRATCH_BYTES, "scratch");
 
 #define LINE_CASE(T) case T: line_tokens(type, T, a, s); break;
-/* 1 to LINE_TOKENS tokens. */
+/* 1 to FEW_TOKENS tokens. */
 INLINE void few_lines(const ash_dtype type, const call *a, const slab *s)
 {
     switch (a->x->tokens) {
-        EACH_TO_8(LINE_CASE)
+        EACH_TO_4(LINE_CASE)
     }
 }
 

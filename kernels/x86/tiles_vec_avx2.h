@@ -46,6 +46,10 @@ INLINE vi v_unpack_lo64(vi a, vi b) { return _mm256_unpacklo_epi64(a, b); }
 INLINE vi v_unpack_hi64(vi a, vi b) { return _mm256_unpackhi_epi64(a, b); }
 INLINE vi v_and_or(vi base, vi mask, vi more) { return v_or(v_and(base, mask), more); }
 
+/* a, in a register at this place: keeps a compiler from gathering the terms of many sums first, for which there are not
+ * enough registers. */
+INLINE vi v_keep(vi a) { __asm__("" : "+x"(a)); return a; }
+
 INLINE vf vf_load(const float *p) { return _mm256_loadu_ps(p); }
 INLINE void vf_store(float *p, vf a) { _mm256_storeu_ps(p, a); }
 INLINE vf vf_zero(void) { return _mm256_setzero_ps(); }
