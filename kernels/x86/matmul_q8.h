@@ -1,5 +1,5 @@
-/* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h; for few tokens
- * matmul_q8_folded.h (Q8_0) and matmul_q8_pairs.h have others.
+/* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h. For few tokens matmul_q8_folded.h (Q8_0) and
+ * matmul_q8_pairs.h have others, and for 256 bits without VNNI matmul_q8_lines.h and, for more, matmul_q8_blocks.h.
  *
  * Few tokens: a panel is read as it lies. A vector of 16 bytes a row meets a pattern of 16 activations that is the same
  * for all rows (x_group); sums stay apart by step in the words of a row until the panel ends.
@@ -284,7 +284,7 @@ INLINE block_kind kind_of(ash_dtype t)
 typedef struct x_part {
     float scale;
     union {
-        int32_t start; /* -offset * sum of x; matmul_q8_blocks.h: a sum for each half, of columns 4 i, 4 i + 1 and others */
+        int32_t start; /* -offset * sum of x; in matmul_q8_blocks.h of each half: columns 4 i, 4 i + 1 and others */
         float sum;     /* scale * sum of x */
     } of;
 } x_part;

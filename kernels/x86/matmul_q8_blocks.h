@@ -1,12 +1,15 @@
-/* Blocks of MATMUL_Q8's second form with 256 bits and no VNNI: 2 row vectors, rows in lanes, times up to BLOCK_TOKENS tokens.
+/* Blocks of MATMUL_Q8's second form with 256 bits and no VNNI: 2 row vectors, rows in lanes, times up to BLOCK_TOKENS
+ * tokens.
  *
- * Products of bytes go to 16-bit sums, of as many columns as fit, before a multiply-add of pairs makes them 32 bits: 32
- * columns of 4-bit codes, 16 of others. Offsets are taken off in 16 bits, from which a sum starts; it may wrap on the way,
- * its end fits. Q6_K's whole scales are the second factor of that multiply-add.
+ * Products of bytes go to 16-bit sums, of as many columns as fit, before a multiply-add of pairs makes them 32 bits:
+ * 32 columns of 4-bit codes and of those with an offset, 16 of others. Offsets are taken off in 16 bits, where a sum
+ * starts; it may wrap on the way, its end fits. Q6_K's whole scales are the second factor of that multiply-add.
  *
  * Steps on Zen 3, which does 4 a cycle, 2 of them multiplications of bytes or words, for 8 rows, 32 columns and a token:
- * Q4_K 8 products, 7 additions, 1 multiply-add and 4 for the floats; Q6_K 8, 9, 2 and 2; Q8_0, whose products fill 16 bits,
- * 8 signs, 8 products, 8 multiply-adds, 7 additions and 3.
+ *   Q4_K   8 products, 7 additions, 1 multiply-add, 4 for the floats
+ *   Q6_K   8, 9, 2 and 2
+ *   Q8_0   8 and as many signs, since each product fills 16 bits, 7, 8 and 3
+ * A sum a token and row vector stays in a register, and so do two vectors of codes and one of x: v_keep sees to it.
  *
  * |sum| of a pair's half: 16 columns * 15 * 127 = 30480; offset off 16 * 16 * 127 = 32512; 5 bits and minimums
  * 8 * 31 * 127 = 31496; Q6_K 8 * 32 * 127 = 32512, times scales over 32 columns 4 * 32512 * 128 < 2^24.
@@ -91,8 +94,8 @@ INLINE void read_step_scales(const uint8_t *header, int row_vector, whole_scales
     vf_store(out->d, vf_to_sigma(vf_of_halves(header + 256 + 2 * VR * row_vector)));
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
-        vi bytes = v_set32(i << 8 | i << 24 | 0x800080);
-        vi turn = v_add32(bytes, _mm256_setr_epi32(0, 0x04000400, 0x08000800, 0x0c000c00, 0, 0x04000400, 0x08000800, 0x0c000c00));
+        vi word = _mm256_setr_epi32(0, 0x04000400, 0x08000800, 0x0c000c00, 0, 0x04000400, 0x08000800, 0x0c000c00);
+        vi turn = v_add32(word, v_set32(i << 8 | i << 24 | 0x800080)); /* byte i to upper halves, zeros to lower ones */
         for (int j = 0; j < 4; j++)
             v_store(out->s[4 * j + i], v_sra16(v_shuffle8(v[j], turn), 8));
     }

@@ -1,14 +1,15 @@
 /* MATMUL_Q8 with up to FEW_TOKENS tokens, 256 bits and no VNNI, for every type but Q8_0.
  *
- * A panel is read as it lies, both of its row vectors in one go, so that whole cache lines are used up in the order of
- * their addresses. A unit, 16 bytes of each of 2 rows, makes 16-bit sums of 8 columns, which one multiply-add of pairs
- * makes sums of a step of 16 columns: times its whole scale (types of 256 columns), or as they are. Words of two units
- * then fold into sums of 32 columns of 4 rows, so that floats take half the steps. The minimums of a tile are a product of
- * their own, rows in lanes. Offsets are taken off in 16 bits, whose sums may wrap on the way: their end fits.
+ * A panel is read as it lies, both of its row vectors in one go, so that cache lines are used up in the order of their
+ * addresses: with several panels in turn it was slower. A unit, 16 bytes of each of 2 rows, makes 16-bit sums of 8
+ * columns, which one multiply-add of pairs makes sums of a step of 16 columns: times its whole scale (types of 256
+ * columns), or as they are. Words of two units then fold into sums of 32 columns of 4 rows, so that floats take half the
+ * steps. The minimums of a tile are a product of their own, rows in lanes. Offsets are taken off in 16 bits, whose sums
+ * may wrap on the way: their end fits.
  *
- * Steps on Zen 3, which does 4 a cycle, for 2 rows, 64 columns and a token of Q4_K: 4 multiply-adds of bytes, 3 additions,
- * 1 multiply-add of pairs, 2.5 for the fold and the floats, about 1 for the minimums; and once for all tokens 6 to take the
- * codes apart, 1 for a scale.
+ * Steps on Zen 3, which does 4 a cycle, for 2 rows, 64 columns and a token of Q4_K: 4 multiply-adds of bytes, 3
+ * additions, 1 multiply-add of pairs, 2.5 for the fold and the floats, about 1 for the minimums; and once for all tokens 6 to
+ * take the codes apart, 1 for a scale.
  *
  * |sum| over 8 columns: 8 * 31 * 127 = 31496 without an offset, 8 * 32 * 127 = 32512 with.
  * |whole sum| over 32: 4 * 31496 * 63 < 2^23, of Q6_K 4 * 32512 * 128 < 2^24: floats hold them.
@@ -29,7 +30,8 @@ typedef struct x_line {
     } of;
 } x_line;
 
-static inline void prepare_line(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum, x_line *out)
+static inline void prepare_line(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum,
+                                x_line *out)
 {
     x_group g;
     prepare_group(type, q, scale, sum, &g);
@@ -75,7 +77,7 @@ INLINE void load_line_unit(const ash_dtype type, const uint8_t *chunk, int row_v
 typedef struct line_scales {
     vi whole[2], mins[2]; /* Q4_K, Q5_K: a byte of each of sub-blocks 0 .. 3 and 4 .. 7; rows in sigma order */
     vf d, dmin;           /* dmin: Q4_K, Q5_K */
-    tile_scales floats;   /* other types; s as the words of line_units: of chunk c units 0 and 1 in s[2 c], 2 and 3 in s[2 c + 1] */
+    tile_scales floats;   /* other types; as words of units: of chunk c, 0 and 1 in s[2 c], 2 and 3 in s[2 c + 1] */
 } line_scales;
 
 INLINE void read_line_scales(const ash_dtype type, const uint8_t *header, int row_vector, line_scales *out)
@@ -99,8 +101,9 @@ INLINE void read_line_scales(const ash_dtype type, const uint8_t *header, int ro
     }
 }
 
-/* Turns of bytes, for odd and even chunks. scale[odd][g]: of unit g's word, the two bytes of a chunk to four 16-bit numbers
- * each. min[odd][i]: byte 2 odd + i of every word to the word. step[c]: bytes 4 c .. + 3 to the upper halves of two each. */
+/* Turns of bytes, for odd and even chunks. scale[odd][g]: of unit g's word, the two bytes of a chunk to four 16-bit
+ * numbers each. min[odd][i]: byte 2 odd + i of every word to the word. step[c]: bytes 4 c .. + 3 to the upper bytes of
+ * two 16-bit numbers each. */
 #define FOUR_TIMES(at) at, 128, at, 128, at, 128, at, 128
 #define LINE_SCALE(at) { FOUR_TIMES(at), FOUR_TIMES((at) + 1) }
 #define LINE_SCALES(at) { LINE_SCALE(at), LINE_SCALE((at) + 4), LINE_SCALE((at) + 8), LINE_SCALE((at) + 12) }
@@ -134,8 +137,8 @@ INLINE vi line_scale(const ash_dtype type, const line_scales *s, const uint8_t *
 INLINE vi add_products(vi pairs, vi codes, vi x) { return v_keep(v_add16(pairs, v_madd8(codes, x))); }
 
 /* T tokens times 64 columns, number c of the tile, of units 2 p and 2 p + 1 of a row vector: 4 rows. */
-INLINE void line_units(const ash_dtype type, const int T, const uint8_t *header, const uint8_t *chunk, int row_vector, int p,
-                       int c, const line_scales *s, const x_line *x, const vi first_x[4], vf *sums)
+INLINE void line_units(const ash_dtype type, const int T, const uint8_t *header, const uint8_t *chunk, int row_vector,
+                       int p, int c, const line_scales *s, const x_line *x, const vi first_x[4], vf *sums)
 {
     const int bytes = q_group_bytes(type) / 4;
     vi a[4], b[4];
@@ -187,7 +190,8 @@ INLINE void line_minimums(const ash_dtype type, const int T, const line_scales *
 }
 
 /* Up to 256 columns of a panel. */
-INLINE void line_tile(const ash_dtype type, const int T, const uint8_t *tile, int chunks, const x_line *x, line_sums *sums)
+INLINE void line_tile(const ash_dtype type, const int T, const uint8_t *tile, int chunks, const x_line *x,
+                      line_sums *sums)
 {
     line_scales scales[ROW_VECTORS];
     line_sums of_tile, *to = q_has_whole(type) ? &of_tile : sums;

@@ -22,7 +22,7 @@ static const int64_t token_counts[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 3
 
 /* ---- activations ---- */
 
-typedef enum acts_kind { ACTS_RANDOM, ACTS_ZERO, ACTS_EXTREME, ACTS_SPARSE, ACTS_NAN } acts_kind;
+typedef enum acts_kind { ACTS_RANDOM, ACTS_ZERO, ACTS_EXTREME, ACTS_LARGEST, ACTS_SPARSE, ACTS_NAN } acts_kind;
 
 typedef struct test_acts {
     ash_acts x;
@@ -36,6 +36,7 @@ static float act(acts_kind kind, int64_t t, int64_t k, test_rng *rng)
     case ACTS_NAN: return t == 1 && k == 9 ? NAN : test_rng_float(rng);
     case ACTS_ZERO: return 0;
     case ACTS_EXTREME: return test_rng_below(rng, 2) ? 0x1p20f : -0x1p20f; /* every code -127 or 127 */
+    case ACTS_LARGEST: return t % 2 ? -0x1p20f : 0x1p20f; /* of one sign, so that no sum of products is larger */
     case ACTS_SPARSE: return k % 37 == 5 ? 1000 : 0x1p-130f * test_rng_float(rng);
     default: return 3 * test_rng_float(rng);
     }
@@ -293,7 +294,7 @@ static const struct { weight_kind weights; acts_kind acts; const char *name; } p
     { WEIGHT_RANDOM, ACTS_ZERO, "zero activations" },  { WEIGHT_EXTREME, ACTS_EXTREME, "extremes" },
     { WEIGHT_RUNS, ACTS_RANDOM, "runs" },              { WEIGHT_RANDOM, ACTS_SPARSE, "outliers" },
     { WEIGHT_EXTREME, ACTS_RANDOM, "extreme weights" }, { WEIGHT_NAN, ACTS_RANDOM, "a NaN weight" },
-    { WEIGHT_RANDOM, ACTS_NAN, "a NaN activation" },
+    { WEIGHT_RANDOM, ACTS_NAN, "a NaN activation" },   { WEIGHT_EXTREME, ACTS_LARGEST, "the largest sums" },
 };
 static const int64_t widths[] = { 32, 64, 96, 256, 320, 576, 640, 896, 1536, 17, 100 };
 
