@@ -9,9 +9,9 @@
  * rounding at every product, and so its tests meet one. The code for AVX-512, for AVX2 and for neither gives the same
  * bits: each column is summed by itself, however many lie in a vector.
  *
- * With AVX-512 that is 256 fused multiply-adds, 70 ns where one starts a cycle at 3.65 GHz: with 28 of 100
- * instructions, as in the prefill of F16, 20 of the 50 ns that 20 M instructions a second leave for each. Of BF16 and
- * e4m3 vdpbf16ps makes half of that. */
+ * With AVX-512 that is 256 fused multiply-adds, 70 ns where one starts a cycle at 3.65 GHz, and with AVX2 512, of which
+ * two start: with 28 of 100 instructions, as in the prefill of F16, 20 of the 50 ns that 20 M instructions a second leave
+ * for each. Of BF16 and e4m3 vdpbf16ps makes half of that. */
 #include <string.h>
 #ifdef __AVX2__
 #include <immintrin.h>
