@@ -168,7 +168,13 @@ static void fill(float *x, test_rng *rng, float outlier)
 }
 
 /* The search has steps of 1/256 of max / 448 beside its best coarse one. A sweep twice as fine finds nothing that is
- * better by more than 2%: the error moves by less than that between steps of 1/32. */
+ * better by more than 2%: the error moves by less than that between steps of 1/32.
+ *
+ * With a value 400 deviations out it moves by more, since such a step rounds that value alone by (8 / 64)^2, four times
+ * the error of all others: left are the scales that have it at a code, of which the coarse steps meet some. Between those
+ * the others' error is as random as a sum of squares of roundings: of normal values the mean of the fourth powers is
+ * 3 * 9 / 5 of the square's own mean squared, so that the error of n = ROWS * COLS deviates by sqrt(4.4 / n) = 1.9%, a
+ * difference of two by 2.7%. Four of those. */
 static void scale_is_best(void **state)
 {
     (void)state;
@@ -185,7 +191,7 @@ static void scale_is_best(void **state)
         for (int i = 256; i < 1024; i++)
             least = fmin(least, error_of(x, max / ASH_E4M3_MAX * (float)i / 512));
         assert_true(found <= plain);
-        if (found > 1.02 * least)
+        if (found > (round % 3 == 2 ? 1.11 : 1.02) * least)
             fail_msg("round %d: an error of %g where %g can be had", round, found, least);
         if (round == 0)
             print_message("# measure: %.4f of the error of max / 448\n", found / plain);
