@@ -79,5 +79,7 @@ done
 if [ "$B" = build ]; then run_arm64; fi
 fi
 
-if [ "$skipped" != 0 ]; then echo "$passed passed, $failed failed, $skipped skipped"; else echo "$passed passed, $failed failed"; fi
+also=""
+[ "$skipped" != 0 ] && also=", $skipped skipped"
+echo "$passed passed, $failed failed$also"
 [ "$failed" = 0 ] && [ "$passed" != 0 ]

@@ -171,10 +171,10 @@ static void fill(float *x, test_rng *rng, float outlier)
  * better by more than 2%: the error moves by less than that between steps of 1/32.
  *
  * With a value 400 deviations out it moves by more, since such a step rounds that value alone by (8 / 64)^2, four times
- * the error of all others: left are the scales that have it at a code, of which the coarse steps meet some. Between those
- * the others' error is as random as a sum of squares of roundings: of normal values the mean of the fourth powers is
- * 3 * 9 / 5 of the square's own mean squared, so that the error of n = ROWS * COLS deviates by sqrt(4.4 / n) = 1.9%, a
- * difference of two by 2.7%. Four of those. */
+ * the error of all others: left are the scales that have it at a code, of which the coarse steps meet some. Between
+ * those the others' error is as random as a sum of squares of roundings: of normal values the mean of the fourth powers
+ * is 3 * 9 / 5 of the square's own mean squared, so that the error of n = ROWS * COLS deviates by sqrt(4.4 / n) = 1.9%,
+ * a difference of two by 2.7%. Four of those. */
 static void scale_is_best(void **state)
 {
     (void)state;

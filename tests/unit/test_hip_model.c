@@ -254,7 +254,8 @@ static void test_turns(void **state)
     test_feed_as(turns, s.ids + 15, PROMPT - 15, 0);
     assert_int_equal(ashlar_session_position(turns), PROMPT);
     /* Rows of three tokens are rounded in blocks of 32 columns, those of 25 in wider ones: two draws of one rounding.
-     * Of the one row that is compared, both the row's own distance and N's are a draw, 13% apart each: three of those. */
+     * Of the one row that is compared, both the row's own distance and N's are a draw, 13% apart each: three of those.
+     */
     float *like = run_twin(&s, CARD_TWIN_ALL), *exact = run_twin(&s, CARD_TWIN_EXACT);
     double noise = gfx_logits_distance(like, exact, s.vocab, 0, 1);
     double off = gfx_logits_distance(ashlar_session_logits(turns, 0), ashlar_session_logits(whole, 0), s.vocab, 0, 1);

@@ -173,7 +173,8 @@ static void explain_prefill(FILE *to, const roof_line *l, double share)
             percent(l->time.issue_least, l->time.issue));
     if (l->time.bound == ROOF_BY_MEMORY)
         fprintf(to, "             its %.1f MB take %.1f us, %.1f us of them the weights; the products at their peak "
-                "%.1f us\n", c->memory_bytes / 1e6, l->time.memory_least * 1e6, weight_bytes(m) / ROOF_BANDWIDTH * 1e6, least * 1e6);
+                "%.1f us\n", c->memory_bytes / 1e6, l->time.memory_least * 1e6,
+                weight_bytes(m) / ROOF_BANDWIDTH * 1e6, least * 1e6);
 }
 
 /* Where a prompt's time goes. */
