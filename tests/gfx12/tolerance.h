@@ -46,16 +46,8 @@
  *                        rounded the same way, and sums alone differ: 0.000 N (0.05 where FP8's output matrix is BF16,
  *                        whose inputs the CPU leaves as they are). An error of the kernels is in every row
  *
- * Where the CPU's prompts are rounded as it does by itself:
- *   Q types, decoded  the same rounding (blocks of 32 columns): N
- *   FP8               the same rounding, in a prompt with a scale for 256 columns instead of one for the token, which
- *                     moves no value's spacing by more than a factor of 2, up or down alike: N
- *   Q types, prompt   wider blocks (ASH_GFX_GROUP): the largest of 256 normal values is 1.37 times that of 32 (2.83 and
- *                     2.07 deviations), that of 128 1.26 times (2.6), and weights are rounded so too: times sqrt(2)
- *   BF16              spacing 2^-7 of a value at most, where 8 bits have 1 / 127 of a block's largest: 0.48 (1 / 2.07) of
- *                     the N that the same weights have in Q8_0
- * each times a margin for few positions. The reference of the tests for single kernels is exact; these see what is put
- * together wrongly: a norm, a scale, a position, a head.
+ * The reference of the tests for single kernels is exact; these see what is put together wrongly: a norm, a scale, a
+ * position, a head.
  */
 #ifndef ASHLAR_TESTS_GFX12_TOLERANCE_H
 #define ASHLAR_TESTS_GFX12_TOLERANCE_H
@@ -113,9 +105,6 @@ static inline double gfx_swiglu_variance(double g, double of_g, double u, double
 #define GFX_SHALLOW_MARGIN 1.03
 #define GFX_SHALLOW_APART 0.9
 #define GFX_NEAREST 0.1
-#define GFX_LOGITS_MARGIN 1.3
-#define GFX_PROMPT_FACTOR (ASH_GFX_GROUP == 128 ? 1.8 : 1.9)
-#define GFX_BF16_FACTOR 0.48
 
 /* Root of the mean squared difference of rows [first, end) of `vocab` logits, each taken from its mean: a shift of all
  * logits changes nothing. */
