@@ -55,16 +55,18 @@ static uint32_t lanes_moved(const gfx_wave *w, const gfx_insn *i)
     return o->kind != GFX_SGPR || o->index == GFX_NULL || w->s_written[o->index] ? UINT32_MAX : 0;
 }
 
-/* False: nothing is done, and vector must look at it. */
-static inline bool write_in_place(gfx_wave *w, const gfx_insn *i)
+/* Else vector must look at it. */
+static inline bool may_be_in_place(const gfx_wave *w, const gfx_insn *i)
 {
     unsigned d = i->dst.index;
-    if (w->v_pending[d] || (i->op->flags & GFX_READS_DST && w->v_written[d] != UINT32_MAX) ||
-        lanes_moved(w, i) != UINT32_MAX)
-        return false;
-    i->op->lanes(w, i, w->v[d]);
-    w->v_written[d] = UINT32_MAX;
-    return true;
+    return !w->v_pending[d] && !(i->op->flags & GFX_READS_DST && w->v_written[d] != UINT32_MAX) &&
+           lanes_moved(w, i) == UINT32_MAX;
+}
+
+static inline void write_in_place(gfx_wave *w, const gfx_insn *i)
+{
+    i->op->lanes(w, i, w->v[i->dst.index]);
+    w->v_written[i->dst.index] = UINT32_MAX;
 }
 
 static void finish_floats(const gfx_insn *i, uint32_t *r)
@@ -169,11 +171,14 @@ void gfx_step(gfx_wave *w, const gfx_insn *i)
         w->stats.cached += i->cached;
     }
     if (i->op->lanes) {
-        if (!i->in_place || w->s[GFX_EXEC] != UINT32_MAX || (i->dual && w->v_pending[i->dual->dst.index]) ||
-            !write_in_place(w, i))
+        if (!i->in_place || w->s[GFX_EXEC] != UINT32_MAX || !may_be_in_place(w, i) ||
+            (i->dual && !may_be_in_place(w, i->dual))) {
             vector(w, i);
-        else if (i->dual && !w->fault[0] && !write_in_place(w, i->dual))
-            (void)gfx_check_v(w, i->dual->dst.index, 1, UINT32_MAX);
+            return;
+        }
+        write_in_place(w, i);
+        if (i->dual && !w->fault[0])
+            write_in_place(w, i->dual);
     } else
         i->op->run(w, i);
 }

@@ -125,13 +125,14 @@ static void pairs_of_unwritten(void **state)
     static const char *const lines[] = { "v_dual_fmac_f32 v8, v0, v2 :: v_dual_cndmask_b32 v9, v1, v3",
                                          "v_dual_cndmask_b32 v8, v0, v2 :: v_dual_fmac_f32 v9, v1, v3" };
     gfx_insn *i = gfx_test_assemble(lines, 2);
-    for (int k = 0; k < 2; k++)
+    for (int round = 0; round < 4; round++)
         for (unsigned missing = 0; missing < REGISTERS; missing++) {
+            int k = round % 2;
             gfx_wave *w = gfx_wave_new();
             uint32_t values[REGISTERS][GFX_LANES] = { { 0 } };
             char want[80] = "";
             assert_non_null(w);
-            fill(w, values, 0xff, 0);
+            fill(w, values, round < 2 ? 0xff : UINT32_MAX, 0);
             w->v_written[missing] = ~UINT32_C(8);
             if (missing < 4 || missing == 8u + (unsigned)k)
                 snprintf(want, sizeof want, "v%u is read in lane 3 before anything wrote it", missing);
@@ -140,6 +141,27 @@ static void pairs_of_unwritten(void **state)
             gfx_wave_free(w);
         }
     gfx_insns_free(i, 2);
+}
+
+/* A move takes along which lanes nothing wrote, as the first half and as the second. */
+static void moves_of_unwritten(void **state)
+{
+    (void)state;
+    static const char *const lines[] = { "v_dual_mov_b32 v8, v0 :: v_dual_mov_b32 v9, v1" };
+    gfx_insn *i = gfx_test_assemble(lines, 1);
+    for (int round = 0; round < 4; round++) {
+        gfx_wave *w = gfx_wave_new();
+        uint32_t values[REGISTERS][GFX_LANES] = { { 0 } }, missing = (uint32_t)round % 2;
+        assert_non_null(w);
+        fill(w, values, round < 2 ? 0xff : UINT32_MAX, 0);
+        w->v_written[missing] = ~UINT32_C(8);
+        gfx_step(w, i);
+        assert_string_equal(w->fault, "");
+        assert_int_equal(w->v_written[8 + missing], ~UINT32_C(8));
+        assert_int_equal(w->v_written[9 - missing], UINT32_MAX);
+        gfx_wave_free(w);
+    }
+    gfx_insns_free(i, 1);
 }
 
 /* VCC is read though no operand names it. */
@@ -209,7 +231,8 @@ static void every_encoding(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(pairs), cmocka_unit_test(pairs_of_unwritten), cmocka_unit_test(unwritten_mask),
+    cmocka_unit_test(pairs), cmocka_unit_test(pairs_of_unwritten), cmocka_unit_test(moves_of_unwritten),
+    cmocka_unit_test(unwritten_mask),
     cmocka_unit_test(every_encoding),
 };
 
