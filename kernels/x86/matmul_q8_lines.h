@@ -1,7 +1,7 @@
 /* MATMUL_Q8 with up to FEW_TOKENS tokens, 256 bits and no VNNI, for every type but Q8_0.
  *
  * A panel is read as it lies, both of its row vectors in one go, so that cache lines are used up in the order of their
- * addresses: with several panels in turn it was slower. A unit, 16 bytes of each of 2 rows, makes 16-bit sums of 8
+ * addresses (several panels in turn are slower). A unit, 16 bytes of each of 2 rows, makes 16-bit sums of 8
  * columns, which one multiply-add of pairs makes sums of a step of 16 columns: times its whole scale (types of 256
  * columns), or as they are. Words of two units then fold into sums of 32 columns of 4 rows, so that floats take half the
  * steps. The minimums of a tile are a product of their own, rows in lanes. Offsets are taken off in 16 bits, whose sums
