@@ -224,6 +224,22 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
 }
 _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTES, "scratch");
 
+/* Function `name`: T tokens times all panels. `prepare` makes an x_type of 64 columns of a token, in the scratch, where
+ * those of its tokens lie side by side; `panel` multiplies a panel with them. */
+#define PREPARED_TOKENS(name, x_type, prepare, panel)                                                                  \
+    INLINE void name(const ash_dtype type, const int T, const call *a, const slab *s)                                  \
+    {                                                                                                                  \
+        x_type *x = a->scratch;                                                                                        \
+        int64_t groups = ash_pad_cols(s->cols) / 64;                                                                   \
+        for (int t = 0; t < T; t++) {                                                                                  \
+            q8_columns from = columns_of(a->x, t, s->k);                                                               \
+            for (int64_t g = 0; g < groups; g++)                                                                       \
+                prepare(type, from.q + 64 * g, from.scale + 2 * g, from.sum + 4 * g, x + g * T + t);                   \
+        }                                                                                                              \
+        for (int64_t i = 0; i < a->panel_count; i++)                                                                   \
+            panel(type, T, a, s, i, x);                                                                                \
+    }
+
 #if VB == 32 && !defined(HAVE_DPBUSD)
 #define HAVE_LINES 1
 #endif

@@ -265,19 +265,7 @@ INLINE void line_panel(const ash_dtype type, const int T, const call *a, const s
         }
 }
 
-INLINE void line_tokens(const ash_dtype type, const int T, const call *a, const slab *s)
-{
-    const ash_acts *x = a->x;
-    x_line *lines = a->scratch;
-    int64_t groups = ash_pad_cols(s->cols) / 64;
-    for (int t = 0; t < T; t++) {
-        q8_columns from = columns_of(x, t, s->k);
-        for (int64_t g = 0; g < groups; g++)
-            prepare_line(type, from.q + 64 * g, from.scale + 2 * g, from.sum + 4 * g, lines + g * T + t);
-    }
-    for (int64_t i = 0; i < a->panel_count; i++)
-        line_panel(type, T, a, s, i, lines);
-}
+PREPARED_TOKENS(line_tokens, x_line, prepare_line, line_panel)
 _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_line) <= ASH_SCRATCH_BYTES, "scratch");
 
 #define LINE_CASE(T) case T: line_tokens(type, T, a, s); break;

@@ -168,19 +168,7 @@ INLINE void pair_panel(const ash_dtype type, const int T, const call *a, const s
     }
 }
 
-INLINE void pair_tokens(const ash_dtype type, const int T, const call *a, const slab *s)
-{
-    const ash_acts *x = a->x;
-    x_pairs *pairs = a->scratch;
-    int64_t groups = ash_pad_cols(s->cols) / 64;
-    for (int t = 0; t < T; t++) {
-        q8_columns from = columns_of(x, t, s->k);
-        for (int64_t g = 0; g < groups; g++)
-            prepare_pairs(type, from.q + 64 * g, from.scale + 2 * g, from.sum + 4 * g, pairs + g * T + t);
-    }
-    for (int64_t i = 0; i < a->panel_count; i++)
-        pair_panel(type, T, a, s, i, pairs);
-}
+PREPARED_TOKENS(pair_tokens, x_pairs, prepare_pairs, pair_panel)
 _Static_assert(PAIR_TOKENS * SLAB_COLS / 64 * sizeof(x_pairs) <= ASH_SCRATCH_BYTES, "scratch");
 
 #define PAIR_CASE(T) case T: pair_tokens(type, T, a, s); break;
