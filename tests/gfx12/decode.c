@@ -500,8 +500,10 @@ bool gfx_decode(const uint8_t *bytes, size_t size, uint32_t address, gfx_insn **
         insns[n].address = address + (uint32_t)at;
         insns[n].text = strdup(line);
         fine = insns[n].text && parse_line(line, &insns[n], err);
-        if (fine)
-            gfx_classify(&insns[n]), gfx_find_in_place(&insns[n]);
+        if (fine) {
+            gfx_classify(&insns[n]);
+            gfx_find_in_place(&insns[n]);
+        }
         if (fine && strcmp(insns[n].op->name, "ds_swizzle_b32") == 0)
             insns[n].offset = copy[at] | copy[at + 1] << 8;
         at += used;

@@ -149,14 +149,15 @@ static void dot4_fp8(gfx_wave *w, const gfx_insn *i, uint32_t *r)
 static void read_mixed(gfx_wave *w, const gfx_insn *i, int k, float out[GFX_LANES])
 {
     bool half = i->op_sel_hi >> k & 1, constant = i->src[k].kind == GFX_FLOAT, neg = i->src[k].neg, abs = i->src[k].abs;
-    uint32_t room[GFX_LANES];
-    const uint32_t *p;
+    gfx_insn plain;
+    const gfx_insn *from = i;
     if (neg || abs) { /* signs apply to what was picked */
-        gfx_insn plain = *i;
+        plain = *i;
         plain.src[k].neg = plain.src[k].abs = false;
-        p = gfx_lanes_of(w, &plain, k, 0, room);
-    } else
-        p = gfx_lanes_of(w, i, k, 0, room);
+        from = &plain;
+    }
+    uint32_t room[GFX_LANES];
+    const uint32_t *p = gfx_lanes_of(w, from, k, 0, room);
     int shift = i->op_sel >> k & 1 ? 16 : 0;
     LANES {
         float x = half && !constant ? gfx_half(p[l] >> shift & 0xffff) : gfx_float(p[l]);

@@ -125,12 +125,17 @@ static writer unpack(uint64_t x)
 
 /* ---- writers ---- */
 
+/* Of buffer k, with room for where its first and its last line are cut. */
+static size_t line_count(const gfx_global_log *log, size_t k)
+{
+    return (log->launch->buffers[k].size / 4 + 2 + LINE) / LINE;
+}
+
 /* The entries of a line's dwords; NULL: no memory. */
 static uint64_t *take_apart(gfx_global_log *log, size_t k, size_t line)
 {
     struct entries *e = &log->of[k];
-    size_t count = (log->launch->buffers[k].size / 4 + 2 + LINE) / LINE;
-    uint64_t *dwords = made(log, (void **)&e->dwords, count * LINE, sizeof *dwords), *l = &e->lines[line];
+    uint64_t *dwords = made(log, (void **)&e->dwords, line_count(log, k) * LINE, sizeof *dwords), *l = &e->lines[line];
     if (!dwords || __atomic_load_n(l, __ATOMIC_ACQUIRE) == APART)
         return dwords;
     pthread_mutex_lock(&log->lock);
@@ -147,8 +152,8 @@ static uint64_t *take_apart(gfx_global_log *log, size_t k, size_t line)
 /* Dwords first .. first + count of buffer k are written; `narrow`: one of them, in part. False: no memory. */
 static bool store_run(gfx_global_log *log, size_t k, size_t first, size_t count, uint64_t mine, bool narrow)
 {
-    size_t lines = (log->launch->buffers[k].size / 4 + 2 + LINE) / LINE, end = first + count;
-    uint64_t *list = made(log, (void **)&log->of[k].lines, lines, sizeof *list);
+    size_t end = first + count;
+    uint64_t *list = made(log, (void **)&log->of[k].lines, line_count(log, k), sizeof *list);
     while (list && first < end) {
         size_t line = first / LINE, stop = end < LINE * (line + 1) ? end : LINE * (line + 1);
         if (stop - first == LINE) {

@@ -32,7 +32,8 @@ const gfx_op *gfx_op_find(const char *name)
 static bool alone_in_place(const gfx_insn *i)
 {
     return i->op->lanes && i->op->class == GFX_VECTOR && i->dst.kind == GFX_VGPR && i->dst.count == 1 &&
-           i->dst.index < GFX_VGPRS && !(i->op->flags & GFX_CARRY_OUT) && !(i->op->param & GFX_HALF_D) && !i->omod && (!i->clamp || i->op->flags & GFX_CLAMPS) && !i->dpp.on;
+           i->dst.index < GFX_VGPRS && !(i->op->flags & GFX_CARRY_OUT) && !(i->op->param & GFX_HALF_D) && !i->omod &&
+           (!i->clamp || i->op->flags & GFX_CLAMPS) && !i->dpp.on;
 }
 
 void gfx_find_in_place(gfx_insn *i)
