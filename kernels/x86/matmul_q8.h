@@ -324,6 +324,31 @@ typedef struct block_scratch {
 typedef void block_fn(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride, const x_part *parts,
                       int64_t part_stride, float *sums);
 
+#if defined(HAVE_DPBUSD) || defined(HAVE_LINES)
+#ifdef HAVE_DPBUSD
+#define ADD_PRODUCTS v_dpbusd
+#else
+#define ADD_PRODUCTS add_products
+#endif
+/* sums[V t + v] += products of words first .. end - 1, 4 columns each: codes of row vector v and x of token t. */
+INLINE void add_words(const int V, const int T, const int first, const int end, const uint8_t *codes, const int8_t *x,
+                      int64_t x_stride, vi *sums)
+{
+    const uint8_t *next = codes + sizeof ((block_scratch *)0)->codes[0];
+#pragma GCC unroll 8
+    for (int i = first; i < end; i++) {
+        vi q0 = v_load(codes + i * VB), q1 = V > 1 ? v_load(next + i * VB) : q0;
+#pragma GCC unroll 7
+        for (int t = 0; t < T; t++) {
+            vi xt = v_spread4(x + t * x_stride + 4 * i);
+            sums[V * t] = ADD_PRODUCTS(sums[V * t], q0, xt);
+            if (V > 1)
+                sums[V * t + 1] = ADD_PRODUCTS(sums[V * t + 1], q1, xt);
+        }
+    }
+}
+#endif
+
 #ifdef HAVE_LINES
 #include "kernels/x86/matmul_q8_blocks.h"
 #else
@@ -344,17 +369,7 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
         for (int i = 0; i < V * T; i++)
             dot[i] = from_start ? v_spread4(&parts[i / V * part_stride].of.start) : v_zero();
 #ifdef HAVE_DPBUSD
-#pragma GCC unroll 8
-        for (int i = 0; i < words; i++) {
-            vi q0 = v_load(codes + i * VB), q1 = V > 1 ? v_load(codes + sizeof b->codes[0] + i * VB) : q0;
-#pragma GCC unroll 7
-            for (int t = 0; t < T; t++) {
-                vi xt = v_spread4(x + t * x_stride + 4 * i);
-                dot[V * t] = v_dpbusd(dot[V * t], q0, xt);
-                if (V > 1)
-                    dot[V * t + 1] = v_dpbusd(dot[V * t + 1], q1, xt);
-            }
-        }
+        add_words(V, T, 0, words, codes, x, x_stride, dot);
 #else
         /* 16-bit sums of pairs: 4 words of 5-bit codes or 2 of 6-bit codes, as in dot_unit */
         const int run = kind == OFFSET_16 ? 2 : kind == SIGNED_32 ? 1 : 4;

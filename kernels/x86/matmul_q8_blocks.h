@@ -49,17 +49,7 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
 #pragma GCC unroll 8
                 for (int i = 0; i < V * T; i++)
                     pairs[i] = from_start ? v_spread4(&parts[i / V * part_stride + first / 4].of.start) : v_zero();
-#pragma GCC unroll 8
-                for (int i = first; i < first + run; i++) {
-                    vi q0 = v_load(codes + i * VB), q1 = V > 1 ? v_load(codes + sizeof b->codes[0] + i * VB) : q0;
-#pragma GCC unroll 4
-                    for (int t = 0; t < T; t++) {
-                        vi xt = v_spread4(x + t * x_stride + 4 * i);
-                        pairs[V * t] = add_products(pairs[V * t], q0, xt);
-                        if (V > 1)
-                            pairs[V * t + 1] = add_products(pairs[V * t + 1], q1, xt);
-                    }
-                }
+                add_words(V, T, first, first + run, codes, x, x_stride, pairs);
 #pragma GCC unroll 8
                 for (int i = 0; i < V * T; i++) {
                     vi factor = kind == STEPS_16 ? v_load(b->of.whole[i % V].s[g + first / 4]) : v_set16(1);
