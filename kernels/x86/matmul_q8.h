@@ -44,10 +44,11 @@ INLINE void store_rows(vf sums, float *y, int add)
 }
 
 /* Whether the forms of matmul_q8_folded.h and matmul_q8_pairs.h need no prefetch: with one token at 512 bits whole cache
- * lines come nearly in order, which the processor fetches ahead on its own. Q8_0 and Q4_K then read 99% of what a plain
- * loop does from large pages, 92% with prefetches. More tokens leave it idle for longer: 8 of Q4_K take 28% more time
- * without. At 256 bits they are always there. */
-INLINE int fetched_ahead(int tokens) { return VB == 64 && tokens == 1; }
+ * lines come nearly in order. Zen 4 (family 19h; its other members have no VNNI) fetches those ahead on its own: Q8_0 and
+ * Q4_K then read 99% of what a plain loop does from large pages, 92% with prefetches. Zen 5 does not: Q4_K takes 2.3
+ * times as long without. More tokens leave either idle for longer: 8 of Q4_K take 28% more time on Zen 4. At 256 bits
+ * prefetches are always there. */
+INLINE int fetched_ahead(int tokens) { return VB == 64 && tokens == 1 && __builtin_cpu_is("amdfam19h"); }
 
 /* A token's 8-bit form from a column on, a multiple of 32. */
 typedef struct q8_columns {

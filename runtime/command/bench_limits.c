@@ -33,17 +33,15 @@ static void read_part(void *context, uint32_t thread)
     limit_run *r = context;
     uint32_t threads = ash_pool_threads(r->pool);
     uint64_t each = r->count / threads / 64 * 64;
-    pair sum[4] = { 0 };
+    pair a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 }; /* an array of sums would live in memory, and bind before it does */
     const uint8_t *p = r->bytes + thread * each;
     for (uint64_t i = 0; i < each; i += 64) {
         pair line[4];
         memcpy(line, p + i, sizeof line);
-        for (int k = 0; k < 4; k++)
-            sum[k] += line[k];
+        a += line[0], b += line[1], c += line[2], d += line[3];
     }
-    for (int k = 1; k < 4; k++)
-        sum[0] += sum[k];
-    r->sums[thread] = sum[0][0] + sum[0][1];
+    a += b + c + d;
+    r->sums[thread] = a[0] + a[1];
     r->done[thread] = each;
 }
 
