@@ -66,7 +66,8 @@ typedef struct ash_acts {
  *   may count as zeros, before F8_E4M3's scale: so within
  *   (cols + 8) * 2^-24 * sum_k |W| |x| + 2^-126 * (cols * max(1, largest scale) + sum_k |x|) of scalar.
  * MATMUL_Q8: x from the q8 form; the integer sum of each 32 (Q6_K: 16) columns, offset included, is exact; the float
- *   operations on it (4 a group and its share of the folding) round: (cols / 4 + 8) * 2^-24 * sum_k |W|' |x|. */
+ *   operations on it (4 a group and its share of the folding) round: (cols / 4 + 8) * 2^-24 * sum_k |W|' |x|. Where
+ *   ash_q8_rounds, W is what kernels/requant.h makes of the weights, in groups of 256 columns. */
 typedef void ash_matmul_fn(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x, float *y,
                            int64_t y_token_stride, int64_t y_panel_stride, void *scratch);
 
@@ -213,6 +214,16 @@ typedef enum ash_level {
     ASH_LEVEL_AVX512BF16 = 6, /* and AVX-512 BF16: no processor has it without VNNI */
     ASH_LEVEL_COUNT
 } ash_level;
+
+/* From so many tokens on a level whose dot products are of bytes takes weights with minimums, and Q6_K's, as int8 with a
+ * scale for a row of a tile: one product of floats a group is left of three. The other types gain little, and Q8_0's
+ * weights stay what they are. Fewer tokens do not make up for the rounding (Zen 5: as fast at 32). */
+#define ASH_Q8_ROUNDS_FROM 33
+static inline bool ash_q8_rounds(ash_level level, ash_dtype dtype, int64_t tokens)
+{
+    return tokens >= ASH_Q8_ROUNDS_FROM && (level == ASH_LEVEL_AVXVNNI || level >= ASH_LEVEL_VNNI) &&
+           (dtype == ASH_Q4_1 || dtype == ASH_Q5_1 || dtype == ASH_Q4_K || dtype == ASH_Q5_K || dtype == ASH_Q6_K);
+}
 
 typedef enum ash_op {
     ASH_OP_MATMUL_F32,

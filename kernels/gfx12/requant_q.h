@@ -1,6 +1,6 @@
 /* Q types to int8 in registers: a wave turns 16 rows and 128 columns of a tile (format/tile.h) into B operands of iu8
- * WMMA with one scale for each row, or for each row of both halves of a tile (ASH_GFX_GROUP). requant.h is the
- * specification.
+ * WMMA with one scale for each row, or for each row of both halves of a tile (ASH_GFX_GROUP). kernels/requant.h is
+ * the specification.
  *
  * Lane l has row l & 15. A code q of a sub-block becomes (A q + B) >> 8 in 16 bits: two codes an instruction, and the
  * upper bytes are the result. Per word of 8 codes: nibbles 6 + 4 + 2 instructions, with upper bits 11 + 4 + 2, Q8_0 6 +

@@ -1,5 +1,6 @@
 /* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h. For few tokens matmul_q8_folded.h (Q8_0) and
- * matmul_q8_pairs.h have others, and for 256 bits without VNNI matmul_q8_lines.h and, for more, matmul_q8_blocks.h.
+ * matmul_q8_pairs.h have others, and for 256 bits without VNNI matmul_q8_lines.h and, for more, matmul_q8_blocks.h; with
+ * VNNI prompts have matmul_q8_rounded.h.
  *
  * Few tokens: a panel is read as it lies. A vector of 16 bytes a row meets a pattern of 16 activations that is the same
  * for all rows (x_group); sums stay apart by step in the words of a row until the panel ends.
@@ -257,11 +258,11 @@ _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTE
 
 /* ---- more tokens ---- */
 
-/* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens. 512 bits have registers for 14
- * integer and 14 float sums, 2 weights and an activation; without VNNI 16-bit sums come on top. */
-#if defined(HAVE_DPBUSD) && ROW_VECTORS == 1
-#define BLOCK_TOKENS 7
-#elif defined(HAVE_DPBUSD) /* 256 bits have 16 registers: 12 integer sums; the float ones wait in memory for a group's end */
+/* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens. 512 bits have registers for 12
+ * integer and 12 float sums, 2 weights and an activation, and some to spare (14 of each fit too, and take 1 to 6% longer a
+ * token on Zen 5); without VNNI 16-bit sums come on top. 256 bits have 16 registers: with VNNI 12 integer sums, the float
+ * ones wait in memory for a group's end. */
+#if defined(HAVE_DPBUSD)
 #define BLOCK_TOKENS 6
 #else
 #define BLOCK_TOKENS 4
@@ -277,6 +278,9 @@ typedef enum block_kind {
     OFFSET_16, /* scales of 16 columns, codes below 64 */
     SIGNED_32, /* signed codes: Q8_0 without VNNI */
     WHOLE_16,  /* Q6_K with VNNI: whole scales of 16 columns, which multiply integer sums */
+#ifdef HAVE_DPBUSD
+    ROUNDED,   /* int8 with a scale for a row of a tile, of types that ash_q8_rounds */
+#endif
 #ifdef HAVE_LINES
     MIN5_32,   /* MIN_32, codes of 5 bits */
     STEPS_16,  /* Q6_K: whole scales of 16 columns, which multiply 16-bit sums */
@@ -297,6 +301,25 @@ INLINE block_kind kind_of(ash_dtype t)
 #endif
 }
 
+INLINE int is_rounded(block_kind kind)
+{
+#ifdef HAVE_DPBUSD
+    return kind == ROUNDED;
+#else
+    return (void)kind, 0;
+#endif
+}
+
+/* Columns of a scale in block_scratch, and of an x_part. */
+INLINE int group_cols_of(block_kind kind)
+{
+#ifdef HAVE_LINES
+    if (kind == STEPS_16)
+        return 16;
+#endif
+    return kind == OFFSET_16 || kind == WHOLE_16 ? 16 : 32;
+}
+
 /* A group's part of a token's x. */
 typedef struct x_part {
     float scale;
@@ -311,6 +334,7 @@ typedef struct block_scratch {
     union {
         tile_scales scales[BLOCK_VECTORS];
         whole_scales whole[BLOCK_VECTORS]; /* of WHOLE_16; of STEPS_16 a scale in both halves of a word */
+        float row[BLOCK_VECTORS][VR];      /* of ROUNDED */
     } of;
 } block_scratch;
 #define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
@@ -339,7 +363,7 @@ INLINE void add_words(const int V, const int T, const int first, const int end, 
 #pragma GCC unroll 8
     for (int i = first; i < end; i++) {
         vi q0 = v_load(codes + i * VB), q1 = V > 1 ? v_load(next + i * VB) : q0;
-#pragma GCC unroll 7
+#pragma GCC unroll 6
         for (int t = 0; t < T; t++) {
             vi xt = v_spread4(x + t * x_stride + 4 * i);
             sums[V * t] = ADD_PRODUCTS(sums[V * t], q0, xt);
@@ -360,13 +384,13 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
     const int words = kind == OFFSET_16 ? 4 : 8; /* of 4 columns in a group */
     const int from_start = kind == OFFSET_32 || kind == OFFSET_16;
     vf total[CAP];
-#pragma GCC unroll 14
+#pragma GCC unroll 12
     for (int i = 0; i < V * T; i++)
         total[i] = vf_load(sums + (i / V * BLOCK_VECTORS + i % V) * VR);
     const uint8_t *codes = b->codes[0];
     for (int g = 0; g < groups; g++, x += 4 * words, parts++, codes += words * VB) {
         vi dot[CAP];
-#pragma GCC unroll 14
+#pragma GCC unroll 12
         for (int i = 0; i < V * T; i++)
             dot[i] = from_start ? v_spread4(&parts[i / V * part_stride].of.start) : v_zero();
 #ifdef HAVE_DPBUSD
@@ -397,12 +421,12 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
             }
             if (kind == SIGNED_32)
                 continue;
-#pragma GCC unroll 14
+#pragma GCC unroll 12
             for (int i = 0; i < V * T; i++)
                 dot[i] = v_add32(dot[i], v_madd16(pairs[i], v_set16(1)));
         }
 #endif
-#pragma GCC unroll 14
+#pragma GCC unroll 12
         for (int i = 0; i < V * T; i++) {
             const x_part *part = &parts[i / V * part_stride];
             vf scaled = vf_mul(vf_of_ints(dot[i]), vf_load(b->of.scales[i % V].s[g]));
@@ -411,7 +435,7 @@ INLINE void block(const block_kind kind, const int V, const int T, const block_s
                 total[i] = vf_fnma(vf_load(b->of.scales[i % V].m[g]), vf_set(part->of.sum), total[i]);
         }
     }
-#pragma GCC unroll 14
+#pragma GCC unroll 12
     for (int i = 0; i < V * T; i++)
         vf_store(sums + (i / V * BLOCK_VECTORS + i % V) * VR, total[i]);
 }
@@ -468,6 +492,10 @@ INLINE void block_whole(const int V, const int T, const block_scratch *b, int gr
 }
 #endif
 
+#ifdef HAVE_DPBUSD
+#include "kernels/x86/matmul_q8_rounded.h"
+#endif
+
 #define BLOCK(kind, V, T)                                                                                           \
     NOINLINE void block_##kind##_##V##_##T(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride,   \
                                            const x_part *parts, int64_t part_stride, float *sums)                  \
@@ -480,14 +508,16 @@ INLINE void block_whole(const int V, const int T, const block_scratch *b, int gr
     {                                                                                                               \
         block_whole(V, T, b, groups, x, x_stride, parts, part_stride, sums);                                        \
     }
-/* More than FEW_TOKENS in even shares: with VNNI, of at most 7 or 6 at least 4 each, of at most 4 at least 3; without, at
- * least 2. */
+#define BLOCK_ROUNDED(kind, V, T)                                                                                     \
+    NOINLINE void block_##kind##_##V##_##T(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride,   \
+                                           const x_part *parts, int64_t part_stride, float *sums)                  \
+    {                                                                                                               \
+        block_rounded(V, T, b, groups, x, x_stride, parts, part_stride, sums);                                        \
+    }
+/* More than FEW_TOKENS in even shares: with VNNI, of at most 6 at least 4 each, of at most 4 at least 3; without, at least
+ * 2. */
 #ifdef HAVE_DPBUSD
-#if BLOCK_TOKENS == 7
-#define EACH_TOKENS(M, kind, V) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6) M(kind, V, 7)
-#else
 #define EACH_TOKENS(M, kind, V) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6)
-#endif
 #define EACH_TOKENS_OF_4(M, kind, V) M(kind, V, 3) M(kind, V, 4)
 #else
 #define EACH_TOKENS(M, kind, V) M(kind, V, 2) M(kind, V, 3) M(kind, V, 4)
@@ -504,6 +534,7 @@ EACH_BLOCK(BLOCK, OFFSET_32, EACH_TOKENS)
 EACH_BLOCK(BLOCK, MIN_32, EACH_TOKENS)
 #ifdef HAVE_DPBUSD
 EACH_BLOCK(BLOCK_WHOLE, WHOLE_16, EACH_TOKENS_OF_4)
+EACH_BLOCK(BLOCK_ROUNDED, ROUNDED, EACH_TOKENS)
 #elif defined(HAVE_LINES)
 EACH_BLOCK(BLOCK, MIN5_32, EACH_TOKENS)
 EACH_BLOCK(BLOCK, STEPS_16, EACH_TOKENS)
@@ -517,6 +548,7 @@ static block_fn *const block_table[BLOCK_KINDS][BLOCK_VECTORS][BLOCK_TOKENS + 1]
     BLOCK_ROW(MIN_32, EACH_TOKENS)
 #ifdef HAVE_DPBUSD
     BLOCK_ROW(WHOLE_16, EACH_TOKENS_OF_4)
+    BLOCK_ROW(ROUNDED, EACH_TOKENS)
 #elif defined(HAVE_LINES)
     BLOCK_ROW(MIN5_32, EACH_TOKENS)
     BLOCK_ROW(STEPS_16, EACH_TOKENS)
@@ -528,21 +560,21 @@ static block_fn *const block_table[BLOCK_KINDS][BLOCK_VECTORS][BLOCK_TOKENS + 1]
 };
 
 #ifndef HAVE_LINES
-/* One token's parts, `groups` of them. */
-static void prepare_parts(const ash_dtype type, const float *scale, const int16_t *sum, int64_t groups, x_part *out)
+/* One token's parts, `groups` of them; of 32 columns they are an even number. */
+static void prepare_parts(const block_kind kind, int offset, const float *scale, const int16_t *sum, int64_t groups,
+                          x_part *out)
 {
-    for (int64_t g = 0; g < groups; g++) {
-        if (q_scale_cols(type) == 16) {
-            out[g].scale = scale[g / 2];
-            out[g].of.start = -q_offset(type) * sum[g];
-        } else {
-            int s = sum[2 * g] + sum[2 * g + 1];
-            out[g].scale = scale[g];
-            if (q_has_min(type))
-                out[g].of.sum = scale[g] * (float)s;
-            else
-                out[g].of.start = -q_offset(type) * s;
-        }
+    if (group_cols_of(kind) == 16) {
+        for (int64_t g = 0; g < groups; g++)
+            out[g] = (x_part){ scale[g / 2], { .start = -offset * sum[g] } };
+        return;
+    }
+    __m128i factor = _mm_set1_epi16((short)(kind == MIN_32 ? 1 : -offset));
+    for (int64_t g = 0; g < groups; g += 2) {
+        __m128i sums = _mm_madd_epi16(_mm_loadl_epi64((const __m128i *)(const void *)(sum + 2 * g)), factor);
+        __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)(scale + g)));
+        __m128 of = kind == MIN_32 ? _mm_mul_ps(scales, _mm_cvtepi32_ps(sums)) : _mm_castsi128_ps(sums);
+        _mm_storeu_ps(&out[g].scale, _mm_unpacklo_ps(scales, of));
     }
 }
 #endif
@@ -557,11 +589,10 @@ typedef struct token_pass {
 } token_pass;
 
 /* Panel i and, `panels` being 2, its neighbour. */
-INLINE void many_panels(const ash_dtype type, const call *a, const slab *s, int64_t i, int panels, const token_pass *p,
-                        block_scratch *b)
+INLINE void many_panels(const ash_dtype type, const block_kind kind, const call *a, const slab *s, int64_t i,
+                        int panels, const token_pass *p, block_scratch *b)
 {
-    const block_kind kind = kind_of(type);
-    const int vectors = panels * ROW_VECTORS, group_cols = q_scale_cols(type);
+    const int vectors = panels * ROW_VECTORS, group_cols = group_cols_of(kind);
     int64_t x_stride = a->x->stride;
     memset(p->sums, 0, (size_t)p->count * BLOCK_VECTORS * VR * sizeof *p->sums);
     for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS) {
@@ -571,6 +602,7 @@ INLINE void many_panels(const ash_dtype type, const call *a, const slab *s, int6
             tile += k / Q_TILE_COLS * q_tile_bytes(type);
             if (v % ROW_VECTORS == 0) /* the next tile arrives while this one is multiplied */
                 prefetch_at(tile, (int)q_tile_bytes(type), (int)q_tile_bytes(type), 8192);
+            tile_scales scales, *to = is_rounded(kind) ? &scales : &b->of.scales[v];
 #ifdef HAVE_LINES
             if (kind == STEPS_16)
                 read_step_scales(tile, v % ROW_VECTORS, &b->of.whole[v]);
@@ -579,9 +611,13 @@ INLINE void many_panels(const ash_dtype type, const call *a, const slab *s, int6
             if (kind == WHOLE_16)
                 read_whole_scales(tile, v % ROW_VECTORS, &b->of.whole[v]);
             else
-                read_scales(type, tile, v % ROW_VECTORS, &b->of.scales[v]);
+                read_scales(type, tile, v % ROW_VECTORS, to);
             const int flip = kind == SIGNED_32 ? 0 : 0x80; /* of Q8_0 */
             unpack_codes(type, tile + q_header_bytes(type), n, v % ROW_VECTORS, flip, b->codes[v]);
+#ifdef HAVE_DPBUSD
+            if (is_rounded(kind))
+                round_codes(type, &scales, n, b->codes[v], b->of.row[v]);
+#endif
         }
         for (int64_t t = 0, share; t < p->count; t += share) {
             share = even_share(p->count - t, kind == WHOLE_16 ? WHOLE_TOKENS : BLOCK_TOKENS);
@@ -596,13 +632,13 @@ INLINE void many_panels(const ash_dtype type, const call *a, const slab *s, int6
                        call_y(a, p->t0 + t, i + v / ROW_VECTORS) + v % ROW_VECTORS * VR, s->add);
 }
 
-INLINE void many_tokens(const ash_dtype type, const call *a, const slab *s)
+INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call *a, const slab *s)
 {
     const ash_acts *x = a->x;
     block_scratch *b = a->scratch;
     float *sums = (float *)(void *)(b + 1);
     x_part *parts = (x_part *)(void *)(sums + MANY_TOKENS * BLOCK_VECTORS * VR);
-    int64_t part_stride = ash_pad_cols(s->cols) / q_scale_cols(type);
+    int64_t part_stride = ash_pad_cols(s->cols) / group_cols_of(kind);
     int64_t most = smaller(PART_BYTES / (part_stride * (int64_t)sizeof *parts), MANY_X_BYTES / s->cols);
     most = smaller(most, MANY_TOKENS); /* at least 12, so that no share of them is below 4 */
     for (int64_t t0 = 0, count; t0 < x->tokens; t0 += count) {
@@ -612,12 +648,13 @@ INLINE void many_tokens(const ash_dtype type, const call *a, const slab *s)
 #ifdef HAVE_LINES
             prepare_parts(type, c.q, c.scale, c.sum, part_stride, parts + t * part_stride);
 #else
-            prepare_parts(type, c.scale, c.sum, part_stride, parts + t * part_stride);
+            prepare_parts(kind, is_rounded(kind) ? 128 : q_offset(type), c.scale, c.sum, part_stride,
+                          parts + t * part_stride);
 #endif
         }
         token_pass pass = { t0, count, columns_of(x, t0, s->k).q, parts, part_stride, sums };
         for (int64_t i = 0; i < a->panel_count; i += BLOCK_PANELS)
-            many_panels(type, a, s, i, (int)smaller(a->panel_count - i, BLOCK_PANELS), &pass, b);
+            many_panels(type, kind, a, s, i, (int)smaller(a->panel_count - i, BLOCK_PANELS), &pass, b);
     }
 }
 _Static_assert(sizeof(block_scratch) + 4 * MANY_TOKENS * BLOCK_VECTORS * VR + PART_BYTES <= ASH_SCRATCH_BYTES,
@@ -644,8 +681,12 @@ INLINE void matmul_q8(const ash_dtype type, const call *a)
             few_folded(a, &s);
         else if (a->x->tokens <= FEW_TOKENS)
             few_tokens(type, a, &s);
+#ifdef HAVE_DPBUSD
+        else if (ash_q8_rounds(ASH_LEVEL_VNNI, type, a->x->tokens))
+            many_tokens(type, ROUNDED, a, &s);
+#endif
         else
-            many_tokens(type, a, &s);
+            many_tokens(type, kind_of(type), a, &s);
     }
 }
 

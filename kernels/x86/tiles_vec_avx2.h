@@ -25,10 +25,13 @@ INLINE vi v_set32(int c) { return _mm256_set1_epi32(c); }
 INLINE vi v_spread4(const void *p) { int w; memcpy(&w, p, 4); return _mm256_set1_epi32(w); }
 INLINE vi v_spread16(const void *p) { return _mm256_broadcastsi128_si256(_mm_loadu_si128(p)); }
 INLINE vi v_and(vi a, vi b) { return _mm256_and_si256(a, b); }
+INLINE vi v_andnot(vi mask, vi a) { return _mm256_andnot_si256(mask, a); } /* ~mask & a */
 INLINE vi v_or(vi a, vi b) { return _mm256_or_si256(a, b); }
 INLINE vi v_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
 INLINE vi v_add16(vi a, vi b) { return _mm256_add_epi16(a, b); }
 INLINE vi v_add32(vi a, vi b) { return _mm256_add_epi32(a, b); }
+INLINE vi v_sub32(vi a, vi b) { return _mm256_sub_epi32(a, b); }
+INLINE vi v_mul16(vi a, vi b) { return _mm256_mullo_epi16(a, b); }
 INLINE vi v_mul32(vi a, vi b) { return _mm256_mullo_epi32(a, b); }
 INLINE vi v_max8u(vi a, vi b) { return _mm256_max_epu8(a, b); }
 INLINE vi v_madd8(vi u, vi s) { return _mm256_maddubs_epi16(u, s); }
@@ -61,6 +64,9 @@ INLINE vf vf_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
 INLINE vf vf_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }
 INLINE vf vf_fms(vf a, vf b, vf c) { return _mm256_fmsub_ps(a, b, c); }
 INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); }
+INLINE vf vf_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+INLINE vf vf_max(vf a, vf b) { return _mm256_max_ps(a, b); } /* b where one of them is NaN */
+INLINE vf vf_magnitude(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
 INLINE vf vf_of_ints(vi a) { return _mm256_cvtepi32_ps(a); }
 INLINE vf vf_cast(vi a) { return _mm256_castsi256_ps(a); }
 INLINE vi v_cast(vf a) { return _mm256_castps_si256(a); }

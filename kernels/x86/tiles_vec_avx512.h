@@ -31,10 +31,13 @@ INLINE vi v_set32(int c) { return _mm512_set1_epi32(c); }
 INLINE vi v_spread4(const void *p) { int w; memcpy(&w, p, 4); return _mm512_set1_epi32(w); }
 INLINE vi v_spread16(const void *p) { return _mm512_broadcast_i32x4(_mm_loadu_si128(p)); }
 INLINE vi v_and(vi a, vi b) { return _mm512_and_si512(a, b); }
+INLINE vi v_andnot(vi mask, vi a) { return _mm512_andnot_si512(mask, a); } /* ~mask & a */
 INLINE vi v_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 INLINE vi v_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
 INLINE vi v_add16(vi a, vi b) { return _mm512_add_epi16(a, b); }
 INLINE vi v_add32(vi a, vi b) { return _mm512_add_epi32(a, b); }
+INLINE vi v_sub32(vi a, vi b) { return _mm512_sub_epi32(a, b); }
+INLINE vi v_mul16(vi a, vi b) { return _mm512_mullo_epi16(a, b); }
 INLINE vi v_mul32(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
 INLINE vi v_max8u(vi a, vi b) { return _mm512_max_epu8(a, b); }
 INLINE vi v_madd8(vi u, vi s) { return _mm512_maddubs_epi16(u, s); }
@@ -64,6 +67,9 @@ INLINE vf vf_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
 INLINE vf vf_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }   /* a b + c */
 INLINE vf vf_fms(vf a, vf b, vf c) { return _mm512_fmsub_ps(a, b, c); }   /* a b - c */
 INLINE vf vf_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a b */
+INLINE vf vf_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+INLINE vf vf_max(vf a, vf b) { return _mm512_max_ps(a, b); } /* b where one of them is NaN */
+INLINE vf vf_magnitude(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
 INLINE vf vf_of_ints(vi a) { return _mm512_cvtepi32_ps(a); }
 INLINE vf vf_cast(vi a) { return _mm512_castsi512_ps(a); }
 INLINE vi v_cast(vf a) { return _mm512_castps_si512(a); }

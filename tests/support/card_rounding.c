@@ -7,7 +7,8 @@
 
 #include "format/halffloat.h"
 #include "format/tile.h"
-#include "kernels/gfx12/requant.h"
+#include "kernels/gfx12/args.h"
+#include "kernels/requant.h"
 
 #define GROUP ASH_GFX_GROUP
 #define MATRICES 512
@@ -89,7 +90,7 @@ static void round_row(const ash_matrix *w, int64_t panel, int row, float *out)
     int8_t codes[GROUP];
     for (int64_t k = 0; k < w->cols; k += GROUP) {
         float scale;
-        ash_gfx_requantize(w, panel, row, k / GROUP, codes, &scale);
+        ash_requantize(w, panel, row, k, GROUP, codes, &scale);
         for (int64_t i = 0; i < GROUP && k + i < w->cols; i++)
             out[k + i] = (float)codes[i] * scale;
     }

@@ -2,7 +2,7 @@
  * matrix units get them, so that a session that has it gives what a card would but for the order of sums.
  *
  *   Q types    inputs as ash_gfx_inputs makes INT8 of them, a scale for ASH_GFX_GROUP columns of a token; weights as
- *              ash_gfx_requantize does, once for each matrix, kept until card_rounding_free
+ *              ash_requantize does, once for each matrix, kept until card_rounding_free
  *   BF16       inputs to the nearest BF16; weights as they are
  *   F8_E4M3    by card_rounding_fp8 alone, inputs in e4m3 with a scale for ASH_GFX_GROUP columns, where a checkpoint
  *              has no fixed one; in a model whose own rounding of inputs is dropped

@@ -1,5 +1,5 @@
 /* What the card's rounding of prompts costs: the perplexity of llama-30m in Q4_K on the CPU with that rounding
- * (tests/support/card_rounding.h, kernels/gfx12/requant.h) against float activations and unrounded weights: at most 0.3%
+ * (tests/support/card_rounding.h, kernels/requant.h) against float activations and unrounded weights: at most 0.3%
  * more.
  *
  * Both runs see the same tokens, and differences are taken token by token: where a token's own surprise spreads over

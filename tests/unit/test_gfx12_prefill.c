@@ -6,7 +6,7 @@
 
 #include "tests/support/support.h"
 
-#include "kernels/gfx12/requant.h"
+#include "kernels/requant.h"
 #include "tests/gfx12/costs.h"
 #include "tests/gfx12/tokens.h"
 #include "tests/gfx12/tolerance.h"
@@ -30,7 +30,7 @@ static rounded_row round_row(const ash_matrix *w, int64_t row)
     int64_t groups = (w->cols + GROUP - 1) / GROUP;
     rounded_row r = { malloc((size_t)(groups * GROUP)), malloc((size_t)groups * sizeof(float)) };
     for (int64_t g = 0; g < groups; g++)
-        ash_gfx_requantize(w, row / 16, (int)(row % 16), g, r.codes + g * GROUP, &r.scale[g]);
+        ash_requantize(w, row / 16, (int)(row % 16), g * GROUP, GROUP, r.codes + g * GROUP, &r.scale[g]);
     return r;
 }
 

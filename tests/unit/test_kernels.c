@@ -10,15 +10,17 @@
 #include <string.h>
 
 #include "format/halffloat.h"
+#include "kernels/requant.h"
 #include "tests/support/guard.h"
 #include "tests/support/kernels.h"
 #include "tests/support/kernel_bench.h"
 #include "tests/support/support.h"
 #include "tests/support/weights.h"
 
-#define MAX_TOKENS 33
-/* Every count up to 8, for which kernels have forms of their own, and what leaves rests of larger blocks. */
-static const int64_t token_counts[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31, 33 };
+#define MAX_TOKENS 39
+/* Every count up to 8, for which kernels have forms of their own, and what leaves rests of larger blocks, below and above
+ * ASH_Q8_ROUNDS_FROM. */
+static const int64_t token_counts[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31, 32, 33, 37, 39 };
 
 /* ---- activations ---- */
 
@@ -170,18 +172,23 @@ typedef struct matmul_case {
     test_acts a;
     float *want; /* [MAX_TOKENS][panels * 16], of the scalar kernel */
     double *allowed;
+    float *rounded; /* the same of weights as kernels/requant.h makes them, where the kernel rounds; else NULL */
+    double *rounded_allowed;
     void *scratch;
 } matmul_case;
 
 static void compare_outputs(const matmul_case *mc, const matmul_call *c, const float *y, const char *what)
 {
     int64_t rows = (mc->m.w.rows + 15) / 16 * 16;
+    bool rounds = ash_q8_rounds(mc->kernel->level, mc->m.w.dtype, c->x->tokens) && mc->rounded;
+    const float *wanted = rounds ? mc->rounded : mc->want;
+    const double *bounds = rounds ? mc->rounded_allowed : mc->allowed;
     for (int64_t t = 0; t < c->x->tokens; t++) {
         for (int64_t i = 0; i < c->panels; i++) {
             for (int64_t r = 0; r < 16; r++) {
                 int64_t row = 16 * (c->first + i) + r;
                 double got = (double)y[t * c->token_stride + i * c->panel_stride + r];
-                double want = (double)mc->want[t * rows + row], allowed = mc->allowed[t * rows + row];
+                double want = (double)wanted[t * rows + row], allowed = bounds[t * rows + row];
                 if (row >= mc->m.w.rows && isnan(want)) /* padding times NaN: nobody reads it */
                     continue;
                 if (!agree(got, want, allowed))
@@ -208,12 +215,45 @@ static void fill_wanted(matmul_case *mc, ash_matmul_fn *scalar)
             mc->allowed[t * rows + r] = tolerance(&mc->m, &mc->a.x, t, r, mc->kernel->op);
 }
 
+/* The same of rounded weights; a scale that is not finite makes a row NaN. */
+static void fill_rounded(matmul_case *mc)
+{
+    const ash_matrix *w = &mc->m.w;
+    const ash_acts *x = &mc->a.x;
+    int64_t rows = (w->rows + 15) / 16 * 16;
+    double *weight = malloc((size_t)w->cols * sizeof *weight);
+    mc->rounded = calloc((size_t)(MAX_TOKENS * rows), sizeof *mc->rounded);
+    mc->rounded_allowed = calloc((size_t)(MAX_TOKENS * rows), sizeof *mc->rounded_allowed);
+    for (int64_t r = 0; r < rows; r++) { /* padding rows too, which are zeros */
+        for (int64_t k = 0; k < w->cols; k += ASH_REQUANT_MAX) {
+            int8_t codes[ASH_REQUANT_MAX];
+            float scale;
+            ash_requantize(w, r / 16, (int)(r % 16), k, ASH_REQUANT_MAX, codes, &scale);
+            for (int64_t i = 0; i < ASH_REQUANT_MAX && k + i < w->cols; i++)
+                weight[k + i] = (double)codes[i] * (double)scale;
+        }
+        for (int64_t t = 0; t < MAX_TOKENS; t++) {
+            double sum = 0, size = 0;
+            for (int64_t k = 0; k < w->cols; k++) {
+                double term = weight[k] * value_of(x, ASH_OP_MATMUL_Q8, t, k);
+                sum += term;
+                size += fabs(term);
+            }
+            mc->rounded[t * rows + r] = (float)sum;
+            if (r < w->rows)
+                mc->rounded_allowed[t * rows + r] =
+                    ((double)w->cols / 4 + 8) * 0x1p-24 * size + (double)w->cols * 0x1p-126;
+        }
+    }
+    free(weight);
+}
+
 static void check_tokens(matmul_case *mc, const char *what, bool all_counts)
 {
     const ash_kernel *k = mc->kernel;
     int64_t panels = (mc->m.w.rows + 15) / 16;
     for (size_t i = 0; i < sizeof token_counts / sizeof token_counts[0]; i++) {
-        if (!all_counts && token_counts[i] > 8 && token_counts[i] != 33)
+        if (!all_counts && token_counts[i] > 8 && token_counts[i] < ASH_Q8_ROUNDS_FROM - 1)
             continue;
         ash_acts x = mc->a.x;
         x.tokens = token_counts[i];
@@ -306,17 +346,22 @@ static void one_matmul(const ash_kernel *k, int64_t rows, int64_t cols, size_t p
     mc.m = weights_make(k->dtype, rows, cols, patterns[pattern].weights, scale_kind, rng);
     mc.a = acts_make(MAX_TOKENS, cols, pattern % 2 ? 64 : 0, patterns[pattern].acts, rng);
     fill_wanted(&mc, (ash_matmul_fn *)test_scalar_of(k)->fn);
+    if (k->op == ASH_OP_MATMUL_Q8 && ash_q8_rounds(k->level, k->dtype, MAX_TOKENS))
+        fill_rounded(&mc);
     if (k->level == ASH_LEVEL_SCALAR)
         check_scalar(&mc, what);
     check_tokens(&mc, what, pattern == 0 && k->level != ASH_LEVEL_SCALAR);
     if (pattern == 0 && cols <= 320) {
         check_splits(&mc, 1);
         check_splits(&mc, 9);
+        check_splits(&mc, ASH_Q8_ROUNDS_FROM);
     }
     weights_free(&mc.m);
     acts_free(&mc.a);
     free(mc.want);
     free(mc.allowed);
+    free(mc.rounded);
+    free(mc.rounded_allowed);
 }
 
 static void test_matmul(void **state)
@@ -382,6 +427,40 @@ static void test_row(void **state)
         }
         weights_free(&m);
     }
+}
+
+/* ---- a damaged scale ---- */
+
+/* A first scale of row 3 is infinite and one of row 5 NaN: a kernel that rounds weights makes these rows NaN, whatever
+ * else is in them, and no other. */
+static void test_scale_not_finite(void **state)
+{
+    (void)state;
+    size_t count;
+    const ash_kernel *list = ash_kernel_list(&count);
+    test_rng rng = test_rng_start("scale not finite");
+    guard_buffer scratch = scratch_alloc();
+    float y[16 * ASH_Q8_ROUNDS_FROM];
+    for (size_t i = 0; i < count; i++) {
+        const ash_kernel *k = &list[i];
+        if (k->op != ASH_OP_MATMUL_Q8 || !ash_q8_rounds(k->level, k->dtype, ASH_Q8_ROUNDS_FROM) ||
+            !ash_level_has(k->level))
+            continue;
+        test_matrix m = weights_make(k->dtype, 16, 256, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
+        test_acts a = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, &rng);
+        for (int row = 3; row <= 5; row += 2) { /* where format/tile.h has it */
+            uint8_t *d = (uint8_t *)m.data.p + (k->dtype == ASH_Q6_K ? 256 + 2 * row : 16 * row);
+            d[0] = 0x00, d[1] = row == 3 ? 0x7c : 0x7e;
+        }
+        ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &a.x, y, 16, 16, scratch.p);
+        for (int64_t j = 0; j < 16 * ASH_Q8_ROUNDS_FROM; j++)
+            if ((j % 16 == 3 || j % 16 == 5) != (bool)isnan(y[j]))
+                fail_msg("%s: row %lld of token %lld is %g", k->name, (long long)(j % 16), (long long)(j / 16),
+                         (double)y[j]);
+        weights_free(&m);
+        acts_free(&a);
+    }
+    guard_free(&scratch);
 }
 
 /* ---- what ties the 8-bit form to the float form ---- */
@@ -586,6 +665,7 @@ int main(int argc, char **argv)
         if (list[i].op <= ASH_OP_ROW)
             tests[n++] = (struct CMUnitTest){ list[i].name, list[i].op == ASH_OP_ROW ? test_row : test_matmul, NULL,
                                               NULL, (void *)(uintptr_t)&list[i] };
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_scale_not_finite);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_q8_near_f32);
     n = test_choose(tests, n, argc, argv);
     int failed = _cmocka_run_group_tests("kernels", tests, n, NULL, NULL);

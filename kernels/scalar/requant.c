@@ -1,4 +1,4 @@
-#include "kernels/gfx12/requant.h"
+#include "kernels/requant.h"
 
 #include <math.h>
 #include <string.h>
@@ -38,14 +38,12 @@ static float larger(float a, float b) { return b > a || a != a ? b : a; }
 /* a b to the nearest integer, from the exact product; the type's bounds keep it small where it is finite. */
 static int rounded_product(float a, float b) { return (int)rint((double)a * (double)b); }
 
-void ash_gfx_requantize(const ash_matrix *w, int64_t panel, int row, int64_t group, int8_t out[ASH_GFX_GROUP],
-                        float *scale)
+void ash_requantize(const ash_matrix *w, int64_t panel, int row, int64_t first, int count, int8_t *out, float *scale)
 {
     const rule *how = &rules[w->dtype];
     int cols = ash_tile_layout_of(w->dtype)->chunk_cols;
-    int64_t first = group * ASH_GFX_GROUP;
     float most = 0, nan = 0;
-    for (int k = 0; k < ASH_GFX_GROUP; k += cols) {
+    for (int k = 0; k < count; k += cols) {
         ash_codes codes = read_chunk(w, panel, row, first + k);
         for (int j = 0; j < cols / 16; j++) {
             float s = codes.scale[j], m = codes.min[j];
@@ -56,11 +54,11 @@ void ash_gfx_requantize(const ash_matrix *w, int64_t panel, int row, int64_t gro
     bool q8_0 = w->dtype == ASH_Q8_0;
     most *= how->minimums ? 1 : how->steps;
     *scale = most * (q8_0 ? 1 : 1.0f / 127) + nan;
-    memset(out, 0, ASH_GFX_GROUP);
+    memset(out, 0, (size_t)count);
     if (isnan(*scale))
         return;
     float inverse = 1 / larger(most, 0x1p-40f) * (q8_0 ? 256.0f : 32512.0f);
-    for (int k = 0; k < ASH_GFX_GROUP; k += cols) {
+    for (int k = 0; k < count; k += cols) {
         ash_codes codes = read_chunk(w, panel, row, first + k);
         for (int i = 0; i < cols; i++) {
             float s = codes.scale[i / 16], m = codes.min[i / 16];
