@@ -6,19 +6,21 @@
 
 #define NOINLINE static __attribute__((noinline))
 
-/* `bytes` of a panel that will be read soon, so far ahead, and as many that will be read later. Where memory binds,
- * two distances and a few lines at a time reached 83 to 95% of a plain read, one distance 75 to 82%. A prefetch beyond
- * the end does no harm. */
-static inline __attribute__((always_inline)) void prefetch_at(const uint8_t *p, int bytes, int soon, int later)
-{
-    for (int i = 0; i < bytes; i += 64) {
-        __builtin_prefetch(p + soon + i, 0, 3);
-        __builtin_prefetch(p + later + i, 0, 2);
-    }
-}
+/* For `bytes` of a panel that is read once, as they are read: as many that come soon, into the first level alone, and as
+ * many that come later. Zen 5 then reads 83 to 90% of what a plain loop does; with the first from 1 KiB ahead into every
+ * level 77 to 85%. Zen 4 read 83 to 95% with two distances, 75 to 82% with one. A prefetch beyond the end does no harm. */
 static inline __attribute__((always_inline)) void prefetch(const uint8_t *p, int bytes)
 {
-    prefetch_at(p, bytes, 1024, 8192);
+    for (int i = 0; i < bytes; i += 64) {
+        __builtin_prefetch(p + 4096 + i, 0, 0);
+        __builtin_prefetch(p + 12288 + i, 0, 2);
+    }
+}
+/* The tile behind one that many tokens are multiplied with: it waits in the second level. */
+static inline __attribute__((always_inline)) void prefetch_next(const uint8_t *tile, int tile_bytes)
+{
+    for (int i = 0; i < tile_bytes; i += 64)
+        __builtin_prefetch(tile + tile_bytes + i, 0, 2);
 }
 
 /* The arguments of ash_matmul_fn. */

@@ -98,7 +98,7 @@ INLINE void panel(const ash_dtype type, const call *a, int64_t i, int64_t t0, in
             unpack_codes(type, tile + q_header_bytes(type), cols, v, 0, b->codes[v]);
         }
         /* the next ones arrive while this is multiplied */
-        prefetch_at(tile, (int)q_tile_bytes(type), (int)q_tile_bytes(type), 8192);
+        prefetch_next(tile, (int)q_tile_bytes(type));
         for (int64_t t = 0, share; t < count; t += share) {
             share = smaller(count - t, BLOCK_TOKENS);
             switch (share) {

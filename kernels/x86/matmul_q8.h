@@ -601,7 +601,7 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
             const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i + v / ROW_VECTORS, s);
             tile += k / Q_TILE_COLS * q_tile_bytes(type);
             if (v % ROW_VECTORS == 0) /* the next tile arrives while this one is multiplied */
-                prefetch_at(tile, (int)q_tile_bytes(type), (int)q_tile_bytes(type), 8192);
+                prefetch_next(tile, (int)q_tile_bytes(type));
             tile_scales scales, *to = is_rounded(kind) ? &scales : &b->of.scales[v];
 #ifdef HAVE_LINES
             if (kind == STEPS_16)

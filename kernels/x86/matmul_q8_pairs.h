@@ -131,7 +131,7 @@ INLINE void pair_minimums(const int T, const tile_scales *s, int chunks, const x
 
 INLINE void pair_panel(const ash_dtype type, const int T, const call *a, const slab *s, int64_t i, const x_pairs *x)
 {
-    const int half = q_group_bytes(type) / 2, soon = (int)q_tile_bytes(type);
+    const int half = q_group_bytes(type) / 2, at_once = T <= 4 ? 2 : 1; /* pairs: both read lines in their order */
     float ALIGNED sums[3][PAIR_TOKENS][VR]; /* of units 0 and 1, of 2 and 3; of the minimums */
     memset(sums, 0, sizeof sums);
     const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i, s);
@@ -139,23 +139,30 @@ INLINE void pair_panel(const ash_dtype type, const int T, const call *a, const s
         int chunks = (int)(smaller(s->cols - k, Q_TILE_COLS) + 63) / 64;
         pair_scales scales;
         if (!fetched_ahead(T))
-            prefetch_at(tile, q_header_bytes(type), soon, soon + 7168);
+            prefetch(tile, q_header_bytes(type));
         read_pair_scales(type, tile, &scales);
-        for (int p = 0; p < 2; p++) {
+        for (int first = 0; first < 2; first += at_once) {
             const uint8_t *chunk = tile + q_header_bytes(type);
-            vf total[PAIR_TOKENS];
-#pragma GCC unroll 8
-            for (int t = 0; t < T; t++)
-                total[t] = type == ASH_Q4_K ? vf_zero() : vf_load(sums[p][t]);
+            vf total[2][PAIR_TOKENS];
+#pragma GCC unroll 16
+            for (int j = 0; j < at_once * T; j++)
+                total[j / T][j % T] = type == ASH_Q4_K ? vf_zero() : vf_load(sums[first + j / T][j % T]);
             for (int c = 0; c < chunks; c++, chunk += q_group_bytes(type)) {
                 if (!fetched_ahead(T))
-                    prefetch_at(chunk + half * p, half, soon, soon + 7168);
-                pair_unit(type, T, chunk, p, pair_scale(type, &scales, c, p), x + c * T, total);
+                    prefetch(chunk + half * first, half * at_once);
+#pragma GCC unroll 2
+                for (int p = first; p < first + at_once; p++)
+                    pair_unit(type, T, chunk, p, pair_scale(type, &scales, c, p), x + c * T, total[p - first]);
             }
-            vf d = type == ASH_Q4_K ? vf_cast(words_of_pair(v_cast(scales.d), v_cast(scales.d), p)) : vf_zero();
+#pragma GCC unroll 2
+            for (int p = first; p < first + at_once; p++) {
+                vf d = type == ASH_Q4_K ? vf_cast(words_of_pair(v_cast(scales.d), v_cast(scales.d), p)) : vf_zero();
 #pragma GCC unroll 8
-            for (int t = 0; t < T; t++)
-                vf_store(sums[p][t], type == ASH_Q4_K ? vf_fma(total[t], d, vf_load(sums[p][t])) : total[t]);
+                for (int t = 0; t < T; t++) {
+                    vf sum = total[p - first][t];
+                    vf_store(sums[p][t], type == ASH_Q4_K ? vf_fma(sum, d, vf_load(sums[p][t])) : sum);
+                }
+            }
         }
         if (q_has_min(type))
             pair_minimums(T, &scales.floats, chunks, x, sums[2]);
