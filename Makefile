@@ -332,7 +332,8 @@ bench-readme: all $(SMOLLM2_GGUF)
 	@$(BENCH)/bench_quant.sh > $(B)/bench-quant.md && bash tests/bench/paste.sh bench-quant README.md < $(B)/bench-quant.md
 # What rounding activations costs, for every type, into the README.
 bench-activations: $(B)/tests/test_activations
-	@SHARED=$(SHARED) $< --table > $(B)/activations.md && bash tests/bench/paste.sh activations README.md < $(B)/activations.md
+	@SHARED=$(SHARED) $< --table > $(B)/activations.out # besides its rows what the tests' bounds are about, as comments
+	@sed '/^#/d' $(B)/activations.out > $(B)/activations.md && bash tests/bench/paste.sh activations README.md < $(B)/activations.md
 # What gfx12 kernels would reach, from what the interpreter counts.
 ROOFLINE := $(if $(GFX12_SRC),$(B)/tests/roofline)
 $(B)/tests/roofline: $(B)/obj/tests/gfx12/roofline/main.o $(GFX12) $(TOOLS) $(LIB)
