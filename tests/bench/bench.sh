@@ -47,6 +47,9 @@ line() { # model label ours theirs better(higher|lower) [of the limit]
         printf "| %-22s | %-30s | %10.4g | %10s | %5s | %-12s |\n", n, l, a, b == "" ? "" : sprintf("%.4g", b), ratio, limit }'
 }
 
+# Milliseconds that a token of the last round takes above another: files of tok/s, deep and shallow.
+more() { echo "$(tail -n 1 "$1") $(tail -n 1 "$2")" | awk '{ print 1000 / $1 - 1000 / $2 }'; }
+
 # Measures `rounds` times both in turn into $work: a.KEY and b.KEY have a line a round.
 measure() { # rounds python script .ashlar GGUF pp tg depth [ashlar's options]
     local rounds=$1 python=$2 script=$3 ours=$4 theirs=$5 pp=$6 tg=$7 depth=$8 out key; shift 8
@@ -58,6 +61,7 @@ measure() { # rounds python script .ashlar GGUF pp tg depth [ashlar's options]
         if [ "$depth" != 0 ]; then
             out=$("$ASHLAR" bench "$ours" --threads "$THREADS" --pp 1 --tg "$tg" --depth "$depth" --profile --json "$@")
             echo "$out" | field tg_tok_s >>"$work/a.deep"
+            more "$work/a.deep" "$work/a.tg_tok_s" >>"$work/a.more"
             echo "$out" | text tg_limits >>"$work/a.deep_limits"
             echo "$out" | tr '{' '\n' | grep '"name":"attention"' | tail -1 |
                 sed 's/.*"share_of_limit": *\([0-9.e+-]*\),"limit": *"\([a-z0-9]*\)".*/\1 \2/' |
@@ -66,6 +70,10 @@ measure() { # rounds python script .ashlar GGUF pp tg depth [ashlar's options]
         if [ -n "$python" ] && [ -n "$theirs" ]; then
             out=$("$python" $script speed "$theirs" --threads "$THREADS" --pp "$pp" --tg "$tg" --depth "$depth")
             for key in load_to_first_logits_s pp_tok_s tg_tok_s peak_rss_mib; do echo "$out" | field $key >>"$work/b.$key"; done
+            if [ "$depth" != 0 ]; then
+                "$python" $script speed "$theirs" --threads "$THREADS" --pp 1 --tg "$tg" --depth 0 | field tg_tok_s >>"$work/b.shallow"
+                more "$work/b.tg_tok_s" "$work/b.shallow" >>"$work/b.more"
+            fi
         fi
     done
 }
@@ -79,7 +87,6 @@ compare() {
     measure "$ROUNDS" "$PEER_PYTHON" "$peer" "$2" "$3" "$4" "$5" 0
     line "$1" "prefill $4, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher "$(limits a.pp_limits)"
     line "$1" "decode $5, tok/s" "$(of a.tg_tok_s)" "$(of b.tg_tok_s)" higher "$(limits a.tg_limits)"
-    local shallow_a shallow_b; shallow_a=$(of a.tg_tok_s) shallow_b=$(of b.tg_tok_s)
     # A first token reads the weights that a later one does.
     line "$1" "load to first logits, s" "$(of a.load_to_first_logits_s)" "$(of b.load_to_first_logits_s)" lower \
          "$(awk -v b="$(of a.weight_bytes)" -v limit="$(of a.read_gb_s)" -v t="$(of a.load_to_first_logits_s)" \
@@ -87,18 +94,17 @@ compare() {
     line "$1" "resident at most, MiB" "$(of a.peak_rss_mib)" "$(of b.peak_rss_mib)" lower \
          "$(awk -v r="$(of a.peak_rss_mib)" -v f="$(stat -c %s "$2")" 'BEGIN { printf "%.0f%% of the file", 100 * r * 1048576 / f }')"
     rm -rf "$work"
-    [ "$LONG_ROUNDS" = 0 ] || long "$1" "$2" "$3" "$5" "$shallow_a" "$shallow_b"
+    [ "$LONG_ROUNDS" = 0 ] || long "$1" "$2" "$3" "$5"
 }
 
-# 4,096 tokens: their prompt, and decoding after them, with what a token costs there above one at the start.
-long() { # name .ashlar GGUF tg, decode at the start: ours theirs
+# 4,096 tokens: their prompt, and decoding after them, with what a token costs there above one at the start in the same
+# round: memory may be faster in another.
+long() { # name .ashlar GGUF tg
     work=$(mktemp -d)
     measure "$LONG_ROUNDS" "$PEER_PYTHON" "$peer_long $peer" "$2" "$3" 4096 "$4" 4096 --repeat 1
-    local a b; a=$(of a.deep) b=$(of b.tg_tok_s)
     line "$1" "prefill 4096, tok/s" "$(of a.pp_tok_s)" "$(of b.pp_tok_s)" higher "$(limits a.pp_limits)"
-    line "$1" "decode $4 at 4096, tok/s" "$a" "$b" higher "$(limits a.deep_limits)"
-    line "$1" "a token at 4096, ms more" "$(awk -v d="$a" -v s="$5" 'BEGIN { print 1000 / d - 1000 / s }')" \
-         "$([ -z "$b" ] || awk -v d="$b" -v s="$6" 'BEGIN { print 1000 / d - 1000 / s }')" lower "$(limits a.attention)"
+    line "$1" "decode $4 at 4096, tok/s" "$(of a.deep)" "$(of b.tg_tok_s)" higher "$(limits a.deep_limits)"
+    line "$1" "a token at 4096, ms more" "$(of a.more)" "$(of b.more)" lower "$(limits a.attention)"
     rm -rf "$work"
 }
 
