@@ -6,9 +6,10 @@
 
 #define NOINLINE static __attribute__((noinline))
 
-/* For `bytes` of a panel that is read once, as they are read: as many that come soon, into the first level alone, and as
- * many that come later. Zen 5 then reads 83 to 90% of what a plain loop does; with the first from 1 KiB ahead into every
- * level 77 to 85%. Zen 4 read 83 to 95% with two distances, 75 to 82% with one. A prefetch beyond the end does no harm. */
+/* For `bytes` of a panel that is read once, as they are read: as many that come soon, into the first level alone, and
+ * as many that come later. Zen 5 then reads 83 to 90% of what a plain loop does; with the first from 1 KiB ahead into
+ * every level 77 to 85%. Zen 4 read 83 to 95% with two distances, 75 to 82% with one. A prefetch beyond the end does no
+ * harm. */
 static inline __attribute__((always_inline)) void prefetch(const uint8_t *p, int bytes)
 {
     for (int i = 0; i < bytes; i += 64) {

@@ -1,7 +1,7 @@
-/* MATMUL_Q8's second form: a tile is unpacked once into the first-level cache, rows in lanes, and multiplied with blocks of
- * tokens, whose sums stay in registers for a tile and in scratch between tiles. Of a block's kind (block_kind) the inner
- * loop is made: here for dpbusd and for 16-bit sums at 512 bits; matmul_q8_blocks.h has those of 256 bits without VNNI,
- * matmul_q8_rounded.h those of prompts with VNNI.
+/* MATMUL_Q8's second form: a tile is unpacked once into the first-level cache, rows in lanes, and multiplied with blocks
+ * of tokens, whose sums stay in registers for a tile and in scratch between tiles. Inner loops are made for each kind of
+ * block (block_kind): here for dpbusd and for 16-bit sums at 512 bits; matmul_q8_blocks.h has those of 256 bits without
+ * VNNI, matmul_q8_rounded.h those of prompts with VNNI.
  *
  * Integers: a group of 32 (16) columns is summed exactly. Floats: one product and one FMA a group, then one FMA for the
  * minimum; Q6_K with VNNI has one FMA for the two groups of a scale of activations (block_whole).
@@ -10,9 +10,9 @@
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_MANY_H
 
 /* A block multiplies 2 row vectors (1 at an odd end) with up to BLOCK_TOKENS tokens. 512 bits have registers for 12
- * integer and 12 float sums, 2 weights and an activation, and some to spare (14 of each fit too, and take 1 to 6% longer a
- * token on Zen 5); without VNNI 16-bit sums come on top. 256 bits have 16 registers: with VNNI 12 integer sums, the float
- * ones wait in memory for a group's end. */
+ * integer and 12 float sums, 2 weights and an activation, and some to spare (14 of each fit too, and take 1 to 6% longer
+ * a token on Zen 5); without VNNI 16-bit sums come on top. 256 bits have 16 registers: with VNNI 12 integer sums, the
+ * float ones wait in memory for a group's end. */
 #if defined(HAVE_DPBUSD)
 #define BLOCK_TOKENS 6
 #else
@@ -237,24 +237,16 @@ INLINE void block_whole(const int V, const int T, const block_scratch *b, int gr
 #include "kernels/x86/matmul_q8_rounded.h"
 #endif
 
-#define BLOCK(kind, V, T)                                                                                           \
-    NOINLINE void block_##kind##_##V##_##T(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride,   \
-                                           const x_part *parts, int64_t part_stride, float *sums)                  \
-    {                                                                                                               \
-        block(kind, V, T, b, groups, x, x_stride, parts, part_stride, sums);                                        \
+#define BLOCK_ARGS b, groups, x, x_stride, parts, part_stride, sums
+#define BLOCK_FN(kind, V, T, body)                                                                                \
+    NOINLINE void block_##kind##_##V##_##T(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride, \
+                                           const x_part *parts, int64_t part_stride, float *sums)                \
+    {                                                                                                             \
+        body;                                                                                                     \
     }
-#define BLOCK_WHOLE(kind, V, T)                                                                                     \
-    NOINLINE void block_##kind##_##V##_##T(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride,   \
-                                           const x_part *parts, int64_t part_stride, float *sums)                  \
-    {                                                                                                               \
-        block_whole(V, T, b, groups, x, x_stride, parts, part_stride, sums);                                        \
-    }
-#define BLOCK_ROUNDED(kind, V, T)                                                                                     \
-    NOINLINE void block_##kind##_##V##_##T(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride,   \
-                                           const x_part *parts, int64_t part_stride, float *sums)                  \
-    {                                                                                                               \
-        block_rounded(V, T, b, groups, x, x_stride, parts, part_stride, sums);                                        \
-    }
+#define BLOCK(kind, V, T) BLOCK_FN(kind, V, T, block(kind, V, T, BLOCK_ARGS))
+#define BLOCK_WHOLE(kind, V, T) BLOCK_FN(kind, V, T, block_whole(V, T, BLOCK_ARGS))
+#define BLOCK_ROUNDED(kind, V, T) BLOCK_FN(kind, V, T, block_rounded(V, T, BLOCK_ARGS))
 /* More than FEW_TOKENS in even shares: with VNNI, of at most 6 at least 4 each, of at most 4 at least 3; without, at least
  * 2. */
 #ifdef HAVE_DPBUSD
@@ -381,7 +373,7 @@ INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call 
     x_part *parts = (x_part *)(void *)(sums + MANY_TOKENS * BLOCK_VECTORS * VR);
     int64_t part_stride = ash_pad_cols(s->cols) / group_cols_of(kind);
     int64_t most = smaller(PART_BYTES / (part_stride * (int64_t)sizeof *parts), MANY_X_BYTES / s->cols);
-    most = smaller(most, MANY_TOKENS); /* at least 12, so that no share of them is below 4 */
+    most = smaller(most, MANY_TOKENS); /* with VNNI at least 16: a pass has 8 or more, and no share of them is below 4 */
     for (int64_t t0 = 0, count; t0 < x->tokens; t0 += count) {
         count = even_share(x->tokens - t0, most);
         for (int64_t t = 0; t < count; t++) {
@@ -398,6 +390,9 @@ INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call 
             many_panels(type, kind, a, s, i, (int)smaller(a->panel_count - i, BLOCK_PANELS), &pass, b);
     }
 }
+#ifdef HAVE_DPBUSD
+_Static_assert(PART_BYTES / (SLAB_COLS / 16 * sizeof(x_part)) >= 16 && MANY_X_BYTES / SLAB_COLS >= 16, "shares");
+#endif
 _Static_assert(sizeof(block_scratch) + 4 * MANY_TOKENS * BLOCK_VECTORS * VR + PART_BYTES <= ASH_SCRATCH_BYTES,
                "scratch");
 

@@ -1,10 +1,10 @@
-/* Blocks of MATMUL_Q8's second form with dpbusd, for prompts: weights of types with minimums and of Q6_K become int8 with
- * one scale for a row of a tile, as kernels/requant.h rounds them, once for all tokens.
+/* Blocks of MATMUL_Q8's second form with dpbusd, for prompts: weights of types with minimums and of Q6_K become int8
+ * with one scale for a row of a tile, as kernels/requant.h rounds them, once for all tokens.
  *
- * A tile's sum is then scale * sum of dx * dot over groups of 32 columns: for 16 rows, 256 columns and a token 64 dpbusd,
- * 8 FMAs and one for the scale, which share two units on Zen 4 and 5: 64 of 73 count. The types' own scales and minimums
- * need 24 floats' steps in place of the 9 (block_whole: 24 too): 64 of 88. What rounding a tile costs, some 220 cycles of
- * Zen 5 beside the 250 of its unpacking, is made up for by 33 tokens (ASH_Q8_ROUNDS_FROM).
+ * A tile's sum is then scale * sum of dx * dot over groups of 32 columns: for 16 rows, 256 columns and a token 64
+ * dpbusd, 8 FMAs and one for the scale, which share two units on Zen 4 and 5: 64 of 73 count. With the types' own scales
+ * and minimums 24 products of floats (block_whole: and of whole numbers) come beside them: 64 of 88. What rounding a
+ * tile costs, some 220 cycles of Zen 5 beside the 250 of its unpacking, is made up for by 33 tokens (ASH_Q8_ROUNDS_FROM).
  */
 #ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_ROUNDED_H
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_ROUNDED_H
