@@ -330,9 +330,9 @@ bench-quant: all
 bench-readme: all $(SMOLLM2_GGUF)
 	@COMPLETE=1 $(BENCH)/bench.sh > $(B)/bench.md && bash tests/bench/paste.sh bench README.md < $(B)/bench.md
 	@$(BENCH)/bench_quant.sh > $(B)/bench-quant.md && bash tests/bench/paste.sh bench-quant README.md < $(B)/bench-quant.md
-# What rounding activations costs, for every type, into the README.
+# What rounding activations costs, for every type, into the README; comments, on what tests are bound by, stay out.
 bench-activations: $(B)/tests/test_activations
-	@SHARED=$(SHARED) $< --table > $(B)/activations.out # besides its rows what the tests' bounds are about, as comments
+	@SHARED=$(SHARED) $< --table > $(B)/activations.out
 	@sed '/^#/d' $(B)/activations.out > $(B)/activations.md && bash tests/bench/paste.sh activations README.md < $(B)/activations.md
 # What gfx12 kernels would reach, from what the interpreter counts.
 ROOFLINE := $(if $(GFX12_SRC),$(B)/tests/roofline)

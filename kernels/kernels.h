@@ -215,8 +215,8 @@ typedef enum ash_level {
     ASH_LEVEL_COUNT
 } ash_level;
 
-/* From so many tokens on a level whose dot products are of bytes takes weights with minimums, and Q6_K's, as int8 with a
- * scale for a row of a tile: one product of floats a group is left of three. The other types gain little, and Q8_0's
+/* From so many tokens on a level whose dot products are of bytes takes weights with minimums, and Q6_K's, as int8 with
+ * a scale for a row of a tile: one product of floats a group is left of three. The other types gain little, and Q8_0's
  * weights stay what they are. Fewer tokens do not make up for the rounding (Zen 5: as fast at 32). */
 #define ASH_Q8_ROUNDS_FROM 33
 static inline bool ash_q8_rounds(ash_level level, ash_dtype dtype, int64_t tokens)

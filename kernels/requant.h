@@ -1,5 +1,5 @@
-/* What prompts make of a Q type's weights: int8 with one scale for a group of columns of a row. The card does it for every
- * Q type (groups of ASH_GFX_GROUP, kernels/gfx12/requant_q.h), MATMUL_Q8 with dot products of bytes for those of
+/* What prompts make of a Q type's weights: int8 with one scale for a group of columns of a row. The card does it for
+ * every Q type (groups of ASH_GFX_GROUP, kernels/gfx12/requant_q.h), MATMUL_Q8 with dot products of bytes for those of
  * ash_q8_rounds (groups of a tile, kernels/x86/matmul_q8_rounded.h). This is their specification: they give the same
  * integers; and what a measurement of its effect uses.
  *
@@ -18,8 +18,8 @@
  * the largest scale keep their codes: with A = 255, floor((255 q + 127) / 256) = q for each q from -128, and for A =
  * -255 it is -q, but 127 for 128.
  *
- * llama-30m, 32,768 tokens of eval.txt: with ash_gfx_inputs's rounding of activations Q4_K has perplexity 8.5377 and with
- * this besides 8.5375, Q6_K 8.3404 and 8.3410; with float activations 8.5264 and 8.3317 (make gfx12-rounding; standard
+ * llama-30m, 32,768 tokens of eval.txt: with ash_gfx_inputs's rounding of activations Q4_K has perplexity 8.5377 and
+ * with this besides 8.5375, Q6_K 8.3404 and 8.3410; with float activations 8.5264 and 8.3317 (make gfx12-rounding; standard
  * errors 0.04%). calibration.txt, Q4_K: 6.1175 with floats and 6.1337 with both, 0.27%
  * (tests/unit/test_card_rounding.c has the limit).
  * A scale or minimum that is not finite gives the scale NaN, and then codes mean nothing.
@@ -31,8 +31,8 @@
 
 #define ASH_REQUANT_MAX 256 /* columns of the widest group: a tile's */
 
-/* Row `row` of panel `panel`, columns k .. k + cols - 1 of a Q type; cols: 128 or 256, k a multiple of it. Beyond w->cols
- * the codes mean nothing. */
+/* Row `row` of panel `panel`, columns k .. k + cols - 1 of a Q type; cols: 128 or 256, k a multiple of it. Beyond
+ * w->cols the codes mean nothing. out: [cols]. */
 void ash_requantize(const ash_matrix *w, int64_t panel, int row, int64_t k, int cols, int8_t *out, float *scale);
 
 #endif

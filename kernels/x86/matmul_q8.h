@@ -1,8 +1,8 @@
 /* MATMUL_Q8 for every quantized type, in two forms that share tiles_quant.h.
  *
  * Few tokens: a panel is read as it lies. A vector of 16 bytes a row meets a pattern of 16 activations that is the same
- * for all rows (x_group); sums stay apart by step in the words of a row until the panel ends. matmul_q8_folded.h (Q8_0),
- * matmul_q8_pairs.h (VNNI) and matmul_q8_lines.h (256 bits without it) have others.
+ * for all rows (x_group); sums stay apart by step in the words of a row until the panel ends. Others are in
+ * matmul_q8_folded.h (Q8_0), matmul_q8_pairs.h (VNNI) and matmul_q8_lines.h (256 bits without it).
  * More tokens: matmul_q8_many.h.
  *
  * Integers: a group of 32 (16) columns is summed exactly; sums start from -offset * sum(x), so the offset is off.

@@ -29,13 +29,9 @@ typedef enum block_kind {
     OFFSET_16, /* scales of 16 columns, codes below 64 */
     SIGNED_32, /* signed codes: Q8_0 without VNNI */
     WHOLE_16,  /* Q6_K with VNNI: whole scales of 16 columns, which multiply integer sums */
-#ifdef HAVE_DPBUSD
-    ROUNDED,   /* int8 with a scale for a row of a tile, of types that ash_q8_rounds */
-#endif
-#ifdef HAVE_LINES
-    MIN5_32,   /* MIN_32, codes of 5 bits */
-    STEPS_16,  /* Q6_K: whole scales of 16 columns, which multiply 16-bit sums */
-#endif
+    ROUNDED,   /* with VNNI: int8 with a scale for a row of a tile, of types that ash_q8_rounds */
+    MIN5_32,   /* matmul_q8_blocks.h: MIN_32, codes of 5 bits */
+    STEPS_16,  /* matmul_q8_blocks.h: Q6_K, whole scales of 16 columns, which multiply 16-bit sums */
     BLOCK_KINDS
 } block_kind;
 
@@ -52,23 +48,10 @@ INLINE block_kind kind_of(ash_dtype t)
 #endif
 }
 
-INLINE int is_rounded(block_kind kind)
-{
-#ifdef HAVE_DPBUSD
-    return kind == ROUNDED;
-#else
-    return (void)kind, 0;
-#endif
-}
-
 /* Columns of a scale in block_scratch, and of an x_part. */
 INLINE int group_cols_of(block_kind kind)
 {
-#ifdef HAVE_LINES
-    if (kind == STEPS_16)
-        return 16;
-#endif
-    return kind == OFFSET_16 || kind == WHOLE_16 ? 16 : 32;
+    return kind == OFFSET_16 || kind == WHOLE_16 || kind == STEPS_16 ? 16 : 32;
 }
 
 /* A group's part of a token's x. */
@@ -124,6 +107,16 @@ INLINE void add_words(const int V, const int T, const int first, const int end, 
     }
 }
 #endif
+
+/* sums[t][v] += tile[V t + v] * scale of row vector v; those of the next one lie `stride` floats behind. */
+INLINE void add_tile(const int V, const int T, const vf *tile, const float *scale, int64_t stride, float *sums)
+{
+#pragma GCC unroll 12
+    for (int i = 0; i < V * T; i++) {
+        float *sum = sums + (i / V * BLOCK_VECTORS + i % V) * VR;
+        vf_store(sum, vf_fma(tile[i], vf_load(scale + i % V * stride), vf_load(sum)));
+    }
+}
 
 #ifdef HAVE_LINES
 #include "kernels/x86/matmul_q8_blocks.h"
@@ -225,11 +218,7 @@ INLINE void block_whole(const int V, const int T, const block_scratch *b, int gr
         for (int i = 0; i < V * T; i++)
             tile[i] = vf_fma(vf_of_ints(scaled[i]), vf_set(parts[i / V * part_stride].scale), tile[i]);
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < V * T; i++) {
-        float *sum = sums + (i / V * BLOCK_VECTORS + i % V) * VR;
-        vf_store(sum, vf_fma(tile[i], vf_load(b->of.whole[i % V].d), vf_load(sum)));
-    }
+    add_tile(V, T, tile, b->of.whole[0].d, sizeof b->of.whole[0] / sizeof(float), sums);
 }
 #endif
 
@@ -335,7 +324,7 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
             tile += k / Q_TILE_COLS * q_tile_bytes(type);
             if (v % ROW_VECTORS == 0) /* the next tile arrives while this one is multiplied */
                 prefetch_next(tile, (int)q_tile_bytes(type));
-            tile_scales scales, *to = is_rounded(kind) ? &scales : &b->of.scales[v];
+            tile_scales scales, *to = kind == ROUNDED ? &scales : &b->of.scales[v];
 #ifdef HAVE_LINES
             if (kind == STEPS_16)
                 read_step_scales(tile, v % ROW_VECTORS, &b->of.whole[v]);
@@ -348,7 +337,7 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
             const int flip = kind == SIGNED_32 ? 0 : 0x80; /* of Q8_0 */
             unpack_codes(type, tile + q_header_bytes(type), n, v % ROW_VECTORS, flip, b->codes[v]);
 #ifdef HAVE_DPBUSD
-            if (is_rounded(kind))
+            if (kind == ROUNDED)
                 round_codes(type, &scales, n, b->codes[v], b->of.row[v]);
 #endif
         }
@@ -381,7 +370,7 @@ INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call 
 #ifdef HAVE_LINES
             prepare_parts(type, c.q, c.scale, c.sum, part_stride, parts + t * part_stride);
 #else
-            prepare_parts(kind, is_rounded(kind) ? 128 : q_offset(type), c.scale, c.sum, part_stride,
+            prepare_parts(kind, kind == ROUNDED ? 128 : q_offset(type), c.scale, c.sum, part_stride,
                           parts + t * part_stride);
 #endif
         }

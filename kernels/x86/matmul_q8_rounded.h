@@ -32,11 +32,7 @@ INLINE void block_rounded(const int V, const int T, const block_scratch *b, int 
         for (int i = 0; i < V * T; i++)
             tile[i] = vf_fma(vf_of_ints(dot[i]), vf_set(parts[i / V * part_stride].scale), tile[i]);
     }
-#pragma GCC unroll 12
-    for (int i = 0; i < V * T; i++) {
-        float *sum = sums + (i / V * BLOCK_VECTORS + i % V) * VR;
-        vf_store(sum, vf_fma(tile[i], vf_load(b->of.row[i % V]), vf_load(sum)));
-    }
+    add_tile(V, T, tile, b->of.row[0], VR, sums);
 }
 
 /* a b to the nearest whole number, ties to even, from the exact product; |a b| < 2^22. */

@@ -18,8 +18,8 @@
 #include "tests/support/weights.h"
 
 #define MAX_TOKENS 39
-/* Every count up to 8, for which kernels have forms of their own, and what leaves rests of larger blocks, below and above
- * ASH_Q8_ROUNDS_FROM. */
+/* Every count up to 8, for which kernels have forms of their own, and what leaves rests of larger blocks, below and
+ * above ASH_Q8_ROUNDS_FROM. */
 static const int64_t token_counts[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 31, 32, 33, 37, 39 };
 
 /* ---- activations ---- */
@@ -105,12 +105,18 @@ static double flushed(const test_matrix *m, const ash_acts *x, int64_t t)
     return 0x1p-126 * ((double)m->w.cols * scale + sum);
 }
 
-/* The bounds that kernels.h states. */
+/* The bounds that kernels.h states, of what rounds once an operation and of what underflows. */
+static double of_roundings(ash_op op, double cols, double size)
+{
+    return ((op == ASH_OP_MATMUL_Q8 ? cols / 4 : cols) + 8) * 0x1p-24 * size;
+}
+static double of_underflow(double cols) { return cols * 0x1p-126; }
+
 static double tolerance(const test_matrix *m, const ash_acts *x, int64_t t, int64_t r, ash_op op)
 {
-    double cols = (double)m->w.cols, operations = (op == ASH_OP_MATMUL_Q8 ? cols / 4 : cols) + 8;
-    return operations * 0x1p-24 * magnitude(m, x, t, r, op) +
-           (op == ASH_OP_MATMUL_BF16 ? flushed(m, x, t) : cols * 0x1p-126);
+    double cols = (double)m->w.cols;
+    return of_roundings(op, cols, magnitude(m, x, t, r, op)) +
+           (op == ASH_OP_MATMUL_BF16 ? flushed(m, x, t) : of_underflow(cols));
 }
 
 static bool agree(double got, double want, double allowed)
@@ -242,7 +248,7 @@ static void fill_rounded(matmul_case *mc)
             mc->rounded[t * rows + r] = (float)sum;
             if (r < w->rows)
                 mc->rounded_allowed[t * rows + r] =
-                    ((double)w->cols / 4 + 8) * 0x1p-24 * size + (double)w->cols * 0x1p-126;
+                    of_roundings(ASH_OP_MATMUL_Q8, (double)w->cols, size) + of_underflow((double)w->cols);
         }
     }
     free(weight);
