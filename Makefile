@@ -32,7 +32,6 @@ FUZZ_SECONDS ?= 20
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.SECONDARY:
 .DEFAULT_GOAL := all
 
 # ---- dependencies, by their Debian packages ----
