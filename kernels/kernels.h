@@ -37,8 +37,8 @@ typedef struct ash_matrix {
     const float *scale;
 } ash_matrix;
 
-/* Inputs of a matrix product: `tokens` rows. f32 is always there; the q8 form where the op is MATMUL_Q8, bf16 where
- * it is MATMUL_BF16. */
+/* Inputs of a matrix product: `tokens` rows. f32 is there where the op is MATMUL_F32, the q8 form where it is MATMUL_Q8,
+ * bf16 where it is MATMUL_BF16. */
 typedef struct ash_acts {
     int64_t tokens;
     int64_t cols;          /* = matrix cols */

@@ -12,7 +12,9 @@
 
 /* Weight bytes of the smallest piece of a decode product: some microseconds of reading. */
 #define PIECE_BYTES (24 * 1024)
-/* Weight bytes that two steps of a product go over before the next ones: a part of any second-level cache. */
+/* Up to so many tokens both steps of a product share one reading of the weights; with more, what is shared is little, and
+ * the second step finds FINE_BYTES of weights in the second-level cache. */
+#define FINE_TOGETHER 16
 #define FINE_BYTES (96 * 1024)
 
 typedef ash_pass pass;
@@ -54,6 +56,13 @@ static void prepare_row(const ashlar_session *s, const ash_acts *to, int64_t t, 
         k->to_bf16(f32, to->stride, (uint16_t *)to->bf16 + t * to->stride);
 }
 
+/* Room for the tokens behind the first `count`. */
+static ash_acts_buffer room_behind(const ash_acts_buffer *b, int64_t count, int64_t stride)
+{
+    int64_t at = count * stride;
+    return (ash_acts_buffer){ b->f32 + at, b->q8 + at, b->q8_scale + at / 32, b->q8_sum + at / 16, b->bf16 + at };
+}
+
 /* What the 8-bit form of token t in `coarse` leaves over, quantized in turn. */
 static void prepare_rest(const ash_kernels *k, const ash_acts *coarse, const ash_acts *rest, int64_t t)
 {
@@ -74,21 +83,23 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
     for (uint32_t j = 0; j < op->part_count; j++)
         fine = fine || ash_runs_fine(s, op, &op->part[j]);
     for (uint32_t i = 0; i < op->input_count + fine; i++) {
-        ash_acts_buffer *b = tokens == 1 ? &s->thread[thread].input[i] : &s->shared[i];
         bool rest = i == op->input_count;
+        ash_acts_buffer b = (tokens == 1 ? s->thread[thread].input : s->shared)[rest ? 0 : i];
+        if (rest) /* so that both steps together are twice as many tokens */
+            b = room_behind(&b, tokens, stride);
         bool copy = norm || rest || op->input[i].rounding != ASH_ROUND_NONE, q8 = rest;
         bool bf16 = false;
         for (uint32_t j = 0; j < op->part_count; j++) {
             q8 = q8 || (op->part[j].input == i && ash_runs_in_q8(s, &op->part[j]));
             bf16 = bf16 || (op->part[j].input == i && ash_runs_in_bf16(s, &op->part[j]));
         }
-        acts[i] = (ash_acts){ .tokens = tokens, .cols = op->cols, .stride = stride, .f32 = copy ? b->f32 : from };
+        acts[i] = (ash_acts){ .tokens = tokens, .cols = op->cols, .stride = stride, .f32 = copy ? b.f32 : from };
         if (q8) {
-            acts[i].q8 = b->q8;
-            acts[i].q8_scale = b->q8_scale;
-            acts[i].q8_sum = b->q8_sum;
+            acts[i].q8 = b.q8;
+            acts[i].q8_scale = b.q8_scale;
+            acts[i].q8_sum = b.q8_sum;
         }
-        acts[i].bf16 = bf16 ? b->bf16 : NULL;
+        acts[i].bf16 = bf16 ? b.bf16 : NULL;
         anything = anything || copy || q8 || bf16;
     }
     if (!anything)
@@ -132,22 +143,30 @@ static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, c
         fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, scratch);
         return;
     }
-    /* Both steps over a group of panels at a time: the second one finds the weights in the cache. */
     float *z = s->thread[thread].z;
     int64_t tokens = acts[0].tokens, group = at_least(FINE_BYTES / part->w.panel_bytes, 1);
-    group = at_least(at_most(group, ASH_THREAD_ROW_ELEMS / (tokens * ASH_PANEL_ROWS)), 1);
+    if (tokens <= FINE_TOGETHER)
+        group = count;
+    group = at_most(group, ASH_THREAD_FINE_ELEMS / (2 * tokens * ASH_PANEL_ROWS));
+    ash_acts both = acts[0];
+    both.tokens = 2 * tokens;
+    both.f32 = NULL;
     for (int64_t done = 0; done < count; done += group) {
         int64_t n = at_most(group, count - done), z_stride = n * ASH_PANEL_ROWS;
-        float *to = y + done * y_panel_stride;
-        fn(&part->w, first + done, n, &acts[0], to, y_token_stride, y_panel_stride, scratch);
-        fn(&part->w, first + done, n, &acts[1], z, z_stride, ASH_PANEL_ROWS, scratch);
+        if (tokens <= FINE_TOGETHER) {
+            fn(&part->w, first + done, n, &both, z, z_stride, ASH_PANEL_ROWS, scratch);
+        } else {
+            fn(&part->w, first + done, n, &acts[0], z, z_stride, ASH_PANEL_ROWS, scratch);
+            fn(&part->w, first + done, n, &acts[1], z + tokens * z_stride, z_stride, ASH_PANEL_ROWS, scratch);
+        }
         for (int64_t t = 0; t < tokens; t++) {
+            float *sum = z + t * z_stride, *to = y + t * y_token_stride + done * y_panel_stride;
+            s->kernels.add(sum, sum + tokens * z_stride, z_stride);
             if (y_panel_stride == ASH_PANEL_ROWS)
-                s->kernels.add(to + t * y_token_stride, z + t * z_stride, z_stride);
+                memcpy(to, sum, (size_t)z_stride * sizeof *to);
             else
                 for (int64_t i = 0; i < n; i++)
-                    s->kernels.add(to + t * y_token_stride + i * y_panel_stride, z + t * z_stride + i * ASH_PANEL_ROWS,
-                                   ASH_PANEL_ROWS);
+                    memcpy(to + i * y_panel_stride, sum + i * ASH_PANEL_ROWS, ASH_PANEL_ROWS * sizeof *to);
         }
     }
 }

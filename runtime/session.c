@@ -55,13 +55,13 @@ static void place_buffers(ashlar_session *s, arena *a)
     s->attn = piece(a, batch * (uint64_t)s->attn_stride, sizeof(float));
     s->h = piece(a, batch * (uint64_t)s->h_stride, sizeof(float));
     for (int i = 0; i < ASH_PARTS_MAX; i++)
-        s->shared[i] = acts_piece(a, batch, widest);
+        s->shared[i] = acts_piece(a, i == 0 ? 2 * batch : batch, widest);
     for (uint32_t t = 0; t < ash_pool_threads(s->pool); t++) {
         ash_thread_buffers *own = &s->thread[t];
         for (int i = 0; i < ASH_PARTS_MAX; i++)
-            own->input[i] = acts_piece(a, 1, widest);
+            own->input[i] = acts_piece(a, i == 0 ? 2 : 1, widest);
         own->y = piece(a, ASH_THREAD_ROW_ELEMS, sizeof(float));
-        own->z = piece(a, ASH_THREAD_ROW_ELEMS, sizeof(float));
+        own->z = piece(a, ASH_THREAD_FINE_ELEMS, sizeof(float));
         own->scratch = piece(a, ASH_SCRATCH_BYTES, 1);
     }
     s->parts = piece(a, ash_attention_room(h, s->context), sizeof(float));

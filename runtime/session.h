@@ -23,6 +23,8 @@ static_assert(ASH_BATCH >= ASHLAR_ALL_LOGITS_MAX, "all logits come from one pass
 
 /* Outputs that a thread keeps before they are folded into a shared row. */
 #define ASH_THREAD_ROW_ELEMS (64 * 1024)
+#define ASH_THREAD_FINE_ELEMS (2 * ASH_THREAD_ROW_ELEMS)
+static_assert(ASH_THREAD_FINE_ELEMS >= 2 * ASH_BATCH * ASH_PANEL_ROWS, "a panel of both steps fits");
 
 /* Inputs of one operation in the forms that kernels take (ash_acts). */
 typedef struct ash_acts_buffer {
@@ -35,8 +37,9 @@ typedef struct ash_acts_buffer {
 
 typedef struct ash_thread_buffers {
     ash_acts_buffer input[ASH_PARTS_MAX]; /* one token: in decoding every thread prepares its own copy, which costs less
-                                             than waiting for a shared one */
-    float *y, *z;                         /* ASH_THREAD_ROW_ELEMS each */
+                                             than waiting for a shared one; the first one has room for both steps */
+    float *y;                             /* ASH_THREAD_ROW_ELEMS */
+    float *z;                             /* ASH_THREAD_FINE_ELEMS: both steps of ash_runs_fine */
     void *scratch;                        /* ASH_SCRATCH_BYTES, for kernels */
 } ash_thread_buffers;
 
@@ -70,7 +73,7 @@ struct ashlar_session {
     uint64_t arena_bytes;
     int64_t x_stride, qkv_stride, attn_stride, h_stride;
     float *x, *qkv, *attn, *h;
-    ash_acts_buffer shared[ASH_PARTS_MAX];
+    ash_acts_buffer shared[ASH_PARTS_MAX]; /* of the first one twice as many tokens */
     ash_thread_buffers *thread;
     float *parts;           /* of one token's attention, by KV head: attend.c */
     atomic_int *parts_done; /* by KV head; 0 between layers */
@@ -125,7 +128,8 @@ static inline bool ash_runs_in_bf16(const ashlar_session *s, const ash_part *par
     return s->q8 && s->kernels.level >= ASH_LEVEL_AVX512BF16 && s->kernels.matmul_bf16[part->w.dtype];
 }
 
-/* Two 8-bit steps: input 1 then holds what input 0 left over. Q types have one input, so its place is free. */
+/* Two 8-bit steps: input 1 then holds what input 0 left over, and lies behind it, so that both are one input of twice as
+ * many tokens. Q types have one input, so its place is free. */
 static inline bool ash_runs_fine(const ashlar_session *s, const ash_linear *op, const ash_part *part)
 {
     return op->fine && op->input_count == 1 && ash_runs_in_q8(s, part);
