@@ -72,27 +72,41 @@ typedef struct x_group {
     } of;
 } x_group;
 
-static inline void prepare_group(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum,
-                                 x_group *out)
+/* 64 codes to the order of x_group's pattern. */
+static inline void order_group(const int8_t *q, int8_t pattern[4][16])
 {
     const __m128i *from = (const __m128i *)(const void *)q;
     __m128i a = _mm_loadu_si128(from), b = _mm_loadu_si128(from + 1);
     __m128i c = _mm_loadu_si128(from + 2), d = _mm_loadu_si128(from + 3);
-    __m128i *pattern = (__m128i *)(void *)out->pattern, *start = (__m128i *)(void *)out->of.start;
+    __m128i e = _mm_unpacklo_epi32(a, b), f = _mm_unpackhi_epi32(a, b);
+    __m128i g = _mm_unpacklo_epi32(c, d), h = _mm_unpackhi_epi32(c, d);
+    __m128i *to = (__m128i *)(void *)pattern;
+    _mm_storeu_si128(to, _mm_unpacklo_epi64(e, g));
+    _mm_storeu_si128(to + 1, _mm_unpackhi_epi64(e, g));
+    _mm_storeu_si128(to + 2, _mm_unpacklo_epi64(f, h));
+    _mm_storeu_si128(to + 3, _mm_unpackhi_epi64(f, h));
+}
+
+/* -offset * each of 4 sums */
+static inline __m128i start_of(const ash_dtype type, const int16_t *sum)
+{
+    __m128i sums = _mm_cvtepi16_epi32(_mm_loadl_epi64((const __m128i *)(const void *)sum));
+    return _mm_madd_epi16(sums, _mm_set1_epi32(-q_offset(type) & 0xffff));
+}
+
+static inline void prepare_group(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum,
+                                 x_group *out)
+{
+    order_group(q, out->pattern);
     __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)scale));
     scales = _mm_unpacklo_ps(scales, scales);
     _mm_storeu_ps(out->scale, scales);
-    __m128i e = _mm_unpacklo_epi32(a, b), f = _mm_unpackhi_epi32(a, b);
-    __m128i g = _mm_unpacklo_epi32(c, d), h = _mm_unpackhi_epi32(c, d);
-    _mm_storeu_si128(pattern, _mm_unpacklo_epi64(e, g));
-    _mm_storeu_si128(pattern + 1, _mm_unpackhi_epi64(e, g));
-    _mm_storeu_si128(pattern + 2, _mm_unpacklo_epi64(f, h));
-    _mm_storeu_si128(pattern + 3, _mm_unpackhi_epi64(f, h));
-    __m128i sums = _mm_cvtepi16_epi32(_mm_loadl_epi64((const __m128i *)(const void *)sum));
-    if (q_has_min(type))
+    if (q_has_min(type)) {
+        __m128i sums = _mm_cvtepi16_epi32(_mm_loadl_epi64((const __m128i *)(const void *)sum));
         _mm_storeu_ps(out->of.sum, _mm_mul_ps(_mm_cvtepi32_ps(sums), scales));
-    else
-        _mm_storeu_si128(start, _mm_madd_epi16(sums, _mm_set1_epi32(-q_offset(type) & 0xffff)));
+    } else {
+        _mm_storeu_si128((__m128i *)(void *)out->of.start, start_of(type, sum));
+    }
 }
 
 /* Dot products of a unit's 4 vectors with a pattern, by word. */

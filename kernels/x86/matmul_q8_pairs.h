@@ -36,16 +36,15 @@ typedef struct x_pairs {
 static inline void prepare_pairs(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum,
                                  x_pairs *out)
 {
-    x_group g;
-    prepare_group(type, q, scale, sum, &g);
-    memcpy(out->pattern, g.pattern, sizeof out->pattern);
-    for (int i = 0; i < 4; i++)
-        out->scale[i] = scale[i % 2];
+    order_group(q, out->pattern);
+    __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)scale));
+    _mm_storeu_ps(out->scale, _mm_movelh_ps(scales, scales));
     if (q_has_min(type)) {
-        for (int i = 0; i < 2; i++)
-            out->of.sum[i] = scale[i] * (float)(sum[2 * i] + sum[2 * i + 1]);
+        __m128i four = _mm_loadl_epi64((const __m128i *)(const void *)sum);
+        __m128 sums = _mm_cvtepi32_ps(_mm_madd_epi16(four, _mm_set1_epi16(1)));
+        _mm_storel_pi((__m64 *)(void *)out->of.sum, _mm_mul_ps(sums, scales));
     } else {
-        memcpy(out->of.start, g.of.start, sizeof out->of.start);
+        _mm_storeu_si128((__m128i *)(void *)out->of.start, start_of(type, sum));
     }
 }
 
