@@ -12,9 +12,7 @@
 
 /* Weight bytes of the smallest piece of a decode product: some microseconds of reading. */
 #define PIECE_BYTES (24 * 1024)
-/* Up to so many tokens both steps of a product share one reading of the weights; with more, what is shared is little, and
- * the second step finds FINE_BYTES of weights in the second-level cache. */
-#define FINE_TOGETHER 16
+/* Weight bytes that two steps of a product go over before the next ones: a part of any second-level cache. */
 #define FINE_BYTES (96 * 1024)
 
 typedef ash_pass pass;
@@ -145,7 +143,7 @@ static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, c
     }
     float *z = s->thread[thread].z;
     int64_t tokens = acts[0].tokens, group = at_least(FINE_BYTES / part->w.panel_bytes, 1);
-    if (tokens <= FINE_TOGETHER)
+    if (tokens <= ASH_FINE_TOGETHER)
         group = count;
     group = at_most(group, ASH_THREAD_FINE_ELEMS / (2 * tokens * ASH_PANEL_ROWS));
     ash_acts both = acts[0];
@@ -153,7 +151,7 @@ static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, c
     both.f32 = NULL;
     for (int64_t done = 0; done < count; done += group) {
         int64_t n = at_most(group, count - done), z_stride = n * ASH_PANEL_ROWS;
-        if (tokens <= FINE_TOGETHER) {
+        if (tokens <= ASH_FINE_TOGETHER) {
             fn(&part->w, first + done, n, &both, z, z_stride, ASH_PANEL_ROWS, scratch);
         } else {
             fn(&part->w, first + done, n, &acts[0], z, z_stride, ASH_PANEL_ROWS, scratch);

@@ -23,6 +23,9 @@ static_assert(ASH_BATCH >= ASHLAR_ALL_LOGITS_MAX, "all logits come from one pass
 
 /* Outputs that a thread keeps before they are folded into a shared row. */
 #define ASH_THREAD_ROW_ELEMS (64 * 1024)
+/* Up to so many tokens both steps of ash_runs_fine are one product, which reads the weights once; of more each is one of
+ * its own: what they would share is little then. */
+#define ASH_FINE_TOGETHER 16
 #define ASH_THREAD_FINE_ELEMS (2 * ASH_THREAD_ROW_ELEMS)
 static_assert(ASH_THREAD_FINE_ELEMS >= 2 * ASH_BATCH * ASH_PANEL_ROWS, "a panel of both steps fits");
 

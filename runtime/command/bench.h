@@ -50,14 +50,14 @@ int bench_batch_decode(bench_batch *b, uint32_t count, const int32_t *ids, uint3
 
 /* Measured on the spot, on all threads of the session. */
 typedef struct bench_limits {
-    double bytes_s; /* a plain read loop over memory that no cache holds */
+    double bytes_s; /* a plain read loop over read_bytes, again and again: what a cache can keep of so much, it keeps */
+    uint64_t read_bytes; /* as many as the weights of a token, 512 MiB at most; 0: a card */
     double int8_s;  /* multiply-adds in registers */
     double f32_s;
     double bf16_s; /* 0: this processor has no such instruction */
     double barriers_s; /* of threads that have nothing else to do */
-    uint64_t cache_bytes; /* of processor 0's last-level cache; 0: the system does not say */
 } bench_limits;
-bench_limits bench_measure_limits(uint32_t threads, int cpu_level);
+bench_limits bench_measure_limits(uint32_t threads, int cpu_level, uint64_t weight_bytes);
 /* Of a session on a card: the rate of its memory, by a copy; no rate of multiply-adds, which nothing of ours measures alone. */
 bench_limits bench_card_limits(const struct ashlar_session *session);
 
@@ -78,9 +78,10 @@ typedef struct bench_result {
 /* Runs a row once more and fills row->profile; its sessions are open and what comes before it is in their contexts. */
 int bench_profile_row(engine *e, bench_batch *batch, const int32_t *ids, bench_row *row, ashlar_error *err);
 /* What the machine's limits allow of a row's time: a profile's operations one after the other, each taking the time of
- * its bytes or of its multiply-adds, whichever is longer, over the row's median time. The sum and its parts from 0.5%
- * on: "74% (int8 66, f32 5, bytes 3)", or "9% (bf16 9; weights in cache)". "" without a profile or limits. */
-enum { BENCH_LIMITS_TEXT = 128 }; /* a sum, six parts of up to 6 digits each and that remark; longer ones are cut */
+ * its bytes or of its multiply-adds, whichever is longer, over the row's median time; 8-bit ones with all steps that they
+ * take of the units ("slots"). The sum and its parts from 0.5% on: "74% (slots 66, f32 5, bytes 3)". "" without a profile
+ * or limits. */
+enum { BENCH_LIMITS_TEXT = 128 }; /* a sum and seven parts of up to 6 digits each; longer ones are cut */
 const char *bench_limits_text(const bench_result *r, const bench_row *row, char text[BENCH_LIMITS_TEXT]);
 void bench_profile_print(const bench_result *r, const bench_row *row);
 cJSON *bench_profile_json(const bench_result *r, const bench_row *row);
@@ -88,9 +89,6 @@ cJSON *bench_profile_json(const bench_result *r, const bench_row *row);
 /* The measured limit of a kind of multiply-adds; 0: none was. And its name in JSON. */
 double bench_macs_limit(const bench_limits *limits, ash_unit unit);
 const char *bench_unit_name(ash_unit unit);
-/* Whether a last-level cache can keep half of a token's weights or more from one token to the next: then the rate of
- * memory limits nothing, and shares count multiply-adds alone. */
-bool bench_in_cache(const bench_result *r);
 /* Bytes that a decoding row must read for one token of each session: weights once, keys and values of what
  * each sees, on average. */
 double bench_row_bytes(const bench_result *r, const bench_row *row);

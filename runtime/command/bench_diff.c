@@ -30,8 +30,6 @@ static double quantile(const bench_row *row, double q) { return bench_quantile(r
 double bench_median(const bench_row *row) { return row->count ? quantile(row, 0.5) : 0; }
 double bench_spread(const bench_row *row) { return row->count ? 0.5 * (quantile(row, 0.75) - quantile(row, 0.25)) : 0; }
 
-bool bench_in_cache(const bench_result *r) { return r->weight_bytes < 2 * r->limits.cache_bytes; }
-
 double bench_row_bytes(const bench_result *r, const bench_row *row)
 {
     double seen = 0;
@@ -52,7 +50,7 @@ double bench_share(const bench_result *r, const bench_row *row, bool *of_bytes)
     double macs_limit = bench_macs_limit(&r->limits, r->unit), rate = bench_median(row);
     double macs = macs_limit > 0 ? rate * bench_row_macs(r, row) / macs_limit : 0;
     double bytes = 0;
-    if (row->decode && r->limits.bytes_s > 0 && !bench_in_cache(r))
+    if (row->decode && r->limits.bytes_s > 0)
         bytes = rate / row->batch * bench_row_bytes(r, row) / r->limits.bytes_s;
     *of_bytes = bytes > macs;
     return *of_bytes ? bytes : macs;
@@ -121,7 +119,6 @@ char *bench_json(const bench_result *r)
     cJSON_AddStringToObject(root, "model", r->model);
     cJSON_AddNumberToObject(root, "load_to_first_logits_s", r->first_s);
     cJSON_AddNumberToObject(root, "weight_bytes", (double)r->weight_bytes);
-    cJSON_AddBoolToObject(root, "weights_in_cache", bench_in_cache(r));
     add_first(root, r, false);
     add_first(root, r, true);
     cJSON_AddNumberToObject(root, "peak_rss_mib", (double)r->rss_mib);
@@ -130,7 +127,7 @@ char *bench_json(const bench_result *r)
     cJSON_AddNumberToObject(limits, "int8_tmac_s", 1e-12 * r->limits.int8_s);
     cJSON_AddNumberToObject(limits, "bf16_tmac_s", 1e-12 * r->limits.bf16_s);
     cJSON_AddNumberToObject(limits, "f32_tmac_s", 1e-12 * r->limits.f32_s);
-    cJSON_AddNumberToObject(limits, "cache_mib", (double)r->limits.cache_bytes / (1 << 20));
+    cJSON_AddNumberToObject(limits, "read_bytes", (double)r->limits.read_bytes);
     if (r->limits.barriers_s > 0)
         cJSON_AddNumberToObject(limits, "barrier_us", 1e6 / r->limits.barriers_s);
     cJSON *rows = cJSON_AddArrayToObject(root, "rows");

@@ -1,4 +1,4 @@
-/* The limits that bench compares with: memory read in one line, multiply-adds in registers, barriers between busy
+/* The limits that bench compares with: bytes read in one line, multiply-adds in registers, barriers between busy
  * threads. */
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 #include "runtime/session.h"
 #include "runtime/threads.h"
 
-#define BUFFER_BYTES (UINT64_C(512) << 20) /* several times any last-level cache's share */
+#define READ_MOST (UINT64_C(512) << 20)
 #define PEAK_ROUNDS 2000000
 #define BARRIERS 1000
 #define TRIES 5
@@ -32,17 +32,19 @@ static void read_part(void *context, uint32_t thread)
 {
     limit_run *r = context;
     uint32_t threads = ash_pool_threads(r->pool);
-    uint64_t each = r->count / threads / 64 * 64;
+    uint64_t each = r->count / threads / 64 * 64, rounds = READ_MOST / r->count;
     pair a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 }; /* an array of sums would live in memory, and bind before it does */
     const uint8_t *p = r->bytes + thread * each;
-    for (uint64_t i = 0; i < each; i += 64) {
-        pair line[4];
-        memcpy(line, p + i, sizeof line);
-        a += line[0], b += line[1], c += line[2], d += line[3];
+    for (uint64_t n = 0; n < rounds; n++) {
+        for (uint64_t i = 0; i < each; i += 64) {
+            pair line[4];
+            memcpy(line, p + i, sizeof line);
+            a += line[0], b += line[1], c += line[2], d += line[3];
+        }
     }
     a += b + c + d;
     r->sums[thread] = a[0] + a[1];
-    r->done[thread] = each;
+    r->done[thread] = rounds * each;
 }
 
 static void multiply_part(void *context, uint32_t thread)
@@ -57,28 +59,6 @@ static void only_barriers(void *context, uint32_t thread)
     r->done[thread] = thread == 0 ? BARRIERS : 0;
     for (int i = 0; i < BARRIERS; i++)
         ash_pool_barrier(r->pool);
-}
-
-/* Of processor 0's last-level cache, as the system tells it: "32768K". */
-static uint64_t cache_bytes(void)
-{
-    uint64_t last = 0;
-    for (int i = 0, deepest = 0;; i++) {
-        int level = 0;
-        unsigned long long kib = 0;
-        for (int what = 0; what < 2; what++) {
-            char path[80];
-            snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/%s", i, what ? "size" : "level");
-            FILE *f = fopen(path, "r");
-            if (!f)
-                return last;
-            if ((what ? fscanf(f, "%lluK", &kib) : fscanf(f, "%d", &level)) != 1)
-                level = 0;
-            fclose(f);
-        }
-        if (level > deepest)
-            deepest = level, last = kib << 10;
-    }
 }
 
 /* The best of some tries. */
@@ -98,16 +78,17 @@ static double best_rate(limit_run *r, ash_pool_fn *fn)
     return best;
 }
 
-bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
+bench_limits bench_measure_limits(uint32_t threads, int cpu_level, uint64_t weight_bytes)
 {
-    bench_limits out = { .cache_bytes = cache_bytes() };
+    uint64_t count = weight_bytes > READ_MOST ? READ_MOST : weight_bytes < 1 << 16 ? 1 << 16 : weight_bytes;
+    bench_limits out = { .read_bytes = count };
     ash_error ignored;
     limit_run *r = calloc(1, sizeof *r);
     /* Large pages, as a mapped file's are where the system has them: small ones cost 30%. */
-    uint8_t *bytes = ash_pages_new(BUFFER_BYTES, ASH_PAGES_LARGE);
+    uint8_t *bytes = ash_pages_new(count, ASH_PAGES_LARGE);
     if (r && bytes && ash_pool_new(threads ? threads : ash_cpu_count(), &r->pool, &ignored) == ASH_OK) {
-        memset(bytes, 1, BUFFER_BYTES);
-        r->bytes = bytes, r->count = BUFFER_BYTES;
+        memset(bytes, 1, count);
+        r->bytes = bytes, r->count = count;
         r->level = ash_level_upto(ash_session_level(cpu_level));
         out.bytes_s = best_rate(r, read_part);
         r->kind = ASH_PEAK_INT8;
@@ -119,7 +100,7 @@ bench_limits bench_measure_limits(uint32_t threads, int cpu_level)
         out.barriers_s = best_rate(r, only_barriers);
         ash_pool_free(r->pool);
     }
-    ash_pages_free(bytes, BUFFER_BYTES);
+    ash_pages_free(bytes, count);
     free(r);
     return out;
 }

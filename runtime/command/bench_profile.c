@@ -27,6 +27,7 @@ static void add(void *context, const ash_profile_record *r)
     p->line[i].seconds += r->seconds;
     p->line[i].bytes += r->bytes;
     p->line[i].macs += r->macs;
+    p->line[i].slots += r->slots;
 }
 
 static void add_alone(bench_profile *p, const char *name, double seconds, uint64_t bytes)
@@ -96,14 +97,17 @@ static bool from_memory(const ash_profile_record *r)
     return r->dtype != ASH_DTYPE_COUNT || r->macs != 0;
 }
 
+/* What an operation is bound by where its bytes are not: its unit, or all steps that it takes of it. */
+static const char *bound_name(const ash_profile_record *r) { return r->slots > r->macs ? "slots" : bench_unit_name(r->unit); }
+
 /* The time that the limits allow an operation: of its bytes or of its multiply-adds, whichever is longer. */
 static double least_seconds(const bench_result *result, const ash_profile_record *r, bool *of_bytes)
 {
     double macs_s = bench_macs_limit(&result->limits, r->unit), bytes = 0, macs = 0;
-    if (result->limits.bytes_s > 0 && from_memory(r) && !bench_in_cache(result))
+    if (result->limits.bytes_s > 0 && from_memory(r))
         bytes = (double)r->bytes / result->limits.bytes_s;
     if (macs_s > 0)
-        macs = (double)r->macs / macs_s;
+        macs = (double)(r->slots ? r->slots : r->macs) / macs_s;
     *of_bytes = bytes >= macs;
     return *of_bytes ? bytes : macs;
 }
@@ -117,14 +121,15 @@ static double share_of_limit(const bench_result *result, const ash_profile_recor
 
 const char *bench_limits_text(const bench_result *r, const bench_row *row, char text[BENCH_LIMITS_TEXT])
 {
-    enum { BYTES = ASH_UNIT_COUNT, PARTS };
+    enum { BYTES = ASH_UNIT_COUNT, SLOTS, PARTS };
     double part[PARTS] = { 0 }, whole = 0, rate = bench_median(row);
     *text = '\0';
     for (size_t i = 0; row->profile && i < row->profile->count; i++) {
         bool of_bytes;
-        double least = least_seconds(r, &row->profile->line[i], &of_bytes);
+        const ash_profile_record *line = &row->profile->line[i];
+        double least = least_seconds(r, line, &of_bytes);
         least *= rate / ((double)row->tokens * row->batch);
-        part[of_bytes ? (int)BYTES : (int)row->profile->line[i].unit] += least;
+        part[of_bytes ? (int)BYTES : line->slots > line->macs ? (int)SLOTS : (int)line->unit] += least;
         whole += least;
     }
     if (whole <= 0)
@@ -137,11 +142,12 @@ const char *bench_limits_text(const bench_result *r, const bench_row *row, char 
         if (part[most] < 0.005)
             break;
         length += snprintf(text + length, (size_t)(BENCH_LIMITS_TEXT - length), "%s%s %.0f", between,
-                           most == BYTES ? "bytes" : bench_unit_name((ash_unit)most), 100 * part[most]);
+                           most == BYTES ? "bytes" : most == SLOTS ? "slots" : bench_unit_name((ash_unit)most),
+                           100 * part[most]);
         part[most] = 0;
     }
     if (length < BENCH_LIMITS_TEXT)
-        snprintf(text + length, (size_t)(BENCH_LIMITS_TEXT - length), "%s)", bench_in_cache(r) ? "; weights in cache" : "");
+        snprintf(text + length, (size_t)(BENCH_LIMITS_TEXT - length), ")");
     return text;
 }
 
@@ -171,9 +177,7 @@ void bench_profile_print(const bench_result *result, const bench_row *row)
                100 * r->seconds / p->seconds);
         if (r->bytes && r->seconds > 0)
             printf(" %10.3f %7.1f", 1e-6 * (double)r->bytes / parts, 1e-9 * bytes);
-        if (r->seconds > 0 && from_memory(r) && bench_in_cache(result))
-            printf(" (cache)");
-        else if (r->seconds > 0 && from_memory(r))
+        if (r->seconds > 0 && from_memory(r))
             printf(" (%3.0f%%)", limits->bytes_s > 0 ? 100 * bytes / limits->bytes_s : 0);
         if (r->macs && r->seconds > 0)
             printf(" %12.3f (%3.0f%%)", 1e-12 * macs, macs_limit > 0 ? 100 * macs / macs_limit : 0);
@@ -199,7 +203,7 @@ cJSON *bench_profile_json(const bench_result *result, const bench_row *row)
         cJSON_AddNumberToObject(o, "multiply_adds", (double)r->macs);
         cJSON_AddNumberToObject(o, "share_of_time", row->profile->seconds > 0 ? r->seconds / row->profile->seconds : 0);
         cJSON_AddNumberToObject(o, "share_of_limit", share);
-        cJSON_AddStringToObject(o, "limit", share == 0 ? "" : of_bytes ? "bytes" : bench_unit_name(r->unit));
+        cJSON_AddStringToObject(o, "limit", share == 0 ? "" : of_bytes ? "bytes" : bound_name(r));
         cJSON_AddItemToArray(list, o);
     }
     return root;

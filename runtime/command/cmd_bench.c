@@ -71,9 +71,7 @@ static void print_rows(const bench_result *r)
         char kind[32];
         printf("%-10s %6u at %6u %10.1f %7.1f%%", bench_kind(row, kind), row->tokens, row->depth, rate,
                100 * bench_spread(row) / rate);
-        if (row->decode && bench_in_cache(r))
-            printf(" %7.1f (cache)", 1e-9 * bytes);
-        else if (row->decode)
+        if (row->decode)
             printf(" %8.1f (%3.0f%%)", 1e-9 * bytes, r->limits.bytes_s > 0 ? 100 * bytes / r->limits.bytes_s : 0);
         else
             printf(" %15s", "");
@@ -170,7 +168,7 @@ static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, 
         free_rows(&r);
         return fail_public(&err);
     }
-    r.limits = e->session->card ? bench_card_limits(e->session) : bench_measure_limits(e->threads, e->cpu_level);
+    r.limits = e->session->card ? bench_card_limits(e->session) : bench_measure_limits(e->threads, e->cpu_level, r.weight_bytes);
     char *text = json || save_path ? bench_json(&r) : NULL;
     if ((json || save_path) && !text)
         code = fail("out of memory");

@@ -11,10 +11,10 @@
 # tokens (default 5; 0 leaves them out). In each round the peer takes the best of 3 and ashlar the median of 3, at 4,096
 # tokens both one. THREADS: default 2. COMPLETE=1: measure nothing where what a row needs is not given.
 #
-# The last column: what this machine's limits (bytes read by a plain loop, multiply-adds in registers, both measured in the
-# same call) allow of ashlar's time, as `bench --profile` adds them up, and which ones; of a token at 4,096 what they
-# allow of attention's. Where a token's weights stay in a cache, bytes are no limit, and the column says so. Of a load its
-# share of the bytes, page faults and all; of memory how it compares with the file.
+# The last column: what this machine's limits (bytes in a loop that reads as many as a token's weights, again and again;
+# multiply-adds in registers; both measured in the same call) allow of ashlar's time, as `bench --profile` adds them up, and
+# which ones; of a token at 4,096 what they allow of attention's. Of a load its share of the bytes, page faults and all; of
+# memory how it compares with the file.
 set -eu
 : "${ASHLAR:=build/ashlar}" "${MODELS:=build/models}" "${SHARED:=../shared}" "${ROUNDS:=5}" "${LONG_ROUNDS:=5}" "${THREADS:=2}"
 : "${PEER_PYTHON:=}" "${PEER_PYTHON_AVX2:=}" "${LLAMA_1B:=}" "${ROWS:=smollm2 llama-30m 1b-q4_k 1b-q6_k 1b-q8_0 1b-float}"

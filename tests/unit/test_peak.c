@@ -4,6 +4,7 @@
 
 #include "kernels/peak.h"
 #include "tests/support/support.h"
+#include "tests/support/weights.h"
 
 static double seconds(void)
 {
@@ -45,8 +46,56 @@ static void test_ratio(void **state)
 #endif
 }
 
+/* No kernel multiplies faster than the steps that ash_q8_steps counts for it allow: 64 rows in the cache, the best of many
+ * short runs, each next to one of the registers' loop. A tenth more: the clock may differ between the two. */
+static void test_steps(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
+    test_skip("measures optimized loops of x86");
+#else
+    enum { ROWS = 64, COLS = 1024, MOST = 64 };
+    static int8_t q8[MOST * COLS] __attribute__((aligned(64)));
+    static float scale[MOST * COLS / 32], y[MOST * ROWS];
+    static int16_t sum[MOST * COLS / 16];
+    static const int64_t tokens[] = { 1, 8, 9, 32, 64 };
+    test_rng rng = test_rng_start("steps");
+    guard_buffer scratch = guard_alloc(ASH_SCRATCH_BYTES, 64);
+    size_t count;
+    const ash_kernel *list = ash_kernel_list(&count);
+    for (size_t i = 0; i < sizeof scale / sizeof *scale; i++)
+        scale[i] = 1;
+    assert_int_equal(ash_q8_steps(ASH_LEVEL_AVX512, ASH_Q4_K, 8), 64); /* nobody counted */
+    assert_int_equal(ash_q8_steps(ASH_LEVEL_VNNI, ASH_BF16, 8), 64);
+    for (size_t i = 0; i < count; i++) {
+        const ash_kernel *k = &list[i];
+        if (k->op != ASH_OP_MATMUL_Q8 || k->level != ASH_LEVEL_VNNI || !ash_level_has(k->level))
+            continue;
+        test_matrix m = weights_make(k->dtype, ROWS, COLS, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
+        for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {
+            ash_acts x = { .tokens = tokens[t], .cols = COLS, .stride = COLS, .q8 = q8, .q8_scale = scale, .q8_sum = sum };
+            double best = 0, peak = 0, steps = ash_q8_steps(k->level, k->dtype, x.tokens) / 64.0;
+            assert_true(steps > 1);
+            for (int round = 0; round < 60; round++) {
+                double before = seconds();
+                ((ash_matmul_fn *)k->fn)(&m.w, 0, ROWS / 16, &x, y, ROWS, 16, scratch.p);
+                double between = seconds(), done = (double)ash_peak(k->level, ASH_PEAK_INT8, 5000);
+                double rate = (double)(x.tokens * ROWS * COLS) / (between - before), bound = done / (seconds() - between);
+                best = rate > best ? rate : best;
+                peak = bound > peak ? bound : peak;
+            }
+            if (best * steps > 1.1 * peak)
+                fail_msg("%s multiplies %.1f G/s with %lld tokens: with %.0f steps for 64, the units do %.1f", k->name,
+                         1e-9 * best, (long long)x.tokens, 64 * steps, 1e-9 * peak);
+        }
+        weights_free(&m);
+    }
+    guard_free(&scratch);
+#endif
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_ratio) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_ratio), cmocka_unit_test(test_steps) };
     return cmocka_run_group_tests_name("peak", tests, NULL, NULL);
 }
