@@ -43,11 +43,11 @@ void ash_kernels_init(ash_kernels *out, ash_level level)
 
 int ash_q8_steps(ash_level level, ash_dtype dtype, int64_t tokens)
 {
-    /* of up to 8 tokens (matmul_q8_pairs.h, matmul_q8_folded.h, matmul_q8.h); of more, as the weights are
-     * (matmul_q8_many.h: two floats a group of 32 columns, three with minimums; Q6_K's whole scales) */
+    /* few: up to 8 tokens (matmul_q8_pairs.h, matmul_q8_folded.h without its shuffles, matmul_q8.h); many: of weights as
+     * they are (matmul_q8_many.h: two floats a group of 32 columns, three with minimums; Q6_K's whole scales) */
     static const struct { uint8_t few, many; } steps[ASH_USABLE_DTYPES] = {
         [ASH_Q4_0] = { 88, 80 },  [ASH_Q4_1] = { 96, 88 },  [ASH_Q5_0] = { 88, 80 }, [ASH_Q5_1] = { 112, 88 },
-        [ASH_Q8_0] = { 104, 80 }, [ASH_Q4_K] = { 90, 88 }, [ASH_Q5_K] = { 112, 88 }, [ASH_Q6_K] = { 96, 88 },
+        [ASH_Q8_0] = { 80, 80 }, [ASH_Q4_K] = { 90, 88 }, [ASH_Q5_K] = { 112, 88 }, [ASH_Q6_K] = { 96, 88 },
     };
     if (level < ASH_LEVEL_VNNI || dtype >= ASH_USABLE_DTYPES || !steps[dtype].few)
         return 64;

@@ -225,9 +225,9 @@ static inline bool ash_q8_rounds(ash_level level, ash_dtype dtype, int64_t token
            (dtype == ASH_Q4_1 || dtype == ASH_Q5_1 || dtype == ASH_Q4_K || dtype == ASH_Q5_K || dtype == ASH_Q6_K);
 }
 
-/* Steps that MATMUL_Q8 takes of the units that multiply, for each 64 that multiply bytes: products, conversions' FMAs and
- * shuffles that have no other place on Zen 4 and 5, as kernels/x86/matmul_q8_*.h count them; other processors send more
- * there. With dot products of bytes at 512 bits; 64 where nobody counted. `tokens` as the kernel is called with. */
+/* Steps that MATMUL_Q8 takes at least of the units that multiply, for each 64 that multiply bytes: products of every kind,
+ * as kernels/x86/matmul_q8_*.h count them. Shuffles and additions share these units on some processors and are left out.
+ * With dot products of bytes at 512 bits; 64 where nobody counted. `tokens` as the kernel is called with. */
 int ash_q8_steps(ash_level level, ash_dtype dtype, int64_t tokens);
 
 typedef enum ash_op {

@@ -14,6 +14,11 @@
 #define PIECE_BYTES (24 * 1024)
 /* Weight bytes that two steps of a product go over before the next ones: a part of any second-level cache. */
 #define FINE_BYTES (96 * 1024)
+/* Of what two steps together give, before it is added up. */
+#define FINE_TOGETHER_BYTES (128 * 1024)
+#define ROW_BYTES ((int64_t)(ASH_PANEL_ROWS * sizeof(float)))
+static_assert(FINE_TOGETHER_BYTES <= ASH_THREAD_ROW_ELEMS * sizeof(float), "it fits a thread's z");
+static_assert(FINE_TOGETHER_BYTES >= 2 * ASH_FINE_TOGETHER * ASH_PANEL_ROWS * sizeof(float), "of a panel");
 
 typedef ash_pass pass;
 
@@ -70,7 +75,8 @@ static void prepare_rest(const ash_kernels *k, const ash_acts *coarse, const ash
 }
 
 /* Fills acts[i] for each distinct input of `op` from rows of `from`, whose stride is ash_pad_cols(op->cols) and whose
- * padding is zero. With one token each thread works on buffers of its own and no one waits; else tokens are
+ * padding is zero. Where the op runs fine (ash_runs_fine), acts[1] lies behind acts[0]'s tokens, as if it were more of
+ * them. With one token each thread works on buffers of its own and no one waits; else tokens are
  * shared out and a barrier follows. */
 static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float *from, int64_t tokens,
                     const float *norm, ash_acts acts[ASH_PARTS_MAX])
@@ -141,30 +147,31 @@ static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, c
         fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, scratch);
         return;
     }
-    float *z = s->thread[thread].z;
+    float *z = s->thread[thread].z, *rest = z;
     int64_t tokens = acts[0].tokens, group = at_least(FINE_BYTES / part->w.panel_bytes, 1);
-    if (tokens <= ASH_FINE_TOGETHER)
-        group = count;
-    group = at_most(group, ASH_THREAD_FINE_ELEMS / (2 * tokens * ASH_PANEL_ROWS));
-    ash_acts both = acts[0];
-    both.tokens = 2 * tokens;
-    both.f32 = NULL;
+    bool together = tokens <= ASH_FINE_TOGETHER;
+    ash_acts both = { .tokens = 2 * tokens, .cols = acts[0].cols, .stride = acts[0].stride, .q8 = acts[0].q8,
+                      .q8_scale = acts[0].q8_scale, .q8_sum = acts[0].q8_sum };
+    group = together ? FINE_TOGETHER_BYTES / (2 * tokens * ROW_BYTES)
+                     : at_least(at_most(group, ASH_THREAD_ROW_ELEMS / (tokens * ASH_PANEL_ROWS)), 1);
     for (int64_t done = 0; done < count; done += group) {
         int64_t n = at_most(group, count - done), z_stride = n * ASH_PANEL_ROWS;
-        if (tokens <= ASH_FINE_TOGETHER) {
+        float *to = y + done * y_panel_stride;
+        if (together) {
             fn(&part->w, first + done, n, &both, z, z_stride, ASH_PANEL_ROWS, scratch);
+            rest = z + tokens * z_stride;
         } else {
-            fn(&part->w, first + done, n, &acts[0], z, z_stride, ASH_PANEL_ROWS, scratch);
-            fn(&part->w, first + done, n, &acts[1], z + tokens * z_stride, z_stride, ASH_PANEL_ROWS, scratch);
+            fn(&part->w, first + done, n, &acts[0], to, y_token_stride, y_panel_stride, scratch);
+            fn(&part->w, first + done, n, &acts[1], z, z_stride, ASH_PANEL_ROWS, scratch);
         }
+        int64_t run = y_panel_stride == ASH_PANEL_ROWS ? z_stride : ASH_PANEL_ROWS; /* of neighbours in y */
         for (int64_t t = 0; t < tokens; t++) {
-            float *sum = z + t * z_stride, *to = y + t * y_token_stride + done * y_panel_stride;
-            s->kernels.add(sum, sum + tokens * z_stride, z_stride);
-            if (y_panel_stride == ASH_PANEL_ROWS)
-                memcpy(to, sum, (size_t)z_stride * sizeof *to);
-            else
-                for (int64_t i = 0; i < n; i++)
-                    memcpy(to + i * y_panel_stride, sum + i * ASH_PANEL_ROWS, ASH_PANEL_ROWS * sizeof *to);
+            for (int64_t i = 0; i < z_stride; i += run) {
+                float *sum = to + t * y_token_stride + i / ASH_PANEL_ROWS * y_panel_stride;
+                if (together)
+                    memcpy(sum, z + t * z_stride + i, (size_t)run * sizeof *sum);
+                s->kernels.add(sum, rest + t * z_stride + i, run);
+            }
         }
     }
 }

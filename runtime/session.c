@@ -61,7 +61,7 @@ static void place_buffers(ashlar_session *s, arena *a)
         for (int i = 0; i < ASH_PARTS_MAX; i++)
             own->input[i] = acts_piece(a, i == 0 ? 2 : 1, widest);
         own->y = piece(a, ASH_THREAD_ROW_ELEMS, sizeof(float));
-        own->z = piece(a, ASH_THREAD_FINE_ELEMS, sizeof(float));
+        own->z = piece(a, ASH_THREAD_ROW_ELEMS, sizeof(float));
         own->scratch = piece(a, ASH_SCRATCH_BYTES, 1);
     }
     s->parts = piece(a, ash_attention_room(h, s->context), sizeof(float));

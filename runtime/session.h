@@ -1,7 +1,7 @@
 /* A session: the state of one conversation with a model, and the buffers that a forward pass works in.
  *
  * Rows of activations are padded to multiples of 64 floats; the padding is zero from the start and stays so.
- * Buffers are sized for ASH_BATCH tokens, reserved at once and filled by the system as they are touched: a session
+ * Buffers are sized for ASH_BATCH tokens (inputs in two steps for twice as many), reserved at once and filled by the system as they are touched: a session
  * that only decodes uses the first row of each.
  */
 #ifndef ASHLAR_RUNTIME_SESSION_H
@@ -26,8 +26,7 @@ static_assert(ASH_BATCH >= ASHLAR_ALL_LOGITS_MAX, "all logits come from one pass
 /* Up to so many tokens both steps of ash_runs_fine are one product, which reads the weights once; of more each is one of
  * its own: what they would share is little then. */
 #define ASH_FINE_TOGETHER 16
-#define ASH_THREAD_FINE_ELEMS (2 * ASH_THREAD_ROW_ELEMS)
-static_assert(ASH_THREAD_FINE_ELEMS >= 2 * ASH_BATCH * ASH_PANEL_ROWS, "a panel of both steps fits");
+static_assert(2 * ASH_FINE_TOGETHER < ASH_Q8_ROUNDS_FROM, "weights are rounded for prompts, not for two steps of a few tokens");
 
 /* Inputs of one operation in the forms that kernels take (ash_acts). */
 typedef struct ash_acts_buffer {
@@ -41,8 +40,7 @@ typedef struct ash_acts_buffer {
 typedef struct ash_thread_buffers {
     ash_acts_buffer input[ASH_PARTS_MAX]; /* one token: in decoding every thread prepares its own copy, which costs less
                                              than waiting for a shared one; the first one has room for both steps */
-    float *y;                             /* ASH_THREAD_ROW_ELEMS */
-    float *z;                             /* ASH_THREAD_FINE_ELEMS: both steps of ash_runs_fine */
+    float *y, *z;                         /* ASH_THREAD_ROW_ELEMS each */
     void *scratch;                        /* ASH_SCRATCH_BYTES, for kernels */
 } ash_thread_buffers;
 
@@ -131,8 +129,8 @@ static inline bool ash_runs_in_bf16(const ashlar_session *s, const ash_part *par
     return s->q8 && s->kernels.level >= ASH_LEVEL_AVX512BF16 && s->kernels.matmul_bf16[part->w.dtype];
 }
 
-/* Two 8-bit steps: input 1 then holds what input 0 left over, and lies behind it, so that both are one input of twice as
- * many tokens. Q types have one input, so its place is free. */
+/* Two 8-bit steps: acts[1] then is what input 0 left over, and lies behind it in the same buffer, so that both are one
+ * input of twice as many tokens. Q types have one input, so that place among the acts is free. */
 static inline bool ash_runs_fine(const ashlar_session *s, const ash_linear *op, const ash_part *part)
 {
     return op->fine && op->input_count == 1 && ash_runs_in_q8(s, part);

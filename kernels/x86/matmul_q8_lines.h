@@ -33,14 +33,11 @@ typedef struct x_line {
 static inline void prepare_line(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum,
                                 x_line *out)
 {
-    x_group g;
-    prepare_group(type, q, scale, sum, &g);
-    memcpy(out->pattern, g.pattern, sizeof out->pattern);
-    for (int i = 0; i < 4; i++)
-        out->scale[i] = scale[i % 2];
+    order_group(q, out->pattern);
+    __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)scale));
+    _mm_storeu_ps(out->scale, _mm_movelh_ps(scales, scales));
     if (q_has_min(type)) {
-        for (int i = 0; i < 2; i++)
-            out->of.sum[i] = scale[i] * (float)(sum[2 * i] + sum[2 * i + 1]);
+        sum_halves(scales, sum, out->of.sum);
         return;
     }
     __m128i pairs = _mm_setzero_si128();

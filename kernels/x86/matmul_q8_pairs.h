@@ -40,9 +40,7 @@ static inline void prepare_pairs(const ash_dtype type, const int8_t *q, const fl
     __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)scale));
     _mm_storeu_ps(out->scale, _mm_movelh_ps(scales, scales));
     if (q_has_min(type)) {
-        __m128i four = _mm_loadl_epi64((const __m128i *)(const void *)sum);
-        __m128 sums = _mm_cvtepi32_ps(_mm_madd_epi16(four, _mm_set1_epi16(1)));
-        _mm_storel_pi((__m64 *)(void *)out->of.sum, _mm_mul_ps(sums, scales));
+        sum_halves(scales, sum, out->of.sum);
     } else {
         _mm_storeu_si128((__m128i *)(void *)out->of.start, start_of(type, sum));
     }

@@ -51,13 +51,14 @@ int bench_batch_decode(bench_batch *b, uint32_t count, const int32_t *ids, uint3
 /* Measured on the spot, on all threads of the session. */
 typedef struct bench_limits {
     double bytes_s; /* a plain read loop over read_bytes, again and again: what a cache can keep of so much, it keeps */
-    uint64_t read_bytes; /* as many as the weights of a token, 512 MiB at most; 0: a card */
+    uint64_t read_bytes; /* as many as the deepest row's tokens read, from 64 KiB to 512 MiB; 0: a card */
+    double memory_s; /* the same loop over 512 MiB: what is read for the first time */
     double int8_s;  /* multiply-adds in registers */
     double f32_s;
     double bf16_s; /* 0: this processor has no such instruction */
     double barriers_s; /* of threads that have nothing else to do */
 } bench_limits;
-bench_limits bench_measure_limits(uint32_t threads, int cpu_level, uint64_t weight_bytes);
+bench_limits bench_measure_limits(uint32_t threads, int cpu_level, uint64_t read_bytes);
 /* Of a session on a card: the rate of its memory, by a copy; no rate of multiply-adds, which nothing of ours measures alone. */
 bench_limits bench_card_limits(const struct ashlar_session *session);
 

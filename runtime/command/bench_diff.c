@@ -128,6 +128,8 @@ char *bench_json(const bench_result *r)
     cJSON_AddNumberToObject(limits, "bf16_tmac_s", 1e-12 * r->limits.bf16_s);
     cJSON_AddNumberToObject(limits, "f32_tmac_s", 1e-12 * r->limits.f32_s);
     cJSON_AddNumberToObject(limits, "read_bytes", (double)r->limits.read_bytes);
+    if (r->limits.memory_s > 0)
+        cJSON_AddNumberToObject(limits, "memory_gb_s", 1e-9 * r->limits.memory_s);
     if (r->limits.barriers_s > 0)
         cJSON_AddNumberToObject(limits, "barrier_us", 1e6 / r->limits.barriers_s);
     cJSON *rows = cJSON_AddArrayToObject(root, "rows");
@@ -195,18 +197,28 @@ static const struct { const char *name, *field, *unit; } limits_kept[] = {
 };
 enum { LIMITS_KEPT = sizeof limits_kept / sizeof limits_kept[0] };
 
+/* How far a limit moved; 0 where it cannot be said: rates of reading are of as many bytes. */
+static double limit_ratio(const cJSON *before, const cJSON *after, const char *field)
+{
+    double from = limit_of(before, field), to = limit_of(after, field);
+    if (strcmp(field, "read_gb_s") == 0 && limit_of(before, "read_bytes") != limit_of(after, "read_bytes"))
+        return 0;
+    return from > 0 ? to / from : 0;
+}
+
 /* A table of its own, with an empty line behind it; nothing where the files have no limit in common. */
 static void print_limits(const cJSON *before, const cJSON *after)
 {
     bool any = false;
     for (int i = 0; i < LIMITS_KEPT; i++) {
         double x = limit_of(before, limits_kept[i].field), y = limit_of(after, limits_kept[i].field);
-        if (x == 0 || y == 0)
+        double ratio = limit_ratio(before, after, limits_kept[i].field);
+        if (ratio == 0)
             continue;
         if (!any)
             printf("%-27s %10s %10s\n", "limit of this machine", "before", "after");
         any = true;
-        printf("%-27s %10.3f %10.3f  %+6.1f%%  %s\n", limits_kept[i].name, x, y, 100 * (y / x - 1),
+        printf("%-27s %10.3f %10.3f  %+6.1f%%  %s\n", limits_kept[i].name, x, y, 100 * (ratio - 1),
                limits_kept[i].unit);
     }
     if (any)
@@ -220,9 +232,8 @@ static limit_move move_of(const cJSON *before, const cJSON *after, const cJSON *
     if (!cJSON_IsString(x) || !cJSON_IsString(y) || strcmp(x->valuestring, y->valuestring) != 0)
         return (limit_move){ 0 };
     for (int i = 0; i < LIMITS_KEPT; i++) {
-        double from = limit_of(before, limits_kept[i].field), to = limit_of(after, limits_kept[i].field);
-        if (strcmp(limits_kept[i].name, x->valuestring) == 0 && from > 0)
-            return (limit_move){ limits_kept[i].name, to / from };
+        if (strcmp(limits_kept[i].name, x->valuestring) == 0)
+            return (limit_move){ limits_kept[i].name, limit_ratio(before, after, limits_kept[i].field) };
     }
     return (limit_move){ 0 };
 }

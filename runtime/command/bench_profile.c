@@ -91,45 +91,47 @@ const char *bench_unit_name(ash_unit unit)
     return names[unit];
 }
 
-/* Weights, keys and values come from memory; rows of activations mostly from caches, which have no limit here. */
+/* Weights, keys and values are held against the read loop; rows of activations are in the nearest caches. */
 static bool from_memory(const ash_profile_record *r)
 {
     return r->dtype != ASH_DTYPE_COUNT || r->macs != 0;
 }
 
-/* What an operation is bound by where its bytes are not: its unit, or all steps that it takes of it. */
-static const char *bound_name(const ash_profile_record *r) { return r->slots > r->macs ? "slots" : bench_unit_name(r->unit); }
+/* What may bind an operation: an ash_unit, or all steps that it takes of that, or bytes. */
+enum { SLOTS = ASH_UNIT_COUNT, BYTES, BOUNDS };
+static const char *bound_name(int bound)
+{
+    return bound == BYTES ? "bytes" : bound == SLOTS ? "slots" : bench_unit_name((ash_unit)bound);
+}
 
 /* The time that the limits allow an operation: of its bytes or of its multiply-adds, whichever is longer. */
-static double least_seconds(const bench_result *result, const ash_profile_record *r, bool *of_bytes)
+static double least_seconds(const bench_result *result, const ash_profile_record *r, int *bound)
 {
     double macs_s = bench_macs_limit(&result->limits, r->unit), bytes = 0, macs = 0;
     if (result->limits.bytes_s > 0 && from_memory(r))
         bytes = (double)r->bytes / result->limits.bytes_s;
     if (macs_s > 0)
         macs = (double)(r->slots ? r->slots : r->macs) / macs_s;
-    *of_bytes = bytes >= macs;
-    return *of_bytes ? bytes : macs;
+    *bound = bytes >= macs ? BYTES : r->slots > r->macs ? SLOTS : (int)r->unit;
+    return bytes >= macs ? bytes : macs;
 }
 
 /* That over the time it took. */
-static double share_of_limit(const bench_result *result, const ash_profile_record *r, bool *of_bytes)
+static double share_of_limit(const bench_result *result, const ash_profile_record *r, int *bound)
 {
-    double least = least_seconds(result, r, of_bytes);
+    double least = least_seconds(result, r, bound);
     return r->seconds > 0 ? least / r->seconds : 0;
 }
 
 const char *bench_limits_text(const bench_result *r, const bench_row *row, char text[BENCH_LIMITS_TEXT])
 {
-    enum { BYTES = ASH_UNIT_COUNT, SLOTS, PARTS };
-    double part[PARTS] = { 0 }, whole = 0, rate = bench_median(row);
+    double part[BOUNDS] = { 0 }, whole = 0, rate = bench_median(row);
     *text = '\0';
     for (size_t i = 0; row->profile && i < row->profile->count; i++) {
-        bool of_bytes;
-        const ash_profile_record *line = &row->profile->line[i];
-        double least = least_seconds(r, line, &of_bytes);
+        int bound;
+        double least = least_seconds(r, &row->profile->line[i], &bound);
         least *= rate / ((double)row->tokens * row->batch);
-        part[of_bytes ? (int)BYTES : line->slots > line->macs ? (int)SLOTS : (int)line->unit] += least;
+        part[bound] += least;
         whole += least;
     }
     if (whole <= 0)
@@ -137,13 +139,12 @@ const char *bench_limits_text(const bench_result *r, const bench_row *row, char 
     int length = snprintf(text, BENCH_LIMITS_TEXT, "%.0f%% (", 100 * whole);
     for (const char *between = ""; length < BENCH_LIMITS_TEXT; between = ", ") {
         int most = 0;
-        for (int i = 1; i < PARTS; i++)
+        for (int i = 1; i < BOUNDS; i++)
             most = part[i] > part[most] ? i : most;
         if (part[most] < 0.005)
             break;
         length += snprintf(text + length, (size_t)(BENCH_LIMITS_TEXT - length), "%s%s %.0f", between,
-                           most == BYTES ? "bytes" : most == SLOTS ? "slots" : bench_unit_name((ash_unit)most),
-                           100 * part[most]);
+                           bound_name(most), 100 * part[most]);
         part[most] = 0;
     }
     if (length < BENCH_LIMITS_TEXT)
@@ -193,17 +194,19 @@ cJSON *bench_profile_json(const bench_result *result, const bench_row *row)
     for (size_t i = 0; i < row->profile->count; i++) {
         const ash_profile_record *r = &row->profile->line[i];
         cJSON *o = cJSON_CreateObject();
-        bool of_bytes;
-        double share = share_of_limit(result, r, &of_bytes);
+        int bound;
+        double share = share_of_limit(result, r, &bound);
         cJSON_AddStringToObject(o, "name", r->name);
         cJSON_AddStringToObject(o, "role", role_text(r));
         cJSON_AddStringToObject(o, "type", r->dtype == ASH_DTYPE_COUNT ? "" : ash_dtype_name(r->dtype));
         cJSON_AddNumberToObject(o, "seconds", r->seconds);
         cJSON_AddNumberToObject(o, "bytes", (double)r->bytes);
         cJSON_AddNumberToObject(o, "multiply_adds", (double)r->macs);
+        if (r->slots)
+            cJSON_AddNumberToObject(o, "slots", (double)r->slots);
         cJSON_AddNumberToObject(o, "share_of_time", row->profile->seconds > 0 ? r->seconds / row->profile->seconds : 0);
         cJSON_AddNumberToObject(o, "share_of_limit", share);
-        cJSON_AddStringToObject(o, "limit", share == 0 ? "" : of_bytes ? "bytes" : bound_name(r));
+        cJSON_AddStringToObject(o, "limit", share == 0 ? "" : bound_name(bound));
         cJSON_AddItemToArray(list, o);
     }
     return root;

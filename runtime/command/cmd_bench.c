@@ -53,6 +53,16 @@ static int measure(engine *e, bench_batch *batch, const int32_t *ids, bench_row 
     return status;
 }
 
+/* Bytes that a token reads in the row where it reads most. */
+static uint64_t most_read(const bench_result *r)
+{
+    double most = (double)r->weight_bytes;
+    for (size_t i = 0; i < r->row_count; i++)
+        if (bench_row_bytes(r, &r->rows[i]) > most)
+            most = bench_row_bytes(r, &r->rows[i]);
+    return (uint64_t)most;
+}
+
 static void print_rows(const bench_result *r)
 {
     double macs_limit = bench_macs_limit(&r->limits, r->unit);
@@ -168,7 +178,8 @@ static int bench(engine *e, const char *path, const sizes *s, uint32_t longest, 
         free_rows(&r);
         return fail_public(&err);
     }
-    r.limits = e->session->card ? bench_card_limits(e->session) : bench_measure_limits(e->threads, e->cpu_level, r.weight_bytes);
+    r.limits = e->session->card ? bench_card_limits(e->session)
+                                : bench_measure_limits(e->threads, e->cpu_level, most_read(&r));
     char *text = json || save_path ? bench_json(&r) : NULL;
     if ((json || save_path) && !text)
         code = fail("out of memory");
@@ -216,6 +227,7 @@ int verb_bench(int argc, char **argv)
     };
     static const usage u = { "bench", "FILE", "Measures load, prefill and decode, or the tokenizer, on this machine.",
                              "Shares in brackets are of a plain read loop and of multiply-adds in registers, measured on the spot.\n"
+                             "--profile: \"slots\" are all steps that 8-bit products take at least of the units that multiply.\n"
                              "The spread is half the distance between the quartiles.", ANY_ARGUMENTS };
     int code;
     const char **arguments = calloc((size_t)argc + 1, sizeof *arguments);

@@ -56,7 +56,7 @@ measure() { # rounds python script .ashlar GGUF pp tg depth [ashlar's options]
     for _ in $(seq "$rounds"); do
         out=$("$ASHLAR" bench "$ours" --threads "$THREADS" --pp "$pp" --tg "$tg" --profile --json "$@")
         for key in load_to_first_logits_s pp_tok_s tg_tok_s weight_bytes peak_rss_mib; do echo "$out" | field $key >>"$work/a.$key"; done
-        echo "$out" | sed -n 's/.*"read_gb_s": *\([0-9.e+-]*\).*/\1/p' >>"$work/a.read_gb_s"
+        echo "$out" | sed -n 's/.*"memory_gb_s": *\([0-9.e+-]*\).*/\1/p' >>"$work/a.memory_gb_s"
         for key in pp_limits tg_limits; do echo "$out" | text $key >>"$work/a.$key"; done
         if [ "$depth" != 0 ]; then
             out=$("$ASHLAR" bench "$ours" --threads "$THREADS" --pp 1 --tg "$tg" --depth "$depth" --profile --json "$@")
@@ -89,7 +89,7 @@ compare() {
     line "$1" "decode $5, tok/s" "$(of a.tg_tok_s)" "$(of b.tg_tok_s)" higher "$(limits a.tg_limits)"
     # A first token reads the weights that a later one does.
     line "$1" "load to first logits, s" "$(of a.load_to_first_logits_s)" "$(of b.load_to_first_logits_s)" lower \
-         "$(awk -v b="$(of a.weight_bytes)" -v limit="$(of a.read_gb_s)" -v t="$(of a.load_to_first_logits_s)" \
+         "$(awk -v b="$(of a.weight_bytes)" -v limit="$(of a.memory_gb_s)" -v t="$(of a.load_to_first_logits_s)" \
              'BEGIN { printf "%.0f%% (bytes)", 1e-7 * b / limit / t }')"
     line "$1" "resident at most, MiB" "$(of a.peak_rss_mib)" "$(of b.peak_rss_mib)" lower \
          "$(awk -v r="$(of a.peak_rss_mib)" -v f="$(stat -c %s "$2")" 'BEGIN { printf "%.0f%% of the file", 100 * r * 1048576 / f }')"
