@@ -26,9 +26,14 @@ mkdir -p "$MODELS"
 
 median() { sort -g | awk '{v[NR]=$1} END {print NR % 2 ? v[(NR+1)/2] : (v[NR/2]+v[NR/2+1])/2}'; }
 field() { sed -n "s/^{[^[]*\"$1\": *\"\{0,1\}\([0-9a-z.e+-]*\).*/\1/p"; } # of a line's outermost object
-converted() { # source name [options...]: the .ashlar of a source, made once
+# A file that has left memory comes back in large pages where the file system has them: as a model is found that was
+# converted before the machine's last start. One that was just written may lie in small ones.
+forget() { sync; dd if="$1" iflag=nocache count=0 status=none; }
+converted() { # source name [options...]: the .ashlar of a source, made once, and read from the disk
     local source=$1 out="$MODELS/$2.ashlar"; shift 2
     [ -e "$out" ] || "$ASHLAR" convert "$source" -o "$out" "$@" >&2
+    forget "$out"
+    "$ASHLAR" bench "$out" --threads "$THREADS" --pp 1 --tg 1 --repeat 1 >/dev/null
     echo "$out"
 }
 peer_quantized() { # source name TYPE: the peer's own quantization, made once; nothing without a peer
@@ -147,7 +152,6 @@ first_token() { # name .ashlar
 }
 
 # From a file that has left memory: load to first logits, and what dd takes to read the file, before and after.
-forget() { sync; dd if="$1" iflag=nocache count=0 status=none; }
 cold() { # name .ashlar
     local tmp first last; tmp=$(mktemp)
     forget "$2"; first=$({ TIMEFORMAT=%R; time dd if="$2" of=/dev/null bs=4M status=none; } 2>&1)
