@@ -43,7 +43,7 @@ void ash_kernels_init(ash_kernels *out, ash_level level)
 
 int ash_q8_steps(ash_level level, ash_dtype dtype, int64_t tokens)
 {
-    /* few: up to 8 tokens (matmul_q8_pairs.h, matmul_q8_folded.h without its shuffles, matmul_q8.h); many: of weights as
+    /* few: up to ASH_Q8_FEW tokens (matmul_q8_pairs.h, matmul_q8_folded.h without its shuffles, matmul_q8.h); many: of weights as
      * they are (matmul_q8_many.h: two floats a group of 32 columns, three with minimums; Q6_K's whole scales) */
     static const struct { uint8_t few, many; } steps[ASH_USABLE_DTYPES] = {
         [ASH_Q4_0] = { 88, 80 },  [ASH_Q4_1] = { 96, 88 },  [ASH_Q5_0] = { 88, 80 }, [ASH_Q5_1] = { 112, 88 },
@@ -53,5 +53,5 @@ int ash_q8_steps(ash_level level, ash_dtype dtype, int64_t tokens)
         return 64;
     if (ash_q8_rounds(level, dtype, tokens))
         return 73; /* matmul_q8_rounded.h */
-    return tokens <= 8 ? steps[dtype].few : steps[dtype].many;
+    return tokens <= ASH_Q8_FEW ? steps[dtype].few : steps[dtype].many;
 }

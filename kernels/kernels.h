@@ -225,6 +225,8 @@ static inline bool ash_q8_rounds(ash_level level, ash_dtype dtype, int64_t token
            (dtype == ASH_Q4_1 || dtype == ASH_Q5_1 || dtype == ASH_Q4_K || dtype == ASH_Q5_K || dtype == ASH_Q6_K);
 }
 
+#define ASH_Q8_FEW 8 /* tokens up to which levels with dot products of bytes have forms of their own */
+
 /* Steps that MATMUL_Q8 takes at least of the units that multiply, for each 64 that multiply bytes: products of every kind,
  * as kernels/x86/matmul_q8_*.h count them. Shuffles and additions share these units on some processors and are left out.
  * With dot products of bytes at 512 bits; 64 where nobody counted. `tokens` as the kernel is called with. */

@@ -76,8 +76,8 @@ static void prepare_rest(const ash_kernels *k, const ash_acts *coarse, const ash
 
 /* Fills acts[i] for each distinct input of `op` from rows of `from`, whose stride is ash_pad_cols(op->cols) and whose
  * padding is zero. Where the op runs fine (ash_runs_fine), acts[1] lies behind acts[0]'s tokens, as if it were more of
- * them. With one token each thread works on buffers of its own and no one waits; else tokens are
- * shared out and a barrier follows. */
+ * them. With one token each thread works on buffers of its own and no one waits; else tokens are shared out and a barrier
+ * follows. */
 static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float *from, int64_t tokens,
                     const float *norm, ash_acts acts[ASH_PARTS_MAX])
 {
@@ -147,19 +147,20 @@ static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, c
         fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, scratch);
         return;
     }
-    float *z = s->thread[thread].z, *rest = z;
-    int64_t tokens = acts[0].tokens, group = at_least(FINE_BYTES / part->w.panel_bytes, 1);
+    float *z = s->thread[thread].z;
+    int64_t tokens = acts[0].tokens;
     bool together = tokens <= ASH_FINE_TOGETHER;
     ash_acts both = { .tokens = 2 * tokens, .cols = acts[0].cols, .stride = acts[0].stride, .q8 = acts[0].q8,
                       .q8_scale = acts[0].q8_scale, .q8_sum = acts[0].q8_sum };
-    group = together ? FINE_TOGETHER_BYTES / (2 * tokens * ROW_BYTES)
-                     : at_least(at_most(group, ASH_THREAD_ROW_ELEMS / (tokens * ASH_PANEL_ROWS)), 1);
+    int64_t group = together ? FINE_TOGETHER_BYTES / (2 * tokens * ROW_BYTES)
+                             : at_least(at_most(FINE_BYTES / part->w.panel_bytes,
+                                                ASH_THREAD_ROW_ELEMS / (tokens * ASH_PANEL_ROWS)), 1);
     for (int64_t done = 0; done < count; done += group) {
         int64_t n = at_most(group, count - done), z_stride = n * ASH_PANEL_ROWS;
         float *to = y + done * y_panel_stride;
+        const float *rest = together ? z + tokens * z_stride : z; /* of the second step */
         if (together) {
             fn(&part->w, first + done, n, &both, z, z_stride, ASH_PANEL_ROWS, scratch);
-            rest = z + tokens * z_stride;
         } else {
             fn(&part->w, first + done, n, &acts[0], to, y_token_stride, y_panel_stride, scratch);
             fn(&part->w, first + done, n, &acts[1], z, z_stride, ASH_PANEL_ROWS, scratch);

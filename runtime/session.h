@@ -1,8 +1,8 @@
 /* A session: the state of one conversation with a model, and the buffers that a forward pass works in.
  *
  * Rows of activations are padded to multiples of 64 floats; the padding is zero from the start and stays so.
- * Buffers are sized for ASH_BATCH tokens (inputs in two steps for twice as many), reserved at once and filled by the system as they are touched: a session
- * that only decodes uses the first row of each.
+ * Buffers are sized for ASH_BATCH tokens (inputs in two steps for twice as many), reserved at once and filled by the
+ * system as they are touched: a session that only decodes uses the first row of each.
  */
 #ifndef ASHLAR_RUNTIME_SESSION_H
 #define ASHLAR_RUNTIME_SESSION_H

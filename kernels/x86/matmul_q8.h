@@ -94,12 +94,17 @@ static inline __m128i start_of(const ash_dtype type, const int16_t *sum)
     return _mm_madd_epi16(sums, _mm_set1_epi32(-q_offset(type) & 0xffff));
 }
 
-/* scale * the sum over each half of 64 columns */
-static inline void sum_halves(__m128 scales, const int16_t *sum, float *out)
+/* Of 64 columns: the scales of both halves, twice; and, for types with minimums, each times the sum over its half. */
+static inline void scale_halves(const ash_dtype type, const float *scale, const int16_t *sum, float twice[4],
+                                float scaled_sum[2])
 {
+    __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)scale));
+    _mm_storeu_ps(twice, _mm_movelh_ps(scales, scales));
+    if (!q_has_min(type))
+        return;
     __m128i four = _mm_loadl_epi64((const __m128i *)(const void *)sum);
     __m128 sums = _mm_cvtepi32_ps(_mm_madd_epi16(four, _mm_set1_epi16(1)));
-    _mm_storel_pi((__m64 *)(void *)out, _mm_mul_ps(sums, scales));
+    _mm_storel_pi((__m64 *)(void *)scaled_sum, _mm_mul_ps(sums, scales));
 }
 
 static inline void prepare_group(const ash_dtype type, const int8_t *q, const float *scale, const int16_t *sum,

@@ -34,12 +34,9 @@ static inline void prepare_line(const ash_dtype type, const int8_t *q, const flo
                                 x_line *out)
 {
     order_group(q, out->pattern);
-    __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)scale));
-    _mm_storeu_ps(out->scale, _mm_movelh_ps(scales, scales));
-    if (q_has_min(type)) {
-        sum_halves(scales, sum, out->of.sum);
+    scale_halves(type, scale, sum, out->scale, out->of.sum);
+    if (q_has_min(type))
         return;
-    }
     __m128i pairs = _mm_setzero_si128();
     for (int i = 0; i < 4; i++) {
         __m128i x = _mm_loadu_si128((const __m128i *)(const void *)out->pattern[i]);

@@ -20,6 +20,7 @@
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_PAIRS_H
 
 #define PAIR_TOKENS 8
+_Static_assert(PAIR_TOKENS == ASH_Q8_FEW && FEW_TOKENS == ASH_Q8_FEW, "ash_q8_steps counts up to here");
 
 INLINE int q_fits_pairs(ash_dtype t) { return t == ASH_Q4_K || t == ASH_Q4_1 || t == ASH_Q4_0 || t == ASH_Q5_0; }
 
@@ -37,13 +38,9 @@ static inline void prepare_pairs(const ash_dtype type, const int8_t *q, const fl
                                  x_pairs *out)
 {
     order_group(q, out->pattern);
-    __m128 scales = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(const void *)scale));
-    _mm_storeu_ps(out->scale, _mm_movelh_ps(scales, scales));
-    if (q_has_min(type)) {
-        sum_halves(scales, sum, out->of.sum);
-    } else {
+    scale_halves(type, scale, sum, out->scale, out->of.sum);
+    if (!q_has_min(type))
         _mm_storeu_si128((__m128i *)(void *)out->of.start, start_of(type, sum));
-    }
 }
 
 /* A tile's scales, as pair_unit wants them. */

@@ -91,7 +91,7 @@ bench_limits bench_measure_limits(uint32_t threads, int cpu_level, uint64_t read
         r->level = ash_level_upto(ash_session_level(cpu_level));
         out.memory_s = best_rate(r, read_part);
         r->count = count;
-        out.bytes_s = best_rate(r, read_part);
+        out.bytes_s = count == READ_MOST ? out.memory_s : best_rate(r, read_part);
         r->kind = ASH_PEAK_INT8;
         out.int8_s = best_rate(r, multiply_part);
         r->kind = ASH_PEAK_BF16;

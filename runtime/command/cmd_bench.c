@@ -1,4 +1,5 @@
 /* ashlar bench: load, prefill and decode; with --tokenizer the tokenizer alone. */
+#include <math.h>
 #include <stdlib.h>
 
 #include <string.h>
@@ -58,8 +59,7 @@ static uint64_t most_read(const bench_result *r)
 {
     double most = (double)r->weight_bytes;
     for (size_t i = 0; i < r->row_count; i++)
-        if (bench_row_bytes(r, &r->rows[i]) > most)
-            most = bench_row_bytes(r, &r->rows[i]);
+        most = fmax(most, bench_row_bytes(r, &r->rows[i]));
     return (uint64_t)most;
 }
 
