@@ -319,11 +319,12 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
     memset(p->sums, 0, (size_t)p->count * BLOCK_VECTORS * VR * sizeof *p->sums);
     for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS) {
         int n = (int)round_up(smaller(s->cols - k, Q_TILE_COLS), type == ASH_Q8_0 ? 32 : 64);
+        const uint8_t *next[BLOCK_PANELS] = { NULL }; /* tiles: in this panel or the one that is multiplied then */
         for (int v = 0; v < vectors; v++) {
-            const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i + v / ROW_VECTORS, s);
-            tile += k / Q_TILE_COLS * q_tile_bytes(type);
-            if (v % ROW_VECTORS == 0) /* the next tile arrives while this one is multiplied */
-                prefetch_next(tile, (int)q_tile_bytes(type));
+            const int64_t panel = a->panel_first + i + v / ROW_VECTORS;
+            const uint8_t *tile = slab_of_panel(type, a->w, panel, s) + k / Q_TILE_COLS * q_tile_bytes(type);
+            next[v / ROW_VECTORS] = k + Q_TILE_COLS < s->cols ? tile + q_tile_bytes(type)
+                                                              : slab_of_panel(type, a->w, panel + panels, s);
             tile_scales scales, *to = kind == ROUNDED ? &scales : &b->of.scales[v];
 #ifdef HAVE_LINES
             if (kind == STEPS_16)
@@ -341,9 +342,12 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
                 round_codes(type, &scales, n, b->codes[v], b->of.row[v]);
 #endif
         }
+        const int64_t a_token = q_tile_bytes(type) / p->count + 1; /* bytes of the next tile */
         for (int64_t t = 0, share; t < p->count; t += share) {
             share = even_share(p->count - t, kind == WHOLE_16 ? WHOLE_TOKENS : BLOCK_TOKENS);
             block_fn *fn = block_table[kind][vectors - 1][share];
+            for (int j = 0; j < panels; j++)
+                prefetch_next(next[j], t * a_token, smaller((t + share) * a_token, q_tile_bytes(type)));
             fn(b, n / group_cols, p->x + t * x_stride + k, x_stride, p->parts + t * p->part_stride + k / group_cols,
                p->part_stride, p->sums + t * BLOCK_VECTORS * VR);
         }
