@@ -12,6 +12,7 @@
 
 #define READ_MOST (UINT64_C(512) << 20)
 #define READ_LEAST (UINT64_C(64) << 10)
+#define AHEAD 8192
 #define PEAK_ROUNDS 2000000
 #define BARRIERS 1000
 #define TRIES 5
@@ -37,8 +38,10 @@ static void read_part(void *context, uint32_t thread)
     pair a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 }; /* an array of sums would live in memory, and bind before it does */
     for (uint64_t n = 0; n < rounds; n++) {
         const pair *p = (const pair *)(const void *)(r->bytes + thread * each), *end = p + each / sizeof *p;
-        for (; p < end; p += 4)
+        for (; p < end; p += 4) {
+            __builtin_prefetch(p + AHEAD / sizeof *p, 0, 2);
             a += p[0], b += p[1], c += p[2], d += p[3];
+        }
         __asm__ volatile("" : : : "memory");
     }
     a += b + c + d;
