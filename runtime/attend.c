@@ -122,8 +122,8 @@ static void prompt(const ash_pass *p, uint32_t thread, uint32_t layer)
     int64_t kv_heads = h->kv_heads, group = h->heads / h->kv_heads, first, count;
     int64_t each = at_most(at_least(CALL_QUERIES / group, 1), CALL_TOKENS_MAX);
     int64_t blocks = (p->tokens + each - 1) / each;
-    while (ash_pool_take(p->s->pool, blocks * kv_heads, 1, 1, &first, &count)) {
-        int64_t t = (blocks - 1 - first / kv_heads) * each; /* the last see most, so they start first */
+    while (ash_pool_take(p->s->pool, thread, blocks * kv_heads, 1, 1, &first, &count)) {
+        int64_t t = (blocks - 1 - first / kv_heads) * each; /* the last see most: a thread's share begins with them */
         ash_attention a = call(p, layer, (uint32_t)(first % kv_heads), t, at_most(each, p->tokens - t));
         run(p, thread, t, &a);
     }
@@ -184,18 +184,18 @@ static void decode(const ash_pass *p, uint32_t thread, uint32_t layer)
     for (int64_t t = 0; t < p->tokens; t++)
         total += part_count(seen_by(p, t)) * kv_heads;
     if (total == p->tokens * kv_heads) { /* no context is in parts: the cache is filled on the way */
-        while (ash_pool_take(p->s->pool, total, 1, 1, &first, &count)) {
+        while (ash_pool_take(p->s->pool, thread, total, 1, 1, &first, &count)) {
             rotate_and_store(p, layer, first / kv_heads, (uint32_t)(first % kv_heads));
             spent(p, thread, ASH_SLOT_ROTATE);
             decode_part(p, thread, layer, first / kv_heads, (uint32_t)(first % kv_heads), 0, 1);
         }
         return;
     }
-    while (ash_pool_take(p->s->pool, p->tokens * kv_heads, 1, 1, &first, &count))
+    while (ash_pool_take(p->s->pool, thread, p->tokens * kv_heads, 1, 1, &first, &count))
         rotate_and_store(p, layer, first / kv_heads, (uint32_t)(first % kv_heads));
     spent(p, thread, ASH_SLOT_ROTATE);
     meet(p, thread);
-    while (ash_pool_take(p->s->pool, total, 1, 1, &first, &count)) {
+    while (ash_pool_take(p->s->pool, thread, total, 1, 1, &first, &count)) {
         int64_t t = 0, parts = part_count(seen_by(p, 0));
         for (; first >= parts * kv_heads; parts = part_count(seen_by(p, t))) {
             first -= parts * kv_heads;
@@ -227,7 +227,7 @@ void ash_pass_attention(const ash_pass *p, uint32_t thread, uint32_t layer)
     if (p->of || p->tokens == 1) {
         decode(p, thread, layer);
     } else {
-        while (ash_pool_take(p->s->pool, p->tokens, 1, 16, &first, &count))
+        while (ash_pool_take(p->s->pool, thread, p->tokens, 1, 16, &first, &count))
             for (int64_t t = first; t < first + count; t++)
                 for (uint32_t g = 0; g < p->s->model->meta.h.kv_heads; g++)
                     rotate_and_store(p, layer, t, g);

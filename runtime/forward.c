@@ -109,7 +109,7 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
     if (!anything)
         return;
     int64_t first = 0, count = 1;
-    while (tokens == 1 || ash_pool_take(s->pool, tokens, 1, 16, &first, &count)) {
+    while (tokens == 1 || ash_pool_take(s->pool, thread, tokens, 1, 16, &first, &count)) {
         for (int64_t t = first; t < first + count; t++) {
             for (uint32_t i = 0; i < op->input_count; i++)
                 prepare_row(s, &acts[i], t, from + t * stride, norm, op->input[i]);
@@ -192,7 +192,7 @@ static void product(pass *p, uint32_t thread, const ash_linear *op, int64_t toke
     int64_t total = 0, first, count;
     for (uint32_t i = 0; i < op->part_count; i++)
         total += op->part[i].panels;
-    while (ash_pool_take(s->pool, total, least_panels(op, tokens), INT64_MAX, &first, &count)) {
+    while (ash_pool_take(s->pool, thread, total, least_panels(op, tokens), INT64_MAX, &first, &count)) {
         int64_t base = 0;
         for (uint32_t i = 0; i < op->part_count && count > 0; base += op->part[i].panels, i++) {
             const ash_part *part = &op->part[i];
@@ -216,7 +216,7 @@ static void product_residual(pass *p, uint32_t thread, const ash_linear *op, con
     int64_t tokens = p->tokens, total = op->part[0].panels, first, count;
     int64_t most = at_least(ASH_THREAD_ROW_ELEMS / (tokens * ASH_PANEL_ROWS), 1);
     float *y = s->thread[thread].y;
-    while (ash_pool_take(s->pool, total, at_most(least_panels(op, tokens), most), most, &first, &count)) {
+    while (ash_pool_take(s->pool, thread, total, at_most(least_panels(op, tokens), most), most, &first, &count)) {
         int64_t n = count * ASH_PANEL_ROWS;
         multiply(s, thread, op, &op->part[0], first, count, acts, y, n, ASH_PANEL_ROWS);
         spent(p, thread, ASH_SLOT_PART);
@@ -238,7 +238,7 @@ static void product_swiglu(pass *p, uint32_t thread, const ash_linear *op, const
     int64_t most = at_least(ASH_THREAD_ROW_ELEMS / (tokens * 2 * ASH_PANEL_ROWS), 1);
     int64_t least = at_most(at_least(least_panels(op, tokens) / 2, 1), most);
     float *y = s->thread[thread].y;
-    while (ash_pool_take(s->pool, pairs, least, most, &first, &count)) {
+    while (ash_pool_take(s->pool, thread, pairs, least, most, &first, &count)) {
         int64_t n = count * 2 * ASH_PANEL_ROWS;
         if (op->part_count == 1) { /* one fused stream: pair i is panels 2 i and 2 i + 1 */
             multiply(s, thread, op, &op->part[0], 2 * first, 2 * count, acts, y, n, ASH_PANEL_ROWS);
@@ -264,7 +264,7 @@ static void embed(pass *p, uint32_t thread)
     ashlar_session *s = p->s;
     int64_t first, count;
     enter(p, thread, ASH_NO_LAYER, ASH_ROLE_EMBED, NULL, p->tokens);
-    while (ash_pool_take(s->pool, p->tokens, 1, 16, &first, &count))
+    while (ash_pool_take(s->pool, thread, p->tokens, 1, 16, &first, &count))
         for (int64_t t = first; t < first + count; t++)
             s->kernels.row[s->model->embed.dtype](&s->model->embed, p->ids[t], s->x + t * s->x_stride);
     spent(p, thread, ASH_SLOT_EMBED);

@@ -30,13 +30,17 @@ struct ash_pool {
     gate start; /* one step per run */
     gate phase; /* one step per barrier */
     _Alignas(64) _Atomic uint32_t arrived;
-    _Alignas(64) _Atomic int64_t next; /* first unit of the phase that is not handed out */
     _Alignas(64) uint32_t threads;
     bool spin;
     ash_pool_fn *fn; /* NULL ends the workers */
     void *context;
     uint32_t created;
-    struct worker { ash_pool *pool; pthread_t id; uint32_t index; } worker[];
+    struct member {
+        _Alignas(64) _Atomic uint64_t taken; /* of its share: units in the lower half, in the upper one the phase that
+                                                they were taken in; of another phase they count as none */
+        ash_pool *pool;
+        pthread_t id; /* of thread 0, the caller, none */
+    } member[];
 };
 
 static inline void pause_cpu(void)
@@ -92,56 +96,70 @@ static void gate_open(gate *g)
 void ash_pool_barrier(ash_pool *pool)
 {
     if (pool->threads == 1) {
-        atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+        atomic_fetch_add_explicit(&pool->phase.value, 1, memory_order_relaxed);
         return;
     }
     uint32_t old = atomic_load_explicit(&pool->phase.value, memory_order_acquire);
     if (atomic_fetch_add(&pool->arrived, 1) + 1 == pool->threads) {
         atomic_store_explicit(&pool->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
         gate_open(&pool->phase);
     } else {
         gate_wait(&pool->phase, old, pool->spin);
     }
 }
 
-bool ash_pool_take(ash_pool *pool, int64_t total, int64_t least, int64_t most, int64_t *first, int64_t *count)
+int64_t ash_pool_share(const ash_pool *pool, uint32_t thread, int64_t total)
 {
-    int64_t at = atomic_load_explicit(&pool->next, memory_order_relaxed), n;
-    do {
-        int64_t left = total - at;
-        if (left <= 0)
-            return false;
-        /* Half an even share of what is left: a thread that falls behind delays the end by little. */
-        n = pool->threads == 1 ? left : left / (2 * (int64_t)pool->threads);
-        n = n < least ? least : n;
-        n = n > most ? most : n;
-        n = n > left ? left : n;
-    } while (!atomic_compare_exchange_weak_explicit(&pool->next, &at, at + n, memory_order_relaxed,
-                                                    memory_order_relaxed));
-    *first = at;
-    *count = n;
-    return true;
+    return total * thread / pool->threads;
+}
+
+bool ash_pool_take(ash_pool *pool, uint32_t thread, int64_t total, int64_t least, int64_t most, int64_t *first,
+                   int64_t *count)
+{
+    uint64_t phase = atomic_load_explicit(&pool->phase.value, memory_order_relaxed);
+    for (uint32_t i = 0; i < pool->threads; i++) {
+        uint32_t of = (thread + i) % pool->threads;
+        int64_t begin = ash_pool_share(pool, of, total), units = ash_pool_share(pool, of + 1, total) - begin;
+        uint64_t taken = atomic_load_explicit(&pool->member[of].taken, memory_order_relaxed);
+        for (;;) {
+            int64_t at = taken >> 32 == phase ? (int64_t)(uint32_t)taken : 0, left = units - at, n;
+            if (left <= 0)
+                break;
+            /* Half of it: a thread that falls behind delays the end by little. */
+            n = pool->threads == 1 ? left : left / 2;
+            n = n < least ? least : n;
+            n = n > most ? most : n;
+            n = n > left ? left : n;
+            *first = begin + at;
+            *count = n;
+            uint64_t now = phase << 32 | (uint64_t)(at + n);
+            if (atomic_compare_exchange_weak_explicit(&pool->member[of].taken, &taken, now, memory_order_relaxed,
+                                                      memory_order_relaxed))
+                return true;
+        }
+    }
+    return false;
 }
 
 static void *work(void *argument)
 {
-    struct worker *self = argument;
+    struct member *self = argument;
     ash_pool *pool = self->pool;
+    uint32_t thread = (uint32_t)(self - pool->member);
     for (uint32_t seen = 0;; seen++) {
         gate_wait(&pool->start, seen, pool->spin);
         if (!pool->fn)
             return NULL;
-        pool->fn(pool->context, self->index);
+        pool->fn(pool->context, thread);
         ash_pool_barrier(pool);
     }
 }
 
 void ash_pool_run(ash_pool *pool, ash_pool_fn *fn, void *context)
 {
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
     if (pool->threads == 1) {
         fn(context, 0);
+        ash_pool_barrier(pool);
         return;
     }
     pool->fn = fn;
@@ -161,7 +179,7 @@ void ash_pool_free(ash_pool *pool)
         pool->fn = NULL;
         gate_open(&pool->start);
         for (uint32_t i = 0; i < pool->created; i++)
-            pthread_join(pool->worker[i].id, NULL);
+            pthread_join(pool->member[i + 1].id, NULL);
     }
     free(pool);
 }
@@ -171,11 +189,13 @@ ash_status ash_pool_new(uint32_t threads, ash_pool **out, ash_error *err)
     *out = NULL;
     if (threads < 1 || threads > ASH_THREADS_MAX)
         return ash_fail(err, ASH_E_ARGUMENT, "%u threads asked for: 1 to %d are possible", threads, ASH_THREADS_MAX);
-    size_t bytes = sizeof(ash_pool) + (threads - 1) * sizeof(struct worker);
+    size_t bytes = sizeof(ash_pool) + threads * sizeof(struct member);
     ash_pool *pool = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!pool)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for %u threads", threads);
     *pool = (ash_pool){ .threads = threads, .spin = threads <= ash_cpu_count() };
+    for (uint32_t i = 0; i < threads; i++)
+        pool->member[i] = (struct member){ .pool = pool };
 
     /* Signals go to the program's own threads: a handler that stops the session never runs on a worker. */
     sigset_t all, before;
@@ -183,10 +203,7 @@ ash_status ash_pool_new(uint32_t threads, ash_pool **out, ash_error *err)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = 0;
     for (uint32_t i = 0; i + 1 < threads && !failed; i++) {
-        struct worker *w = &pool->worker[i];
-        w->pool = pool;
-        w->index = i + 1;
-        failed = pthread_create(&w->id, NULL, work, w);
+        failed = pthread_create(&pool->member[i + 1].id, NULL, work, &pool->member[i + 1]);
         pool->created += !failed;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);

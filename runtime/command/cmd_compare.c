@@ -43,10 +43,9 @@ static void compare_place(const comparison *c, size_t i, place *out)
 
 static void compare_thread(void *context, uint32_t thread)
 {
-    (void)thread;
     comparison *c = context;
     int64_t first, count;
-    while (ash_pool_take(c->b.session->pool, c->count, 1, 8, &first, &count))
+    while (ash_pool_take(c->b.session->pool, thread, c->count, 1, 8, &first, &count))
         for (int64_t i = first; i < first + count; i++)
             compare_place(c, (size_t)i, &c->places[i]);
 }

@@ -39,7 +39,7 @@ static void phases(void *context, uint32_t thread)
     atomic_fetch_add(&j->calls, 1);
     for (uint32_t p = 0; p < PHASES; p++) {
         int64_t first, count;
-        while (ash_pool_take(j->pool, UNITS, j->least, j->most, &first, &count)) {
+        while (ash_pool_take(j->pool, thread, UNITS, j->least, j->most, &first, &count)) {
             if (count < 1 || count > j->most || first < 0 || first + count > UNITS)
                 atomic_fetch_add(&j->wrong, 1);
             for (int64_t i = first; i < first + count; i++) {
@@ -83,6 +83,34 @@ static void test_every_unit_once(void **state)
 static void count_call(void *context, uint32_t thread)
 {
     atomic_fetch_add((_Atomic uint64_t *)context, UINT64_C(1) << 8 * thread);
+}
+
+/* What thread `thread` takes when no other takes anything: its share in order, then that of the next, and so on. */
+static void test_own_share_first(void **state)
+{
+    (void)state;
+    ash_pool *pool = new_pool(3);
+    assert_int_equal(ash_pool_share(pool, 0, 100), 0);
+    assert_int_equal(ash_pool_share(pool, 3, 100), 100);
+    for (uint32_t thread = 0; thread < 3; thread++) {
+        int64_t first, count;
+        for (uint32_t i = 0; i < 3; i++) {
+            uint32_t of = (thread + i) % 3;
+            int64_t at = ash_pool_share(pool, of, 100), end = ash_pool_share(pool, of + 1, 100);
+            assert_in_range(end - at, 33, 34);
+            for (; at < end; at += count) {
+                assert_true(ash_pool_take(pool, thread, 100, 4, INT64_MAX, &first, &count));
+                assert_int_equal(first, at);
+                int64_t left = end - at, half = left / 2 > 4 ? left / 2 : 4;
+                assert_int_equal(count, half < left ? half : left);
+            }
+            assert_int_equal(at, end);
+        }
+        assert_false(ash_pool_take(pool, thread, 100, 4, INT64_MAX, &first, &count));
+        _Atomic uint64_t calls = 0;
+        ash_pool_run(pool, count_call, &calls); /* a phase ends with it */
+    }
+    ash_pool_free(pool);
 }
 
 /* Many short runs, some right after the other and some after the workers have gone to sleep. */
@@ -218,6 +246,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_unit_once),
+        cmocka_unit_test(test_own_share_first),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_idle_costs_nothing),
         cmocka_unit_test(test_barrier_time),
