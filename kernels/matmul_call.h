@@ -44,7 +44,6 @@ static inline float *call_y(const call *c, int64_t t, int64_t i)
     return c->y + t * c->y_token_stride + i * c->y_panel_stride;
 }
 
-
 /* Of `left` things in shares of at most `most`, the next share, so that all are about even. */
 static inline int64_t even_share(int64_t left, int64_t most)
 {

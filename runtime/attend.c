@@ -122,8 +122,8 @@ static void prompt(const ash_pass *p, uint32_t thread, uint32_t layer)
     int64_t kv_heads = h->kv_heads, group = h->heads / h->kv_heads, first, count;
     int64_t each = at_most(at_least(CALL_QUERIES / group, 1), CALL_TOKENS_MAX);
     int64_t blocks = (p->tokens + each - 1) / each;
-    while (ash_pool_take(p->s->pool, thread, blocks * kv_heads, 1, 1, &first, &count)) {
-        int64_t t = (blocks - 1 - first / kv_heads) * each; /* the last see most: a thread's share begins with them */
+    while (ash_pool_take(p->s->pool, 0, blocks * kv_heads, 1, 1, &first, &count)) {
+        int64_t t = (blocks - 1 - first / kv_heads) * each; /* the last see most, so they start first */
         ash_attention a = call(p, layer, (uint32_t)(first % kv_heads), t, at_most(each, p->tokens - t));
         run(p, thread, t, &a);
     }

@@ -1,5 +1,5 @@
 /* One pass through the model. All threads run the same function and meet at barriers; the units of a phase
- * (panels, tokens, heads) are handed out dynamically, and no result depends on who computes which.
+ * (panels, tokens, heads) are shared out (ash_pool_take), and no result depends on who computes which.
  *
  * A layer, with | for a barrier:
  *   one token    norm, quantize (each thread for itself), qkv | rotate, store, attention (attend.c) |
@@ -177,7 +177,7 @@ static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, c
     }
 }
 
-/* The smallest piece worth handing out, in panels: enough bytes when one token streams the weights, else enough panels
+/* The smallest piece worth taking of a share, in panels: enough bytes when one token streams the weights, else enough panels
  * for a kernel to share unpacked tiles and broadcasts among. */
 static int64_t least_panels(const ash_linear *op, int64_t tokens)
 {

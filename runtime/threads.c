@@ -96,7 +96,8 @@ static void gate_open(gate *g)
 void ash_pool_barrier(ash_pool *pool)
 {
     if (pool->threads == 1) {
-        atomic_fetch_add_explicit(&pool->phase.value, 1, memory_order_relaxed);
+        uint32_t phase = atomic_load_explicit(&pool->phase.value, memory_order_relaxed);
+        atomic_store_explicit(&pool->phase.value, phase + 1, memory_order_relaxed);
         return;
     }
     uint32_t old = atomic_load_explicit(&pool->phase.value, memory_order_acquire);
@@ -117,25 +118,32 @@ bool ash_pool_take(ash_pool *pool, uint32_t thread, int64_t total, int64_t least
                    int64_t *count)
 {
     uint64_t phase = atomic_load_explicit(&pool->phase.value, memory_order_relaxed);
-    for (uint32_t i = 0; i < pool->threads; i++) {
-        uint32_t of = (thread + i) % pool->threads;
-        int64_t begin = ash_pool_share(pool, of, total), units = ash_pool_share(pool, of + 1, total) - begin;
-        uint64_t taken = atomic_load_explicit(&pool->member[of].taken, memory_order_relaxed);
+    uint32_t of = thread;
+    int64_t begin = ash_pool_share(pool, of, total), end;
+    for (uint32_t i = 0; i < pool->threads; i++, begin = end) {
+        end = ash_pool_share(pool, of + 1, total);
+        int64_t units = end - begin;
+        struct member *owner = &pool->member[of];
+        if (++of == pool->threads)
+            of = 0, end = 0; /* where the next share begins */
+        if (units == 0)
+            continue;
+        uint64_t taken = atomic_load_explicit(&owner->taken, memory_order_relaxed);
         for (;;) {
             int64_t at = taken >> 32 == phase ? (int64_t)(uint32_t)taken : 0, left = units - at, n;
             if (left <= 0)
                 break;
-            /* Half of it: a thread that falls behind delays the end by little. */
-            n = pool->threads == 1 ? left : left / 2;
+            /* Half of it, of another's share less: a thread that falls behind delays the end by little. */
+            n = pool->threads == 1 ? left : left / (i == 0 ? 2 : pool->threads);
             n = n < least ? least : n;
             n = n > most ? most : n;
             n = n > left ? left : n;
-            *first = begin + at;
-            *count = n;
-            uint64_t now = phase << 32 | (uint64_t)(at + n);
-            if (atomic_compare_exchange_weak_explicit(&pool->member[of].taken, &taken, now, memory_order_relaxed,
-                                                      memory_order_relaxed))
+            if (atomic_compare_exchange_weak_explicit(&owner->taken, &taken, phase << 32 | (uint64_t)(at + n),
+                                                      memory_order_relaxed, memory_order_relaxed)) {
+                *first = begin + at;
+                *count = n;
                 return true;
+            }
         }
     }
     return false;

@@ -89,7 +89,7 @@ INLINE void block(const ash_dtype type, const int T, const panel_scratch *b, int
 
 INLINE void panel(const ash_dtype type, const call *a, int64_t i, int64_t t0, int64_t count, panel_scratch *b)
 {
-    const uint8_t *tile = a->w->data + (a->panel_first + i) * a->w->panel_bytes;
+    const uint8_t *first = a->w->data + (a->panel_first + i) * a->w->panel_bytes, *tile = first;
     memset(b->sums, 0, (size_t)count * sizeof b->sums[0]);
     for (int64_t k = 0; k < a->w->cols; k += Q_TILE_COLS, tile += q_tile_bytes(type)) {
         int cols = (int)round_up(smaller(a->w->cols - k, Q_TILE_COLS), type == ASH_Q8_0 ? 32 : 64);
@@ -97,10 +97,12 @@ INLINE void panel(const ash_dtype type, const call *a, int64_t i, int64_t t0, in
             read_scales(type, tile, v, &b->scales[v]);
             unpack_codes(type, tile + q_header_bytes(type), cols, v, 0, b->codes[v]);
         }
+        const uint8_t *next = k + Q_TILE_COLS < a->w->cols ? tile + q_tile_bytes(type)
+                              : i + 1 < a->panel_count ? first + a->w->panel_bytes : tile;
         const int64_t a_token = q_tile_bytes(type) / count + 1; /* bytes of the next tile */
         for (int64_t t = 0, share; t < count; t += share) {
             share = smaller(count - t, BLOCK_TOKENS);
-            prefetch_next(tile + q_tile_bytes(type), t * a_token,
+            prefetch_next(next, t * a_token,
                           smaller((t + share) * a_token, q_tile_bytes(type)));
             switch (share) {
             case 1: block(type, 1, b, cols, a->x, t0 + t, k, b->sums + t); break;

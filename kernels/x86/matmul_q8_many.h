@@ -319,12 +319,13 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
     memset(p->sums, 0, (size_t)p->count * BLOCK_VECTORS * VR * sizeof *p->sums);
     for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS) {
         int n = (int)round_up(smaller(s->cols - k, Q_TILE_COLS), type == ASH_Q8_0 ? 32 : 64);
-        const uint8_t *next[BLOCK_PANELS] = { NULL }; /* tiles: in this panel or the one that is multiplied then */
+        const uint8_t *next[BLOCK_PANELS] = { NULL }; /* tiles: of this panel or the one that is multiplied then */
         for (int v = 0; v < vectors; v++) {
             const int64_t panel = a->panel_first + i + v / ROW_VECTORS;
             const uint8_t *tile = slab_of_panel(type, a->w, panel, s) + k / Q_TILE_COLS * q_tile_bytes(type);
             next[v / ROW_VECTORS] = k + Q_TILE_COLS < s->cols ? tile + q_tile_bytes(type)
-                                                              : slab_of_panel(type, a->w, panel + panels, s);
+                                    : panel + panels < a->panel_first + a->panel_count
+                                        ? slab_of_panel(type, a->w, panel + panels, s) : tile;
             tile_scales scales, *to = kind == ROUNDED ? &scales : &b->of.scales[v];
 #ifdef HAVE_LINES
             if (kind == STEPS_16)

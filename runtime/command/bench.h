@@ -50,7 +50,7 @@ int bench_batch_decode(bench_batch *b, uint32_t count, const int32_t *ids, uint3
 
 /* Measured on the spot, on all threads of the session. */
 typedef struct bench_limits {
-    double bytes_s; /* a plain read loop over read_bytes, again and again: what a cache can keep of so much, it keeps */
+    double bytes_s; /* a loop over read_bytes, again and again: what a cache can keep of so much, it keeps */
     uint64_t read_bytes; /* as many as the deepest row's tokens read, from 64 KiB to 512 MiB; 0: a card */
     double memory_s; /* the same loop over 512 MiB: what is read for the first time */
     double int8_s;  /* multiply-adds in registers */

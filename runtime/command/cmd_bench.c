@@ -226,7 +226,7 @@ int verb_bench(int argc, char **argv)
         { "--json", NULL, OPTION_FLAG, &json, 0, 0, "one object" },
     };
     static const usage u = { "bench", "FILE", "Measures load, prefill and decode, or the tokenizer, on this machine.",
-                             "Shares in brackets are of a plain read loop and of multiply-adds in registers, measured on the spot.\n"
+                             "Shares in brackets are of a loop that reads and of multiply-adds in registers, measured on the spot.\n"
                              "--profile: \"slots\" are all steps that 8-bit products take at least of the units that multiply.\n"
                              "The spread is half the distance between the quartiles.", ANY_ARGUMENTS };
     int code;

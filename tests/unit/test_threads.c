@@ -80,6 +80,36 @@ static void test_every_unit_once(void **state)
     free(j);
 }
 
+static void take_few(void *context, uint32_t thread)
+{
+    job *j = context;
+    int64_t first, count;
+    while (ash_pool_take(j->pool, thread, 2, 1, INT64_MAX, &first, &count))
+        for (int64_t i = first; i < first + count; i++)
+            atomic_fetch_add(&j->taken[0][i], 1);
+    if (ash_pool_take(j->pool, thread, 0, 1, INT64_MAX, &first, &count))
+        atomic_fetch_add(&j->wrong, 1);
+}
+
+/* Fewer units than threads, and none; runs that end without a barrier of their own. */
+static void test_few_units(void **state)
+{
+    (void)state;
+    job *j = calloc(1, sizeof *j);
+    for (uint32_t threads = 1; threads <= 3; threads += 2) {
+        j->pool = new_pool(threads);
+        memset(j->taken, 0, sizeof j->taken);
+        for (uint32_t runs = 1; runs <= 3; runs++) {
+            ash_pool_run(j->pool, take_few, j);
+            assert_int_equal(j->taken[0][0], runs);
+            assert_int_equal(j->taken[0][1], runs);
+            assert_int_equal(j->wrong, 0);
+        }
+        ash_pool_free(j->pool);
+    }
+    free(j);
+}
+
 static void count_call(void *context, uint32_t thread)
 {
     atomic_fetch_add((_Atomic uint64_t *)context, UINT64_C(1) << 8 * thread);
@@ -101,8 +131,9 @@ static void test_own_share_first(void **state)
             for (; at < end; at += count) {
                 assert_true(ash_pool_take(pool, thread, 100, 4, INT64_MAX, &first, &count));
                 assert_int_equal(first, at);
-                int64_t left = end - at, half = left / 2 > 4 ? left / 2 : 4;
-                assert_int_equal(count, half < left ? half : left);
+                int64_t left = end - at, piece = left / (i == 0 ? 2 : 3);
+                piece = piece < 4 ? 4 : piece;
+                assert_int_equal(count, piece < left ? piece : left);
             }
             assert_int_equal(at, end);
         }
@@ -247,6 +278,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_unit_once),
         cmocka_unit_test(test_own_share_first),
+        cmocka_unit_test(test_few_units),
         cmocka_unit_test(test_runs),
         cmocka_unit_test(test_idle_costs_nothing),
         cmocka_unit_test(test_barrier_time),
