@@ -109,41 +109,40 @@ void ash_pool_barrier(ash_pool *pool)
     }
 }
 
-int64_t ash_pool_share(const ash_pool *pool, uint32_t thread, int64_t total)
+/* Takes one part of `parts` of what is left of a member's share; false when nothing is. *at: counted from its begin. */
+static bool take_of(struct member *owner, uint64_t phase, int64_t units, int64_t parts, int64_t least, int64_t most,
+                    int64_t *at, int64_t *count)
 {
-    return total * thread / pool->threads;
+    uint64_t taken = atomic_load_explicit(&owner->taken, memory_order_relaxed);
+    int64_t n;
+    do {
+        *at = taken >> 32 == phase ? (int64_t)(uint32_t)taken : 0;
+        int64_t left = units - *at;
+        if (left <= 0)
+            return false;
+        n = left / parts;
+        n = n < least ? least : n;
+        n = n > most ? most : n;
+        n = n > left ? left : n;
+    } while (!atomic_compare_exchange_weak_explicit(&owner->taken, &taken, phase << 32 | (uint64_t)(*at + n),
+                                                    memory_order_relaxed, memory_order_relaxed));
+    *count = n;
+    return true;
 }
 
 bool ash_pool_take(ash_pool *pool, uint32_t thread, int64_t total, int64_t least, int64_t most, int64_t *first,
                    int64_t *count)
 {
+    int64_t threads = pool->threads;
     uint64_t phase = atomic_load_explicit(&pool->phase.value, memory_order_relaxed);
-    uint32_t of = thread;
-    int64_t begin = ash_pool_share(pool, of, total), end;
-    for (uint32_t i = 0; i < pool->threads; i++, begin = end) {
-        end = ash_pool_share(pool, of + 1, total);
-        int64_t units = end - begin;
-        struct member *owner = &pool->member[of];
-        if (++of == pool->threads)
-            of = 0, end = 0; /* where the next share begins */
-        if (units == 0)
-            continue;
-        uint64_t taken = atomic_load_explicit(&owner->taken, memory_order_relaxed);
-        for (;;) {
-            int64_t at = taken >> 32 == phase ? (int64_t)(uint32_t)taken : 0, left = units - at, n;
-            if (left <= 0)
-                break;
-            /* Half of it, of another's share less: a thread that falls behind delays the end by little. */
-            n = pool->threads == 1 ? left : left / (i == 0 ? 2 : pool->threads);
-            n = n < least ? least : n;
-            n = n > most ? most : n;
-            n = n > left ? left : n;
-            if (atomic_compare_exchange_weak_explicit(&owner->taken, &taken, phase << 32 | (uint64_t)(at + n),
-                                                      memory_order_relaxed, memory_order_relaxed)) {
-                *first = begin + at;
-                *count = n;
-                return true;
-            }
+    for (int64_t i = 0; i < threads; i++) {
+        int64_t of = thread + i < threads ? thread + i : thread + i - threads;
+        int64_t begin = total * of / threads, units = total * (of + 1) / threads - begin;
+        /* Half of its own, of another's less: a thread that falls behind delays the end by little. */
+        int64_t parts = i == 0 && threads > 1 ? 2 : threads, at;
+        if (units > 0 && take_of(&pool->member[of], phase, units, parts, least, most, &at, count)) {
+            *first = begin + at;
+            return true;
         }
     }
     return false;

@@ -32,13 +32,11 @@ void ash_pool_run(ash_pool *pool, ash_pool_fn *fn, void *context);
 /* Ends a phase: what any thread wrote before it is seen by all after it, and all units are to be taken again. */
 void ash_pool_barrier(ash_pool *pool);
 
-/* The first of a thread's share of a phase's `total` units, below 2^32; of `thread` == threads: total. */
-int64_t ash_pool_share(const ash_pool *pool, uint32_t thread, int64_t total);
-
-/* Takes units [*first, *first + *count) that nobody has taken in this phase; false when none are left. A thread goes
- * through its own share in order, so that what it reads lies in a row, and then helps others with theirs. Early pieces
- * are large and late ones small (never under `least`, but for a share's last), at most `most`. Every thread of a phase
- * passes the same arguments. */
+/* Takes units [*first, *first + *count), below `total` < 2^32, that nobody has taken in this phase; false when none are
+ * left. A thread goes through its own share in order, so that what it reads lies in a row, and then helps others with
+ * theirs; that of thread t of n begins at total * t / n. Early pieces are large and late ones small (never under `least`,
+ * but for a share's last), at most `most`. Every thread of a phase passes the same total, least and most; `thread` is its
+ * own, or 0 of all, which then take everything in order. */
 bool ash_pool_take(ash_pool *pool, uint32_t thread, int64_t total, int64_t least, int64_t most, int64_t *first,
                    int64_t *count);
 

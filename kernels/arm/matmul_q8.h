@@ -102,8 +102,7 @@ INLINE void panel(const ash_dtype type, const call *a, int64_t i, int64_t t0, in
         const int64_t a_token = q_tile_bytes(type) / count + 1; /* bytes of the next tile */
         for (int64_t t = 0, share; t < count; t += share) {
             share = smaller(count - t, BLOCK_TOKENS);
-            prefetch_next(next, t * a_token,
-                          smaller((t + share) * a_token, q_tile_bytes(type)));
+            prefetch_next(next, t * a_token, smaller((t + share) * a_token, q_tile_bytes(type)));
             switch (share) {
             case 1: block(type, 1, b, cols, a->x, t0 + t, k, b->sums + t); break;
             case 2: block(type, 2, b, cols, a->x, t0 + t, k, b->sums + t); break;

@@ -120,23 +120,25 @@ static void test_own_share_first(void **state)
 {
     (void)state;
     ash_pool *pool = new_pool(3);
-    assert_int_equal(ash_pool_share(pool, 0, 100), 0);
-    assert_int_equal(ash_pool_share(pool, 3, 100), 100);
     for (uint32_t thread = 0; thread < 3; thread++) {
-        int64_t first, count;
+        int64_t first, count, lowest = 100, highest = 0;
         for (uint32_t i = 0; i < 3; i++) {
             uint32_t of = (thread + i) % 3;
-            int64_t at = ash_pool_share(pool, of, 100), end = ash_pool_share(pool, of + 1, 100);
+            int64_t at = 100 * of / 3, end = 100 * (of + 1) / 3;
             assert_in_range(end - at, 33, 34);
             for (; at < end; at += count) {
                 assert_true(ash_pool_take(pool, thread, 100, 4, INT64_MAX, &first, &count));
                 assert_int_equal(first, at);
+                lowest = first < lowest ? first : lowest;
+                highest = first + count > highest ? first + count : highest;
                 int64_t left = end - at, piece = left / (i == 0 ? 2 : 3);
                 piece = piece < 4 ? 4 : piece;
                 assert_int_equal(count, piece < left ? piece : left);
             }
             assert_int_equal(at, end);
         }
+        assert_int_equal(lowest, 0);
+        assert_int_equal(highest, 100);
         assert_false(ash_pool_take(pool, thread, 100, 4, INT64_MAX, &first, &count));
         _Atomic uint64_t calls = 0;
         ash_pool_run(pool, count_call, &calls); /* a phase ends with it */
