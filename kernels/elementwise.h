@@ -9,23 +9,27 @@
 
 static inline veci magnitude_bits(vec x) { return vi_and(v_bits(x), vi_set(0x7fffffff)); }
 
-void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum)
+void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int group, int8_t *q8, float *scale, int16_t *sum)
 {
-    for (int64_t k = 0; k < cols; k += 32) {
-        veci body = magnitude_bits(v_load(x + k));
-        for (int i = VEC_LANES; i < 32; i += VEC_LANES)
-            body = vi_max(body, magnitude_bits(v_load(x + k + i)));
+    for (int64_t first = 0; first < cols; first += group) {
+        int64_t end = first + group < cols ? first + group : cols;
+        veci body = magnitude_bits(v_load(x + first));
+        for (int64_t k = first + VEC_LANES; k < end; k += VEC_LANES)
+            body = vi_max(body, magnitude_bits(v_load(x + k)));
         float max = ash_f32_of_bits(vi_hmax(body));
-        if (!(max >= ASH_Q8_TINY && max <= ASH_Q8_HUGE)) {
-            scale[k / 32] = max < ASH_Q8_TINY ? 0 : ash_f32_of_bits(0x7fc00000);
-            memset(q8 + k, 0, 32);
-            sum[k / 16] = sum[k / 16 + 1] = 0;
-            continue;
+        bool fits = max >= ASH_Q8_TINY && max <= ASH_Q8_HUGE;
+        float step = fits ? max / 127 : max < ASH_Q8_TINY ? 0 : ash_f32_of_bits(0x7fc00000);
+        vec inverse = v_set(fits ? 127 / max : 0);
+        for (int64_t k = first; k < end; k += 32) {
+            scale[k / 32] = step;
+            if (!fits) {
+                memset(q8 + k, 0, 32);
+                sum[k / 16] = sum[k / 16 + 1] = 0;
+                continue;
+            }
+            sum[k / 16] = v_quantize16(x + k, inverse, q8 + k);
+            sum[k / 16 + 1] = v_quantize16(x + k + 16, inverse, q8 + k + 16);
         }
-        scale[k / 32] = max / 127;
-        vec inverse = v_set(127 / max);
-        sum[k / 16] = v_quantize16(x + k, inverse, q8 + k);
-        sum[k / 16 + 1] = v_quantize16(x + k + 16, inverse, q8 + k + 16);
     }
 }
 

@@ -41,7 +41,7 @@ void ash_kernels_init(ash_kernels *out, ash_level level)
 #include "kernels/registry.def"
 }
 
-int ash_q8_steps(ash_level level, ash_dtype dtype, int64_t tokens)
+int ash_q8_steps(ash_level level, ash_dtype dtype, int64_t tokens, bool wide)
 {
     /* few: up to ASH_Q8_FEW tokens (matmul_q8_pairs.h, matmul_q8_folded.h without its shuffles, matmul_q8.h); many: of weights as
      * they are (matmul_q8_many.h: two floats a group of 32 columns, three with minimums; Q6_K's whole scales) */
@@ -52,6 +52,6 @@ int ash_q8_steps(ash_level level, ash_dtype dtype, int64_t tokens)
     if (level < ASH_LEVEL_VNNI || dtype >= ASH_USABLE_DTYPES || !steps[dtype].few)
         return 64;
     if (ash_q8_rounds(level, dtype, tokens))
-        return 73; /* matmul_q8_rounded.h */
+        return wide && ash_q8_takes_wide(level, dtype, tokens) ? 66 : 73; /* matmul_q8_rounded.h */
     return tokens <= ASH_Q8_FEW ? steps[dtype].few : steps[dtype].many;
 }

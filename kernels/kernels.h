@@ -49,6 +49,7 @@ typedef struct ash_acts {
     const int8_t *q8;      /* aligned */
     const float *q8_scale;
     const int16_t *q8_sum; /* sum of q8 over each 16 columns */
+    bool q8_wide;          /* the scales of each ASH_Q8_WIDE columns are the same */
     const uint16_t *bf16;  /* aligned, stride `stride`; f32 as TO_BF16 rounds it, where the op is MATMUL_BF16 */
 } ash_acts;
 
@@ -74,13 +75,14 @@ typedef void ash_matmul_fn(const ash_matrix *w, int64_t panel_first, int64_t pan
 /* out[k] = W[row][k], k < cols: exact (fp8: e4m3 * scale rounded once). Also what decodes an embedding. */
 typedef void ash_row_fn(const ash_matrix *w, int64_t row, float *out);
 
-/* x[0 .. cols) with cols a multiple of 64, to the 8-bit form of ash_acts: per 32 columns, scale = max|x| / 127
- * and q8 = x * (127 / max|x|) rounded to nearest even, the quotient rounded to float. Bit-identical at every level.
- * Below ASH_Q8_TINY, where 127 / max would overflow: scale 0 and q8 0. NaN or infinity among the 32: scale NaN and
- * q8 0, so that the product is NaN. */
+/* x[0 .. cols) with cols a multiple of 64, to the 8-bit form of ash_acts: per `group` columns, 32 or ASH_Q8_WIDE (the last
+ * group may be short), scale = max|x| / 127 and q8 = x * (127 / max|x|) rounded to nearest even, the quotient rounded to
+ * float. Bit-identical at every level. Below ASH_Q8_TINY, where 127 / max would overflow: scale 0 and q8 0. NaN or
+ * infinity in a group: scale NaN and q8 0, so that the product is NaN. */
+#define ASH_Q8_WIDE 256 /* a tile's columns */
 #define ASH_Q8_TINY 0x1p-100f
 #define ASH_Q8_HUGE 0x1.fffffep127f
-typedef void ash_quantize_q8_fn(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum);
+typedef void ash_quantize_q8_fn(const float *x, int64_t cols, int group, int8_t *q8, float *scale, int16_t *sum);
 
 /* left[k] = x[k] - q8[k] * scale[k / 32], what an 8-bit form leaves over, k < cols, a multiple of 64. Product and
  * difference round on their own; bit-identical at every level. */
@@ -225,12 +227,20 @@ static inline bool ash_q8_rounds(ash_level level, ash_dtype dtype, int64_t token
            (dtype == ASH_Q4_1 || dtype == ASH_Q5_1 || dtype == ASH_Q4_K || dtype == ASH_Q5_K || dtype == ASH_Q6_K);
 }
 
+/* And whether it gains from x->q8_wide then: one conversion and one product a tile and token. Of K types, whose own scales
+ * are of 256 columns too: 0.1% of llama-30m's perplexity, with one step everywhere. */
+static inline bool ash_q8_takes_wide(ash_level level, ash_dtype dtype, int64_t tokens)
+{
+    return ash_q8_rounds(level, dtype, tokens) && dtype != ASH_Q4_1 && dtype != ASH_Q5_1;
+}
+
 #define ASH_Q8_FEW 8 /* tokens up to which levels with dot products of bytes have forms of their own */
 
 /* Steps that MATMUL_Q8 takes at least of the units that multiply, for each 64 that multiply bytes: products of every kind,
  * as kernels/x86/matmul_q8_*.h count them. Shuffles and additions share these units on some processors and are left out.
- * With dot products of bytes at 512 bits; 64 where nobody counted. `tokens` as the kernel is called with. */
-int ash_q8_steps(ash_level level, ash_dtype dtype, int64_t tokens);
+ * With dot products of bytes at 512 bits; 64 where nobody counted. `tokens` as the kernel is called with;
+ * `wide`: x->q8_wide. */
+int ash_q8_steps(ash_level level, ash_dtype dtype, int64_t tokens, bool wide);
 
 typedef enum ash_op {
     ASH_OP_MATMUL_F32,

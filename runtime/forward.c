@@ -29,7 +29,7 @@ static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static void quantize_row(const ash_kernels *k, const ash_acts *to, int64_t t)
 {
-    k->quantize_q8(to->f32 + t * to->stride, to->stride, (int8_t *)to->q8 + t * to->stride,
+    k->quantize_q8(to->f32 + t * to->stride, to->stride, to->q8_wide ? ASH_Q8_WIDE : 32, (int8_t *)to->q8 + t * to->stride,
                    (float *)to->q8_scale + t * to->stride / 32, (int16_t *)to->q8_sum + t * to->stride / 16);
 }
 
@@ -102,6 +102,7 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
             acts[i].q8 = b.q8;
             acts[i].q8_scale = b.q8_scale;
             acts[i].q8_sum = b.q8_sum;
+            acts[i].q8_wide = ash_runs_wide(s, op, tokens);
         }
         acts[i].bf16 = bf16 ? b.bf16 : NULL;
         anything = anything || copy || q8 || bf16;

@@ -136,6 +136,15 @@ static inline bool ash_runs_fine(const ashlar_session *s, const ash_linear *op, 
     return op->fine && op->input_count == 1 && ash_runs_in_q8(s, part);
 }
 
+/* Whether the 8-bit inputs of `op` have scales of ASH_Q8_WIDE columns: where all that multiplies them gains from it. */
+static inline bool ash_runs_wide(const ashlar_session *s, const ash_linear *op, int64_t tokens)
+{
+    bool wide = op->wide;
+    for (uint32_t i = 0; i < op->part_count; i++)
+        wide = wide && ash_q8_takes_wide(s->kernels.level, op->part[i].w.dtype, tokens);
+    return wide;
+}
+
 /* Runs `tokens` (1 to ASH_BATCH) ids at s->position through the model: fills the KV cache and the logits that are asked
  * for. Ids and room are checked by the caller; s->position is not changed. */
 typedef enum ash_logits { ASH_LOGITS_NONE, ASH_LOGITS_LAST, ASH_LOGITS_ALL } ash_logits;

@@ -16,26 +16,23 @@ static uint32_t max_abs_bits(const float *x, int64_t n)
     return max;
 }
 
-void ash_quantize_q8_scalar(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum)
+void ash_quantize_q8_scalar(const float *x, int64_t cols, int group, int8_t *q8, float *scale, int16_t *sum)
 {
-    for (int64_t k = 0; k < cols; k += 32) {
-        float max = ash_f32_of_bits(max_abs_bits(x + k, 32));
-        if (!(max >= ASH_Q8_TINY && max <= ASH_Q8_HUGE)) {
-            scale[k / 32] = max < ASH_Q8_TINY ? 0 : ash_f32_of_bits(0x7fc00000);
-            memset(q8 + k, 0, 32);
-            sum[k / 16] = sum[k / 16 + 1] = 0;
-            continue;
-        }
-        scale[k / 32] = max / 127;
-        float inverse = 127 / max;
-        for (int g = 0; g < 2; g++) {
+    for (int64_t first = 0; first < cols; first += group) {
+        int64_t end = first + group < cols ? first + group : cols;
+        float max = ash_f32_of_bits(max_abs_bits(x + first, end - first));
+        bool fits = max >= ASH_Q8_TINY && max <= ASH_Q8_HUGE;
+        float step = fits ? max / 127 : max < ASH_Q8_TINY ? 0 : ash_f32_of_bits(0x7fc00000);
+        float inverse = fits ? 127 / max : 0;
+        for (int64_t k = first; k < end; k += 16) {
             int total = 0;
-            for (int i = 0; i < 16; i++) {
-                int q = (int)rintf(x[k + 16 * g + i] * inverse);
-                q8[k + 16 * g + i] = (int8_t)q;
+            for (int64_t i = k; i < k + 16; i++) {
+                int q = fits ? (int)rintf(x[i] * inverse) : 0;
+                q8[i] = (int8_t)q;
                 total += q;
             }
-            sum[k / 16 + g] = (int16_t)total;
+            scale[k / 32] = step;
+            sum[k / 16] = (int16_t)total;
         }
     }
 }

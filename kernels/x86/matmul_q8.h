@@ -304,6 +304,8 @@ INLINE void matmul_q8(const ash_dtype type, const call *a)
         else if (a->x->tokens <= FEW_TOKENS)
             few_tokens(type, a, &s);
 #ifdef HAVE_DPBUSD
+        else if (a->x->q8_wide && ash_q8_takes_wide(ASH_LEVEL_VNNI, type, a->x->tokens))
+            many_tokens(type, WIDE, a, &s);
         else if (ash_q8_rounds(ASH_LEVEL_VNNI, type, a->x->tokens))
             many_tokens(type, ROUNDED, a, &s);
 #endif

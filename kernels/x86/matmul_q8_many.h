@@ -18,6 +18,11 @@
 #else
 #define BLOCK_TOKENS 4
 #endif
+#if VB == 64
+#define WIDE_TOKENS 8 /* of WIDE: sums of integers alone; 12 would take more addresses than there are registers */
+#else
+#define WIDE_TOKENS BLOCK_TOKENS
+#endif
 #define WHOLE_TOKENS 4 /* of WHOLE_16, with three vectors a product: a group's sum, that of two and the tile's */
 #define BLOCK_VECTORS 2
 #define BLOCK_PANELS (BLOCK_VECTORS / ROW_VECTORS)
@@ -30,6 +35,7 @@ typedef enum block_kind {
     SIGNED_32, /* signed codes: Q8_0 without VNNI */
     WHOLE_16,  /* Q6_K with VNNI: whole scales of 16 columns, which multiply integer sums */
     ROUNDED,   /* with VNNI: int8 with a scale for a row of a tile, of types that ash_q8_rounds */
+    WIDE,      /* the same where a tile of activations has one scale too */
     MIN5_32,   /* matmul_q8_blocks.h: MIN_32, codes of 5 bits */
     STEPS_16,  /* matmul_q8_blocks.h: Q6_K, whole scales of 16 columns, which multiply 16-bit sums */
     BLOCK_KINDS
@@ -51,14 +57,15 @@ INLINE block_kind kind_of(ash_dtype t)
 /* Columns of a scale in block_scratch, and of an x_part. */
 INLINE int group_cols_of(block_kind kind)
 {
-    return kind == OFFSET_16 || kind == WHOLE_16 || kind == STEPS_16 ? 16 : 32;
+    return kind == WIDE ? Q_TILE_COLS : kind == OFFSET_16 || kind == WHOLE_16 || kind == STEPS_16 ? 16 : 32;
 }
 
 /* A group's part of a token's x. */
 typedef struct x_part {
     float scale;
     union {
-        int32_t start; /* -offset * sum of x; in matmul_q8_blocks.h of each half: columns 4 i, 4 i + 1 and others */
+        int32_t start; /* -offset * sum of x, of ROUNDED and WIDE -128; in matmul_q8_blocks.h of each half: columns 4 i,
+                        * 4 i + 1 and others */
         float sum;     /* scale * sum of x */
     } of;
 } x_part;
@@ -68,7 +75,7 @@ typedef struct block_scratch {
     union {
         tile_scales scales[BLOCK_VECTORS];
         whole_scales whole[BLOCK_VECTORS]; /* of WHOLE_16; of STEPS_16 a scale in both halves of a word */
-        float row[BLOCK_VECTORS][VR];      /* of ROUNDED */
+        float row[BLOCK_VECTORS][VR];      /* of ROUNDED, WIDE */
     } of;
 } block_scratch;
 #define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
@@ -79,7 +86,7 @@ typedef struct block_scratch {
 #define MANY_X_BYTES (1536 * 1024) /* of the activations of one pass, so that they stay in the second-level cache */
 #endif
 
-/* Up to a tile's columns: `groups` groups; x, parts: of the first token; sums[t][v][VR]. */
+/* Up to a tile's columns: `groups` groups (WIDE: of 32 columns); x, parts: of the first token; sums[t][v][VR]. */
 typedef void block_fn(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride, const x_part *parts,
                       int64_t part_stride, float *sums);
 
@@ -97,7 +104,7 @@ INLINE void add_words(const int V, const int T, const int first, const int end, 
 #pragma GCC unroll 8
     for (int i = first; i < end; i++) {
         vi q0 = v_load(codes + i * VB), q1 = V > 1 ? v_load(next + i * VB) : q0;
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int t = 0; t < T; t++) {
             vi xt = v_spread4(x + t * x_stride + 4 * i);
             sums[V * t] = ADD_PRODUCTS(sums[V * t], q0, xt);
@@ -111,7 +118,7 @@ INLINE void add_words(const int V, const int T, const int first, const int end, 
 /* sums[t][v] += tile[V t + v] * scale of row vector v; those of the next one lie `stride` floats behind. */
 INLINE void add_tile(const int V, const int T, const vf *tile, const float *scale, int64_t stride, float *sums)
 {
-#pragma GCC unroll 12
+#pragma GCC unroll 16
     for (int i = 0; i < V * T; i++) {
         float *sum = sums + (i / V * BLOCK_VECTORS + i % V) * VR;
         vf_store(sum, vf_fma(tile[i], vf_load(scale + i % V * stride), vf_load(sum)));
@@ -236,10 +243,16 @@ INLINE void block_whole(const int V, const int T, const block_scratch *b, int gr
 #define BLOCK(kind, V, T) BLOCK_FN(kind, V, T, block(kind, V, T, BLOCK_ARGS))
 #define BLOCK_WHOLE(kind, V, T) BLOCK_FN(kind, V, T, block_whole(V, T, BLOCK_ARGS))
 #define BLOCK_ROUNDED(kind, V, T) BLOCK_FN(kind, V, T, block_rounded(V, T, BLOCK_ARGS))
-/* More than FEW_TOKENS in even shares: with VNNI, of at most 6 at least 4 each, of at most 4 at least 3; without, at least
- * 2. */
+#define BLOCK_WIDE(kind, V, T) BLOCK_FN(kind, V, T, block_wide(V, T, BLOCK_ARGS))
+/* More than FEW_TOKENS in even shares, the larger ones first: with VNNI, of at most 6 at least 4 each, of at most 4 at least
+ * 3, of 8 (25 and more tokens) at least 6; without, at least 2. */
 #ifdef HAVE_DPBUSD
 #define EACH_TOKENS(M, kind, V) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6)
+#if VB == 64
+#define EACH_TOKENS_WIDE(M, kind, V) M(kind, V, 6) M(kind, V, 7) M(kind, V, 8)
+#else
+#define EACH_TOKENS_WIDE EACH_TOKENS
+#endif
 #define EACH_TOKENS_OF_4(M, kind, V) M(kind, V, 3) M(kind, V, 4)
 #else
 #define EACH_TOKENS(M, kind, V) M(kind, V, 2) M(kind, V, 3) M(kind, V, 4)
@@ -257,6 +270,7 @@ EACH_BLOCK(BLOCK, MIN_32, EACH_TOKENS)
 #ifdef HAVE_DPBUSD
 EACH_BLOCK(BLOCK_WHOLE, WHOLE_16, EACH_TOKENS_OF_4)
 EACH_BLOCK(BLOCK_ROUNDED, ROUNDED, EACH_TOKENS)
+EACH_BLOCK(BLOCK_WIDE, WIDE, EACH_TOKENS_WIDE)
 #elif defined(HAVE_LINES)
 EACH_BLOCK(BLOCK, MIN5_32, EACH_TOKENS)
 EACH_BLOCK(BLOCK, STEPS_16, EACH_TOKENS)
@@ -265,12 +279,13 @@ EACH_BLOCK(BLOCK, SIGNED_32, EACH_TOKENS)
 EACH_BLOCK(BLOCK, OFFSET_16, EACH_TOKENS)
 EACH_BLOCK(BLOCK, SIGNED_32, EACH_TOKENS)
 #endif
-static block_fn *const block_table[BLOCK_KINDS][BLOCK_VECTORS][BLOCK_TOKENS + 1] = {
+static block_fn *const block_table[BLOCK_KINDS][BLOCK_VECTORS][WIDE_TOKENS + 1] = {
     BLOCK_ROW(OFFSET_32, EACH_TOKENS)
     BLOCK_ROW(MIN_32, EACH_TOKENS)
 #ifdef HAVE_DPBUSD
     BLOCK_ROW(WHOLE_16, EACH_TOKENS_OF_4)
     BLOCK_ROW(ROUNDED, EACH_TOKENS)
+    BLOCK_ROW(WIDE, EACH_TOKENS_WIDE)
 #elif defined(HAVE_LINES)
     BLOCK_ROW(MIN5_32, EACH_TOKENS)
     BLOCK_ROW(STEPS_16, EACH_TOKENS)
@@ -299,6 +314,24 @@ static void prepare_parts(const block_kind kind, int offset, const float *scale,
         _mm_storeu_ps(&out[g].scale, _mm_unpacklo_ps(scales, of));
     }
 }
+
+/* The same of tiles. A start is at most 128 * 127 * 256 < 2^22, and so is what a tile's products sum up to. */
+static void prepare_tiles(const float *scale, const int16_t *sum, int64_t cols, x_part *out)
+{
+    const __m256i factor = _mm256_set1_epi16(-128);
+    int64_t k = 0;
+    for (; k + Q_TILE_COLS <= cols; k += Q_TILE_COLS, scale += Q_TILE_COLS / 32, sum += Q_TILE_COLS / 16) {
+        __m256i words = _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)(const void *)sum), factor);
+        __m128i four = _mm_add_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        four = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+        *out++ = (x_part){ *scale, { .start = _mm_cvtsi128_si32(four) + _mm_extract_epi32(four, 1) } };
+    }
+    int32_t rest = 0;
+    for (int64_t i = k; i < cols; i += 16)
+        rest += *sum++;
+    if (k < cols)
+        *out = (x_part){ *scale, { .start = -128 * rest } };
+}
 #endif
 
 /* `count` tokens from t0 on, whose parts are prepared. */
@@ -315,7 +348,11 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
                         int panels, const token_pass *p, block_scratch *b)
 {
     const int vectors = panels * ROW_VECTORS, group_cols = group_cols_of(kind);
+    const int most = kind == WHOLE_16 ? WHOLE_TOKENS : kind == WIDE ? WIDE_TOKENS : BLOCK_TOKENS;
     int64_t x_stride = a->x->stride;
+    const int64_t blocks = (p->count + most - 1) / most, least = p->count / blocks, more = p->count % blocks;
+    const int64_t a_token = q_tile_bytes(type) / p->count + 1; /* bytes of the next tile */
+    block_fn *const *fns = block_table[kind][vectors - 1];
     memset(p->sums, 0, (size_t)p->count * BLOCK_VECTORS * VR * sizeof *p->sums);
     for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS) {
         int n = (int)round_up(smaller(s->cols - k, Q_TILE_COLS), type == ASH_Q8_0 ? 32 : 64);
@@ -326,7 +363,7 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
             next[v / ROW_VECTORS] = k + Q_TILE_COLS < s->cols ? tile + q_tile_bytes(type)
                                     : panel + panels < a->panel_first + a->panel_count
                                         ? slab_of_panel(type, a->w, panel + panels, s) : tile;
-            tile_scales scales, *to = kind == ROUNDED ? &scales : &b->of.scales[v];
+            tile_scales scales, *to = kind == ROUNDED || kind == WIDE ? &scales : &b->of.scales[v];
 #ifdef HAVE_LINES
             if (kind == STEPS_16)
                 read_step_scales(tile, v % ROW_VECTORS, &b->of.whole[v]);
@@ -339,18 +376,17 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
             const int flip = kind == SIGNED_32 ? 0 : 0x80; /* of Q8_0 */
             unpack_codes(type, tile + q_header_bytes(type), n, v % ROW_VECTORS, flip, b->codes[v]);
 #ifdef HAVE_DPBUSD
-            if (kind == ROUNDED)
+            if (kind == ROUNDED || kind == WIDE)
                 round_codes(type, &scales, n, b->codes[v], b->of.row[v]);
 #endif
         }
-        const int64_t a_token = q_tile_bytes(type) / p->count + 1; /* bytes of the next tile */
-        for (int64_t t = 0, share; t < p->count; t += share) {
-            share = even_share(p->count - t, kind == WHOLE_16 ? WHOLE_TOKENS : BLOCK_TOKENS);
-            block_fn *fn = block_table[kind][vectors - 1][share];
+        for (int64_t block = 0, t = 0, share; block < blocks; block++, t += share) {
+            share = least + (block < more);
             for (int j = 0; j < panels; j++)
                 prefetch_next(next[j], t * a_token, smaller((t + share) * a_token, q_tile_bytes(type)));
-            fn(b, n / group_cols, p->x + t * x_stride + k, x_stride, p->parts + t * p->part_stride + k / group_cols,
-               p->part_stride, p->sums + t * BLOCK_VECTORS * VR);
+            fns[share](b, n / (kind == WIDE ? 32 : group_cols), p->x + t * x_stride + k, x_stride,
+                       p->parts + t * p->part_stride + k / group_cols, p->part_stride,
+                       p->sums + t * BLOCK_VECTORS * VR);
         }
     }
     for (int64_t t = 0; t < p->count; t++)
@@ -365,7 +401,7 @@ INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call 
     block_scratch *b = a->scratch;
     float *sums = (float *)(void *)(b + 1);
     x_part *parts = (x_part *)(void *)(sums + MANY_TOKENS * BLOCK_VECTORS * VR);
-    int64_t part_stride = ash_pad_cols(s->cols) / group_cols_of(kind);
+    int64_t cols = ash_pad_cols(s->cols), part_stride = round_up(cols, group_cols_of(kind)) / group_cols_of(kind);
     int64_t most = smaller(PART_BYTES / (part_stride * (int64_t)sizeof *parts), MANY_X_BYTES / s->cols);
     most = smaller(most, MANY_TOKENS); /* with VNNI at least 16: a pass has 8 or more, and no share of them is below 4 */
     for (int64_t t0 = 0, count; t0 < x->tokens; t0 += count) {
@@ -375,8 +411,11 @@ INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call 
 #ifdef HAVE_LINES
             prepare_parts(type, c.q, c.scale, c.sum, part_stride, parts + t * part_stride);
 #else
-            prepare_parts(kind, kind == ROUNDED ? 128 : q_offset(type), c.scale, c.sum, part_stride,
-                          parts + t * part_stride);
+            if (kind == WIDE)
+                prepare_tiles(c.scale, c.sum, cols, parts + t * part_stride);
+            else
+                prepare_parts(kind, kind == ROUNDED ? 128 : q_offset(type), c.scale, c.sum, part_stride,
+                              parts + t * part_stride);
 #endif
         }
         token_pass pass = { t0, count, columns_of(x, t0, s->k).q, parts, part_stride, sums };
@@ -386,6 +425,7 @@ INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call 
 }
 #ifdef HAVE_DPBUSD
 _Static_assert(PART_BYTES / (SLAB_COLS / 16 * sizeof(x_part)) >= 16 && MANY_X_BYTES / SLAB_COLS >= 16, "shares");
+_Static_assert(VB == 32 || MANY_X_BYTES / SLAB_COLS >= 48, "of WIDE a pass has 25 or more: no share is below 6");
 #endif
 _Static_assert(sizeof(block_scratch) + 4 * MANY_TOKENS * BLOCK_VECTORS * VR + PART_BYTES <= ASH_SCRATCH_BYTES,
                "scratch");

@@ -46,7 +46,7 @@ static void call(const job *j)
         break;
     case ASH_OP_ROW: ((ash_row_fn *)fn)(&j->w, 5, j->out); break;
     case ASH_OP_QUANTIZE_Q8:
-        ((ash_quantize_q8_fn *)fn)(j->a, n, (int8_t *)j->out, j->out + n, (int16_t *)(j->out + 2 * n));
+        ((ash_quantize_q8_fn *)fn)(j->a, n, 32, (int8_t *)j->out, j->out + n, (int16_t *)(j->out + 2 * n));
         break;
     case ASH_OP_REST_Q8: ((ash_rest_q8_fn *)fn)(j->a, (const int8_t *)j->b, j->b, n, j->out); break;
     case ASH_OP_ROUND_E4M3: ((ash_round_e4m3_fn *)fn)(j->out, n, 0.01f); break;
@@ -141,7 +141,7 @@ int kernel_bench(const char *filter)
         ((float *)b.p)[i] = test_rng_float(&rng);
     for (int64_t i = 0; i < 2 * CONTEXT * HEAD_DIM; i++)
         ((uint16_t *)kv.p)[i] = (uint16_t)(0x3000 + test_rng_below(&rng, 0x800)); /* 0.125 to 0.5; no bytes are NaN */
-    ash_quantize_q8_scalar(f32.p, (int64_t)TOKENS * COLS, q8.p, scale.p, sum.p);
+    ash_quantize_q8_scalar(f32.p, (int64_t)TOKENS * COLS, ASH_Q8_WIDE, q8.p, scale.p, sum.p);
     ash_to_bf16_scalar(f32.p, (int64_t)TOKENS * COLS, bf16.p);
 
     printf("level %s, one thread; matrices %d x %d; attention: context %d, head %d, %d query heads; 1 token, then %d\n",
@@ -167,7 +167,7 @@ int kernel_bench(const char *filter)
                 memset(out.p, 0, out.size);
                 job data = { .w = m.w, .a = f32.p, .b = b.p, .out = out.p, .scratch = scratch.p, .kv = kv.p,
                              .x = { .cols = COLS, .stride = COLS, .f32 = f32.p, .q8 = q8.p, .q8_scale = scale.p,
-                                    .q8_sum = sum.p, .bf16 = bf16.p } };
+                                    .q8_sum = sum.p, .q8_wide = true, .bf16 = bf16.p } };
                 print_rates(k, scalar, &data);
             }
         }

@@ -83,7 +83,7 @@ static void round_row(ash_dtype d, float input_scale, const rounded *to, int64_t
     to->ties[t] = false;
     memset(slack, 0, (size_t)to->stride * sizeof *slack);
     if (is_q(d))
-        ash_quantize_q8_scalar(x, to->stride, to->q8 + t * to->stride, scales, to->q8_sum + t * to->stride / 16);
+        ash_quantize_q8_scalar(x, to->stride, 32, to->q8 + t * to->stride, scales, to->q8_sum + t * to->stride / 16);
     else if (d == ASH_F8_E4M3)
         token = input_scale > 0 ? input_scale : ash_max_abs_scalar(x, cols) / 448;
     for (int64_t k = 0; k < cols; k++) {

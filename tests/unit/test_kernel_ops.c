@@ -61,7 +61,7 @@ static void run_op(void *context)
     op_call *c = context;
     ash_any_fn *fn = c->kernel->fn;
     switch (c->kernel->op) {
-    case ASH_OP_QUANTIZE_Q8: ((ash_quantize_q8_fn *)fn)(c->in, c->n, c->out, c->out2, c->out3); break;
+    case ASH_OP_QUANTIZE_Q8: ((ash_quantize_q8_fn *)fn)(c->in, c->n, (int)c->n2, c->out, c->out2, c->out3); break;
     case ASH_OP_REST_Q8: ((ash_rest_q8_fn *)fn)(c->in, c->codes, c->in2, c->n, c->out); break;
     case ASH_OP_ROUND_E4M3: ((ash_round_e4m3_fn *)fn)(c->out, c->n, c->parameter); break;
     case ASH_OP_MAX_ABS: *(float *)c->out = ((ash_max_abs_fn *)fn)(c->in, c->n); break;
@@ -112,7 +112,8 @@ static void test_quantize_q8(void **state)
 {
     const ash_kernel *k = kernel_here(state), *scalar = test_scalar_of(k);
     test_rng rng = test_rng_start(k->name);
-    for (int round = 0; round < 40; round++) {
+    for (int both = 0; both < 80; both++) {
+        int round = both / 2, group = both % 2 ? ASH_Q8_WIDE : 32;
         input_kind kind = (input_kind)(round % INPUT_KINDS);
         int64_t n = 64 * (1 + round % 9);
         guard_buffer x = inputs(n, kind, &rng), q[2], scale[2], sum[2];
@@ -122,7 +123,7 @@ static void test_quantize_q8(void **state)
             q[i] = guard_alloc((size_t)n, 1);
             scale[i] = guard_alloc((size_t)n / 8, 4);
             sum[i] = guard_alloc((size_t)n / 8, 2);
-            op_call c = { .in = x.p, .n = n, .out = q[i].p, .out2 = scale[i].p, .out3 = sum[i].p };
+            op_call c = { .in = x.p, .n = n, .n2 = group, .out = q[i].p, .out2 = scale[i].p, .out3 = sum[i].p };
             guarded(&c, i ? k : scalar);
             check_slack(k, &q[i]);
             check_slack(k, &scale[i]);
@@ -131,6 +132,11 @@ static void test_quantize_q8(void **state)
         check_bits(k, input_names[kind], scale[1].p, scale[0].p, n / 32);
         assert_memory_equal(q[1].p, q[0].p, (size_t)n);
         assert_memory_equal(sum[1].p, sum[0].p, (size_t)n / 8);
+        for (int64_t g = 0; g < n; g += 32) { /* a group's scale is that of its largest value */
+            int64_t first = g / group * group, end = first + group < n ? first + group : n;
+            float max = ash_max_abs_scalar((float *)x.p + first, end - first), s = ((float *)scale[1].p)[g / 32];
+            assert_true(isnan(max) || isinf(max) ? isnan(s) : s == (max < ASH_Q8_TINY ? 0 : max / 127));
+        }
         for (int64_t i = 0; i < n; i++) { /* |x - q scale| <= scale / 2, the roundings of quotient and scale aside */
             double s = (double)((float *)scale[1].p)[i / 32], code = ((int8_t *)q[1].p)[i];
             double value = (double)((float *)x.p)[i];
@@ -158,7 +164,7 @@ static void test_rest_q8(void **state)
         guard_buffer x = inputs(n, kind, &rng), scale = inputs(n / 32, kind, &rng), codes = guard_alloc((size_t)n, 1);
         guard_buffer sum = guard_alloc((size_t)n / 8, 2), left[2];
         if (round % 2)
-            ash_quantize_q8_scalar(x.p, n, (int8_t *)codes.p, (float *)scale.p, (int16_t *)sum.p);
+            ash_quantize_q8_scalar(x.p, n, 32, (int8_t *)codes.p, (float *)scale.p, (int16_t *)sum.p);
         else
             test_rng_bytes(&rng, codes.p, (size_t)n);
         for (int i = 0; i < 2; i++) {

@@ -44,8 +44,9 @@ static float act(acts_kind kind, int64_t t, int64_t k, test_rng *rng)
     }
 }
 
-/* All forms. Beyond the padding a row holds what must not be read: NaN, 0xff. */
-static test_acts acts_make(int64_t tokens, int64_t cols, int64_t extra_stride, acts_kind kind, test_rng *rng)
+/* All forms; of the 8-bit one, scales of `group` columns. Beyond the padding a row holds what must not be read: NaN,
+ * 0xff. */
+static test_acts acts_make(int64_t tokens, int64_t cols, int64_t extra_stride, acts_kind kind, int group, test_rng *rng)
 {
     int64_t padded = ash_pad_cols(cols), stride = padded + extra_stride;
     test_acts a = { .f32 = guard_alloc((size_t)(tokens * stride) * 4, 64),
@@ -58,12 +59,12 @@ static test_acts acts_make(int64_t tokens, int64_t cols, int64_t extra_stride, a
         float *row = f32 + t * stride;
         for (int64_t k = 0; k < padded; k++)
             row[k] = k < cols ? act(kind, t, k, rng) : 0;
-        ash_quantize_q8_scalar(row, padded, (int8_t *)a.q8.p + t * stride, (float *)a.scale.p + t * stride / 32,
+        ash_quantize_q8_scalar(row, padded, group, (int8_t *)a.q8.p + t * stride, (float *)a.scale.p + t * stride / 32,
                                (int16_t *)a.sum.p + t * stride / 16);
         ash_to_bf16_scalar(row, padded, (uint16_t *)a.bf16.p + t * stride);
     }
     a.x = (ash_acts){ .tokens = tokens, .cols = cols, .stride = stride, .f32 = f32, .q8 = a.q8.p, .q8_scale = a.scale.p,
-                      .q8_sum = a.sum.p, .bf16 = a.bf16.p };
+                      .q8_sum = a.sum.p, .q8_wide = group == ASH_Q8_WIDE, .bf16 = a.bf16.p };
     return a;
 }
 
@@ -186,7 +187,7 @@ typedef struct matmul_case {
 static void compare_outputs(const matmul_case *mc, const matmul_call *c, const float *y, const char *what)
 {
     int64_t rows = (mc->m.w.rows + 15) / 16 * 16;
-    bool rounds = ash_q8_rounds(mc->kernel->level, mc->m.w.dtype, c->x->tokens) && mc->rounded;
+    bool rounds = mc->rounded && ash_q8_rounds(mc->kernel->level, mc->m.w.dtype, c->x->tokens);
     const float *wanted = rounds ? mc->rounded : mc->want;
     const double *bounds = rounds ? mc->rounded_allowed : mc->allowed;
     for (int64_t t = 0; t < c->x->tokens; t++) {
@@ -345,12 +346,12 @@ static const struct { weight_kind weights; acts_kind acts; const char *name; } p
 static const int64_t widths[] = { 32, 64, 96, 256, 320, 576, 640, 896, 1536, 17, 100 };
 
 static void one_matmul(const ash_kernel *k, int64_t rows, int64_t cols, size_t pattern, ash_scale_kind scale_kind,
-                       guard_buffer *scratch, test_rng *rng)
+                       int group, guard_buffer *scratch, test_rng *rng)
 {
     const char *what = patterns[pattern].name;
     matmul_case mc = { .kernel = k, .scratch = scratch->p };
     mc.m = weights_make(k->dtype, rows, cols, patterns[pattern].weights, scale_kind, rng);
-    mc.a = acts_make(MAX_TOKENS, cols, pattern % 2 ? 64 : 0, patterns[pattern].acts, rng);
+    mc.a = acts_make(MAX_TOKENS, cols, pattern % 2 ? 64 : 0, patterns[pattern].acts, group, rng);
     fill_wanted(&mc, (ash_matmul_fn *)test_scalar_of(k)->fn);
     if (k->op == ASH_OP_MATMUL_Q8 && ash_q8_rounds(k->level, k->dtype, MAX_TOKENS))
         fill_rounded(&mc);
@@ -386,7 +387,9 @@ static void test_matmul(void **state)
             int64_t rows = p > 0 ? 18 : widths[c] > 640 ? 32 : 35;
             ash_scale_kind kinds[] = { ASH_SCALE_TENSOR, ASH_SCALE_ROW, ASH_SCALE_BLOCK128 };
             for (int s = 0; s < (k->dtype == ASH_F8_E4M3 ? 3 : 1); s++)
-                one_matmul(k, rows, widths[c], p, k->dtype == ASH_F8_E4M3 ? kinds[s] : ASH_SCALE_NONE, &scratch, &rng);
+                for (int group = 32; group <= (k->op == ASH_OP_MATMUL_Q8 ? ASH_Q8_WIDE : 32); group += ASH_Q8_WIDE - 32)
+                    one_matmul(k, rows, widths[c], p, k->dtype == ASH_F8_E4M3 ? kinds[s] : ASH_SCALE_NONE, group,
+                               &scratch, &rng);
         }
     }
     guard_free(&scratch);
@@ -453,7 +456,7 @@ static void test_scale_not_finite(void **state)
             !ash_level_has(k->level))
             continue;
         test_matrix m = weights_make(k->dtype, 16, 256, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
-        test_acts a = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, &rng);
+        test_acts a = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, ASH_Q8_WIDE, &rng);
         for (int row = 3; row <= 5; row += 2) { /* where format/tile.h has it */
             uint8_t *d = (uint8_t *)m.data.p + (k->dtype == ASH_Q6_K ? 256 + 2 * row : 16 * row);
             d[0] = 0x00, d[1] = row == 3 ? 0x7c : 0x7e;
@@ -483,7 +486,7 @@ static void test_q8_near_f32(void **state)
     float y8[32 * 5], y32[32 * 5];
     for (int dtype = ASH_Q4_0; dtype < ASH_USABLE_DTYPES; dtype++) {
         test_matrix m = weights_make((ash_dtype)dtype, 32, 576, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
-        test_acts a = acts_make(5, 576, 0, ACTS_RANDOM, &rng);
+        test_acts a = acts_make(5, 576, 0, ACTS_RANDOM, dtype % 2 ? ASH_Q8_WIDE : 32, &rng);
         best.matmul_q8[dtype](&m.w, 0, 2, &a.x, y8, 32, 16, scratch.p);
         best.matmul_f32[dtype](&m.w, 0, 2, &a.x, y32, 32, 16, scratch.p);
         double largest = 0;

@@ -58,23 +58,24 @@ static void test_steps(void **state)
     static int8_t q8[MOST * COLS] __attribute__((aligned(64)));
     static float scale[MOST * COLS / 32], y[MOST * ROWS];
     static int16_t sum[MOST * COLS / 16];
-    static const int64_t tokens[] = { 1, 8, 9, 32, 64 };
+    static const int64_t tokens[] = { 1, 8, 9, 32, 64, 63 };
     test_rng rng = test_rng_start("steps");
     guard_buffer scratch = guard_alloc(ASH_SCRATCH_BYTES, 64);
     size_t count;
     const ash_kernel *list = ash_kernel_list(&count);
     for (size_t i = 0; i < sizeof scale / sizeof *scale; i++)
         scale[i] = 1;
-    assert_int_equal(ash_q8_steps(ASH_LEVEL_AVX512, ASH_Q4_K, 8), 64); /* nobody counted */
-    assert_int_equal(ash_q8_steps(ASH_LEVEL_VNNI, ASH_BF16, 8), 64);
+    assert_int_equal(ash_q8_steps(ASH_LEVEL_AVX512, ASH_Q4_K, 8, false), 64); /* nobody counted */
+    assert_int_equal(ash_q8_steps(ASH_LEVEL_VNNI, ASH_BF16, 8, false), 64);
     for (size_t i = 0; i < count; i++) {
         const ash_kernel *k = &list[i];
         if (k->op != ASH_OP_MATMUL_Q8 || k->level != ASH_LEVEL_VNNI || !ash_level_has(k->level))
             continue;
         test_matrix m = weights_make(k->dtype, ROWS, COLS, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
         for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {
-            ash_acts x = { .tokens = tokens[t], .cols = COLS, .stride = COLS, .q8 = q8, .q8_scale = scale, .q8_sum = sum };
-            double best = 0, peak = 0, steps = ash_q8_steps(k->level, k->dtype, x.tokens) / 64.0;
+            ash_acts x = { .tokens = tokens[t], .cols = COLS, .stride = COLS, .q8 = q8, .q8_scale = scale,
+                           .q8_sum = sum, .q8_wide = t % 2 == 0 };
+            double best = 0, peak = 0, steps = ash_q8_steps(k->level, k->dtype, x.tokens, x.q8_wide) / 64.0;
             assert_true(steps > 1);
             for (int round = 0; round < 60; round++) {
                 double before = seconds();

@@ -166,7 +166,7 @@ static void test_order(void **state)
             if (r->role == ASH_ROLE_QKV)
                 assert_int_equal(r->macs, 2 * 3 * qkv->part[0].w.rows * qkv->cols);
             /* both steps are one product of twice as many tokens */
-            assert_int_equal(r->slots, r->macs * (uint64_t)ash_q8_steps(session->kernels.level, ASH_Q8_0, 6) / 64);
+            assert_int_equal(r->slots, r->macs * (uint64_t)ash_q8_steps(session->kernels.level, ASH_Q8_0, 6, false) / 64);
         }
         assert_string_equal(r->name, layer[at % EACH].name);
         assert_int_equal(r->role, layer[at % EACH].role);

@@ -117,6 +117,52 @@ static void test_all_logits(void **state)
     ashlar_model_free(model);
 }
 
+/* Inputs rounded with scales of 32 columns and of 256. Each leaves noise of 0.55 and 0.7% of what it rounds
+ * (test_activations.c), so results of a product differ by 0.9% in the root mean square; 7 products in a row by 2.4%, and
+ * the largest of the logits' differences is to the largest logit as one is to the other: three times that at most. */
+#define WIDE_TOLERANCE 7e-2
+
+/* Wide models' prompts take wide scales where every matrix that an input meets gains from them, and nothing else does. */
+static void test_wide_scales(void **state)
+{
+    (void)state;
+    enum { TOKENS = 40 };
+    int32_t ids[TOKENS];
+    test_ids(ids, TOKENS, "wide scales");
+    for (int mixed = 0; mixed < 2; mixed++) {
+        ashlar_model *model = small_model(ASH_Q4_K, mixed ? ASH_Q8_0 : ASH_Q6_K, "llama");
+        const ash_layer *l = &model->layers[0];
+        ashlar_session_options options = { .threads = 2, .activations = ASHLAR_ACT_INT8 };
+        ashlar_session *wide = test_session(model, options), *narrow = test_session(model, options);
+        bool takes = ash_q8_takes_wide(wide->kernels.level, ASH_Q4_K, TOKENS);
+        assert_false(ash_runs_wide(wide, &l->gate_up, TOKENS)); /* too narrow a model */
+        drop_second_step(model);
+        assert_int_equal(ash_runs_wide(wide, &l->gate_up, TOKENS), takes);
+        assert_int_equal(ash_runs_wide(wide, &l->qkv, TOKENS), takes && !mixed);
+        assert_int_equal(ash_runs_wide(wide, &l->down, TOKENS), takes && !mixed);
+        assert_false(ash_runs_wide(wide, &l->gate_up, ASH_Q8_ROUNDS_FROM - 1));
+        test_feed(wide, ids, TOKENS);
+        for (uint32_t i = 0; i < model->meta.h.layers; i++) {
+            ash_layer *each = &model->layers[i];
+            each->qkv.wide = each->o.wide = each->gate_up.wide = each->down.wide = false;
+        }
+        test_feed(narrow, ids, TOKENS);
+        double d = test_logits_difference(wide, narrow, model->meta.h.vocab);
+        printf("# measure scales of 256 columns: logits differ by %.2g\n", d);
+        assert_true(takes ? d > 0 && d <= WIDE_TOLERANCE : d == 0);
+        ashlar_session_free(wide);
+        ashlar_session_free(narrow);
+        ashlar_model_free(model);
+    }
+    make_spec spec = make_defaults();
+    spec.hidden = ASH_SMALL_HIDDEN + 256, spec.layers = 1;
+    ashlar_model *model = test_load(make_gguf("wider", &spec), "wider.ashlar", ASH_TYPE_KEEP);
+    const ash_layer *l = &model->layers[0];
+    assert_true(model->output.wide && l->qkv.wide && l->o.wide && l->gate_up.wide && l->down.wide);
+    assert_false(model->output.fine || l->qkv.fine || l->down.fine);
+    ashlar_model_free(model);
+}
+
 static void test_rewind_repeats(void **state)
 {
     (void)state;
@@ -425,6 +471,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pieces_equal_whole),
         cmocka_unit_test(test_all_logits),
+        cmocka_unit_test(test_wide_scales),
         cmocka_unit_test(test_rewind_repeats),
         cmocka_unit_test(test_threads_change_nothing),
         cmocka_unit_test(test_levels_agree),
