@@ -9,7 +9,8 @@
 
 static inline veci magnitude_bits(vec x) { return vi_and(v_bits(x), vi_set(0x7fffffff)); }
 
-void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int group, int8_t *q8, float *scale, int16_t *sum)
+static inline __attribute__((always_inline)) void quantize_groups(const float *x, int64_t cols, const int group, int8_t *q8,
+                                                                  float *scale, int16_t *sum)
 {
     for (int64_t first = 0; first < cols; first += group) {
         int64_t end = first + group < cols ? first + group : cols;
@@ -31,6 +32,14 @@ void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int group, int8_t *q8
             sum[k / 16 + 1] = v_quantize16(x + k + 16, inverse, q8 + k + 16);
         }
     }
+}
+
+void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int group, int8_t *q8, float *scale, int16_t *sum)
+{
+    if (group == 32) /* of which the compiler makes a loop without inner ones */
+        quantize_groups(x, cols, 32, q8, scale, sum);
+    else
+        quantize_groups(x, cols, ASH_Q8_WIDE, q8, scale, sum);
 }
 
 void VEC_FN(ash_rest_q8)(const float *x, const int8_t *q8, const float *scale, int64_t cols, float *left)

@@ -66,7 +66,7 @@ typedef struct ash_acts {
  * MATMUL_BF16: x from the bf16 form, each within 2^-8 |x|. As MATMUL_F32, but weights, products and sums below 2^-126
  *   may count as zeros, before F8_E4M3's scale: so within
  *   (cols + 8) * 2^-24 * sum_k |W| |x| + 2^-126 * (cols * max(1, largest scale) + sum_k |x|) of scalar.
- * MATMUL_Q8: x from the q8 form; the integer sum of each 32 (Q6_K: 16) columns, offset included, is exact; the float
+ * MATMUL_Q8: x from the q8 form; the integer sum of each 32 (Q6_K: 16; q8_wide: 256) columns, offset included, is exact; the float
  *   operations on it (4 a group and its share of the folding) round: (cols / 4 + 8) * 2^-24 * sum_k |W|' |x|. Where
  *   ash_q8_rounds, W is what kernels/requant.h makes of the weights, in groups of 256 columns. */
 typedef void ash_matmul_fn(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x, float *y,
@@ -227,8 +227,9 @@ static inline bool ash_q8_rounds(ash_level level, ash_dtype dtype, int64_t token
            (dtype == ASH_Q4_1 || dtype == ASH_Q5_1 || dtype == ASH_Q4_K || dtype == ASH_Q5_K || dtype == ASH_Q6_K);
 }
 
-/* And whether it gains from x->q8_wide then: one conversion and one product a tile and token. Of K types, whose own scales
- * are of 256 columns too: 0.1% of llama-30m's perplexity, with one step everywhere. */
+/* And whether it gains from x->q8_wide then: one conversion and one product a tile and token, not 8. Of K types, whose
+ * blocks are of 256 columns: with one step everywhere rounding costs 0.1% of llama-30m's perplexity so, 0.03% with scales
+ * of 32. */
 static inline bool ash_q8_takes_wide(ash_level level, ash_dtype dtype, int64_t tokens)
 {
     return ash_q8_rounds(level, dtype, tokens) && dtype != ASH_Q4_1 && dtype != ASH_Q5_1;

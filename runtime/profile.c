@@ -53,9 +53,9 @@ static void describe_part(const ashlar_session *s, const ash_profile_place *at, 
     uint64_t steps = ash_runs_fine(s, at->op, part) ? 2 : 1;
     r->macs = (uint64_t)(part->w.rows * part->w.cols * at->tokens) * steps;
     int64_t tokens = at->tokens <= ASH_FINE_TOGETHER ? at->tokens * (int64_t)steps : at->tokens; /* of a call */
+    bool wide = ash_runs_wide(s, at->op, at->tokens);
     if (r->unit == ASH_UNIT_INT8)
-        r->slots = r->macs * (uint64_t)ash_q8_steps(s->kernels.level, part->w.dtype, tokens,
-                                                            ash_runs_wide(s, at->op, at->tokens)) / 64;
+        r->slots = r->macs * (uint64_t)ash_q8_steps(s->kernels.level, part->w.dtype, tokens, wide) / 64;
 }
 
 /* Read in floats; written as floats where a norm or a rounding comes before, and with 8 bits a column, a float for 32

@@ -3,8 +3,8 @@
  * block (block_kind): here for dpbusd and for 16-bit sums at 512 bits; matmul_q8_blocks.h has those of 256 bits without
  * VNNI, matmul_q8_rounded.h those of prompts with VNNI.
  *
- * Integers: a group of 32 (16) columns is summed exactly. Floats: one product and one FMA a group, then one FMA for the
- * minimum; Q6_K with VNNI has one FMA for the two groups of a scale of activations (block_whole).
+ * Integers: a group of 32 (16; WIDE: a tile's) columns is summed exactly. Floats: one product and one FMA a group, then
+ * one FMA for the minimum; Q6_K with VNNI has one FMA for the two groups of a scale of activations (block_whole).
  */
 #ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_MANY_H
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_MANY_H
@@ -245,7 +245,7 @@ INLINE void block_whole(const int V, const int T, const block_scratch *b, int gr
 #define BLOCK_ROUNDED(kind, V, T) BLOCK_FN(kind, V, T, block_rounded(V, T, BLOCK_ARGS))
 #define BLOCK_WIDE(kind, V, T) BLOCK_FN(kind, V, T, block_wide(V, T, BLOCK_ARGS))
 /* More than FEW_TOKENS in even shares, the larger ones first: with VNNI, of at most 6 at least 4 each, of at most 4 at least
- * 3, of 8 (25 and more tokens) at least 6; without, at least 2. */
+ * 3, of 8 (24 and more tokens) at least 6; without, at least 2. */
 #ifdef HAVE_DPBUSD
 #define EACH_TOKENS(M, kind, V) M(kind, V, 4) M(kind, V, 5) M(kind, V, 6)
 #if VB == 64
@@ -425,7 +425,7 @@ INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call 
 }
 #ifdef HAVE_DPBUSD
 _Static_assert(PART_BYTES / (SLAB_COLS / 16 * sizeof(x_part)) >= 16 && MANY_X_BYTES / SLAB_COLS >= 16, "shares");
-_Static_assert(VB == 32 || MANY_X_BYTES / SLAB_COLS >= 48, "of WIDE a pass has 25 or more: no share is below 6");
+_Static_assert(VB == 32 || MANY_X_BYTES / SLAB_COLS >= 48, "of WIDE a pass has 24 or more: no share is below 6");
 #endif
 _Static_assert(sizeof(block_scratch) + 4 * MANY_TOKENS * BLOCK_VECTORS * VR + PART_BYTES <= ASH_SCRATCH_BYTES,
                "scratch");

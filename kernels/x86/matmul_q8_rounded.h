@@ -14,6 +14,7 @@
 #include "kernels/requant.h"
 
 _Static_assert(Q_TILE_COLS == ASH_REQUANT_MAX, "a tile has one scale a row");
+_Static_assert(Q_TILE_COLS == ASH_Q8_WIDE && SLAB_COLS % ASH_Q8_WIDE == 0, "and wide activations one a tile");
 
 INLINE void block_rounded(const int V, const int T, const block_scratch *b, int groups, const int8_t *x,
                           int64_t x_stride, const x_part *parts, int64_t part_stride, float *sums)
@@ -37,7 +38,7 @@ INLINE void block_rounded(const int V, const int T, const block_scratch *b, int 
     add_tile(V, T, tile, b->of.row[0], VR, sums);
 }
 
-/* The same where a tile of activations has one scale: integers are summed over all of it, below 2^23. */
+/* The same where a tile of activations has one scale: integers are summed over all of it, below 2^22. */
 INLINE void block_wide(const int V, const int T, const block_scratch *b, int groups, const int8_t *x, int64_t x_stride,
                        const x_part *parts, int64_t part_stride, float *sums)
 {

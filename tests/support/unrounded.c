@@ -13,10 +13,16 @@ void drop_input_rounding(ashlar_model *model)
 
 void drop_second_step(ashlar_model *model)
 {
-    model->output.fine = false, model->output.wide = true;
+    model->output.fine = false;
+    for (uint32_t i = 0; i < model->meta.h.layers; i++)
+        model->layers[i].qkv.fine = model->layers[i].down.fine = false;
+}
+
+void set_wide_scales(ashlar_model *model, bool wide)
+{
+    model->output.wide = wide;
     for (uint32_t i = 0; i < model->meta.h.layers; i++) {
         ash_layer *l = &model->layers[i];
-        l->qkv.fine = l->down.fine = false;
-        l->qkv.wide = l->o.wide = l->gate_up.wide = l->down.wide = true;
+        l->qkv.wide = l->o.wide = l->gate_up.wide = l->down.wide = wide;
     }
 }

@@ -6,7 +6,9 @@
 
 /* Inputs of every layer's products stay as they are, without FP8 input scales; sessions made before see it too. */
 void drop_input_rounding(ashlar_model *model);
-/* 8-bit inputs in one step, and those of prompts with wide scales, as wider models and the card have them. */
+/* 8-bit inputs in one step, as the card has them. */
 void drop_second_step(ashlar_model *model);
+/* Whether prompts may have wide scales (ash_linear), whatever the model's width. */
+void set_wide_scales(ashlar_model *model, bool wide);
 
 #endif

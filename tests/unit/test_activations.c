@@ -1,13 +1,14 @@
 /* What rounding activations does to perplexity, for every type, on llama-30m and eval.txt.
  *
  * As run, a Q type's activations are rounded to 8 bits, and in q, k, v, down and output a second time, what the first
- * step left over: llama-30m is narrow enough for that (ASH_SMALL_HIDDEN). Tests alone can take one step everywhere, as
- * wider models do. FP8's are rounded to e4m3; those of BF16 and FP8 also to BF16 where the processor multiplies that;
- * F16's not at all.
+ * step left over: llama-30m is narrow enough for that (ASH_SMALL_HIDDEN). Tests alone can take one step everywhere, and
+ * in prompts of K types scales of 256 columns where the processor has them (ash_q8_takes_wide), as wider models do. FP8's
+ * are rounded to e4m3; those of BF16 and FP8 also to BF16 where the processor multiplies that; F16's not at all.
  *
  * Every id is predicted with float activations and with rounded ones; what counts is the mean of the differences of the
  * logarithms, and its error: their root mean square s over the root of their number, as if ids were independent (means
- * of whole windows scatter as that says). Of fewer positions the logits themselves are compared.
+ * of whole windows scatter as that says). Of fewer positions the logits themselves are compared, in contexts too short
+ * for wide scales.
  *
  * What to expect. Noise in the logits that is as likely up as down costs, to second order, half its variance over what
  * is predicted, and s^2 is that variance where predictions are as often right as they say. A model that is surer than
@@ -22,8 +23,8 @@
  * hides 2%.
  *
  * And s follows from the rounding. One 8-bit step errs by 1 / 254 of the largest of 32 at most, by 1 / (254 sqrt 3) of
- * it in the root mean square; the largest of 32 normal values is 2.4 times theirs: 0.55%. Other values have larger
- * largest ones. e4m3 errs by 2^-4 of a power of two at most, values are 1.47 times the power of two below them, so
+ * it in the root mean square; the largest of 32 normal values is 2.4 times theirs: 0.55%; of 256 3.1 times: 0.7%. Other
+ * values have larger largest ones. e4m3 errs by 2^-4 of a power of two at most, values are 1.47 times the power of two below them, so
  * 2^-4 / sqrt 3 / 1.47 = 2.45%: at most 4.5 times one step's. BF16: 2^-8 / sqrt 3 / 1.47 = 0.15%, below one step's.
  *
  * So what e4m3 does to inputs is looked at where it happens. Of x, rounded to y, over all inputs of products: the sum
@@ -271,6 +272,7 @@ static result measure(const kind *k, size_t count)
     size_t vocab = model->meta.h.vocab;
     if (k->of == OF_Q) {
         drop_second_step(model);
+        set_wide_scales(model, true);
         one = score(model, ASHLAR_ACT_INT8, ids, count);
     }
     drop_input_rounding(model);

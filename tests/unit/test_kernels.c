@@ -222,15 +222,15 @@ static void fill_wanted(matmul_case *mc, ash_matmul_fn *scalar)
             mc->allowed[t * rows + r] = tolerance(&mc->m, &mc->a.x, t, r, mc->kernel->op);
 }
 
-/* The same of rounded weights; a scale that is not finite makes a row NaN. */
-static void fill_rounded(matmul_case *mc)
+/* The same of rounded weights, of the first `tokens`; a scale that is not finite makes a row NaN. */
+static void fill_rounded(matmul_case *mc, int64_t tokens)
 {
     const ash_matrix *w = &mc->m.w;
     const ash_acts *x = &mc->a.x;
     int64_t rows = (w->rows + 15) / 16 * 16;
     double *weight = malloc((size_t)w->cols * sizeof *weight);
-    mc->rounded = calloc((size_t)(MAX_TOKENS * rows), sizeof *mc->rounded);
-    mc->rounded_allowed = calloc((size_t)(MAX_TOKENS * rows), sizeof *mc->rounded_allowed);
+    mc->rounded = calloc((size_t)(tokens * rows), sizeof *mc->rounded);
+    mc->rounded_allowed = calloc((size_t)(tokens * rows), sizeof *mc->rounded_allowed);
     for (int64_t r = 0; r < rows; r++) { /* padding rows too, which are zeros */
         for (int64_t k = 0; k < w->cols; k += ASH_REQUANT_MAX) {
             int8_t codes[ASH_REQUANT_MAX];
@@ -239,7 +239,7 @@ static void fill_rounded(matmul_case *mc)
             for (int64_t i = 0; i < ASH_REQUANT_MAX && k + i < w->cols; i++)
                 weight[k + i] = (double)codes[i] * (double)scale;
         }
-        for (int64_t t = 0; t < MAX_TOKENS; t++) {
+        for (int64_t t = 0; t < tokens; t++) {
             double sum = 0, size = 0;
             for (int64_t k = 0; k < w->cols; k++) {
                 double term = weight[k] * value_of(x, ASH_OP_MATMUL_Q8, t, k);
@@ -354,7 +354,7 @@ static void one_matmul(const ash_kernel *k, int64_t rows, int64_t cols, size_t p
     mc.a = acts_make(MAX_TOKENS, cols, pattern % 2 ? 64 : 0, patterns[pattern].acts, group, rng);
     fill_wanted(&mc, (ash_matmul_fn *)test_scalar_of(k)->fn);
     if (k->op == ASH_OP_MATMUL_Q8 && ash_q8_rounds(k->level, k->dtype, MAX_TOKENS))
-        fill_rounded(&mc);
+        fill_rounded(&mc, MAX_TOKENS);
     if (k->level == ASH_LEVEL_SCALAR)
         check_scalar(&mc, what);
     check_tokens(&mc, what, pattern == 0 && k->level != ASH_LEVEL_SCALAR);
@@ -378,6 +378,7 @@ static void test_matmul(void **state)
     test_rng rng = test_rng_start(k->name);
     guard_buffer scratch = scratch_alloc();
     bool is_float = ash_dtype_find(k->dtype)->block_elems == 1;
+    bool wide = k->op == ASH_OP_MATMUL_Q8 && ash_q8_takes_wide(k->level, k->dtype, MAX_TOKENS);
     for (size_t c = 0; c < sizeof widths / sizeof widths[0]; c++) {
         if (!is_float && widths[c] % 32 != 0)
             continue;
@@ -387,7 +388,8 @@ static void test_matmul(void **state)
             int64_t rows = p > 0 ? 18 : widths[c] > 640 ? 32 : 35;
             ash_scale_kind kinds[] = { ASH_SCALE_TENSOR, ASH_SCALE_ROW, ASH_SCALE_BLOCK128 };
             for (int s = 0; s < (k->dtype == ASH_F8_E4M3 ? 3 : 1); s++)
-                for (int group = 32; group <= (k->op == ASH_OP_MATMUL_Q8 ? ASH_Q8_WIDE : 32); group += ASH_Q8_WIDE - 32)
+                for (int group = 32; group <= (wide || (p == 0 && k->op == ASH_OP_MATMUL_Q8) ? ASH_Q8_WIDE : 32);
+                     group += ASH_Q8_WIDE - 32)
                     one_matmul(k, rows, widths[c], p, k->dtype == ASH_F8_E4M3 ? kinds[s] : ASH_SCALE_NONE, group,
                                &scratch, &rng);
         }
@@ -456,18 +458,63 @@ static void test_scale_not_finite(void **state)
             !ash_level_has(k->level))
             continue;
         test_matrix m = weights_make(k->dtype, 16, 256, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
-        test_acts a = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, ASH_Q8_WIDE, &rng);
+        test_acts narrow = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, 32, &rng);
+        test_acts wide = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, ASH_Q8_WIDE, &rng);
         for (int row = 3; row <= 5; row += 2) { /* where format/tile.h has it */
             uint8_t *d = (uint8_t *)m.data.p + (k->dtype == ASH_Q6_K ? 256 + 2 * row : 16 * row);
             d[0] = 0x00, d[1] = row == 3 ? 0x7c : 0x7e;
         }
-        ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &a.x, y, 16, 16, scratch.p);
-        for (int64_t j = 0; j < 16 * ASH_Q8_ROUNDS_FROM; j++)
-            if ((j % 16 == 3 || j % 16 == 5) != (bool)isnan(y[j]))
-                fail_msg("%s: row %lld of token %lld is %g", k->name, (long long)(j % 16), (long long)(j / 16),
-                         (double)y[j]);
+        for (int form = 0; form < 2; form++) {
+            ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, form ? &wide.x : &narrow.x, y, 16, 16, scratch.p);
+            for (int64_t j = 0; j < 16 * ASH_Q8_ROUNDS_FROM; j++)
+                if ((j % 16 == 3 || j % 16 == 5) != (bool)isnan(y[j]))
+                    fail_msg("%s: row %lld of token %lld is %g", k->name, (long long)(j % 16), (long long)(j / 16),
+                             (double)y[j]);
+        }
         weights_free(&m);
-        acts_free(&a);
+        acts_free(&narrow);
+        acts_free(&wide);
+    }
+    guard_free(&scratch);
+}
+
+/* ---- long rows ---- */
+
+/* Rows so long that a kernel goes over them in parts, and over these tokens, as many as scratch and cache cannot hold, in
+ * turns: the first token is what the weights say, and every token has the same bits as among fewer. */
+static void test_long_rows(void **state)
+{
+    (void)state;
+    enum { COLS = 32768 + 256, TOKENS = 49, FEWER = ASH_Q8_ROUNDS_FROM };
+    size_t count;
+    const ash_kernel *list = ash_kernel_list(&count);
+    test_rng rng = test_rng_start("long rows");
+    guard_buffer scratch = scratch_alloc();
+    static float all[16 * TOKENS], some[16 * FEWER];
+    for (size_t i = 0; i < count; i++) {
+        const ash_kernel *k = &list[i];
+        if (k->op != ASH_OP_MATMUL_Q8 || !ash_q8_rounds(k->level, k->dtype, FEWER) || !ash_level_has(k->level))
+            continue;
+        test_matrix m = weights_make(k->dtype, 16, COLS, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
+        int group = ash_q8_takes_wide(k->level, k->dtype, FEWER) ? ASH_Q8_WIDE : 32;
+        matmul_case mc = { .kernel = k, .m = m, .a = acts_make(TOKENS, COLS, 0, ACTS_RANDOM, group, &rng) };
+        fill_rounded(&mc, 1);
+        ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &mc.a.x, all, 16, 16, scratch.p);
+        for (int r = 0; r < 16; r++)
+            if (!agree((double)all[r], (double)mc.rounded[r], mc.rounded_allowed[r]))
+                fail_msg("%s: row %d: %.9g, of rounded weights %.9g", k->name, r, (double)all[r], (double)mc.rounded[r]);
+        for (int64_t first = 0; first <= TOKENS - FEWER; first += TOKENS - FEWER) {
+            ash_acts x = mc.a.x;
+            x.tokens = FEWER;
+            x.q8 += first * x.stride, x.q8_scale += first * x.stride / 32, x.q8_sum += first * x.stride / 16;
+            ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &x, some, 16, 16, scratch.p);
+            if (memcmp(some, all + 16 * first, sizeof some) != 0)
+                fail_msg("%s: tokens from %lld alone give other bits", k->name, (long long)first);
+        }
+        weights_free(&m);
+        acts_free(&mc.a);
+        free(mc.rounded);
+        free(mc.rounded_allowed);
     }
     guard_free(&scratch);
 }
@@ -675,6 +722,7 @@ int main(int argc, char **argv)
             tests[n++] = (struct CMUnitTest){ list[i].name, list[i].op == ASH_OP_ROW ? test_row : test_matmul, NULL,
                                               NULL, (void *)(uintptr_t)&list[i] };
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_scale_not_finite);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_long_rows);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_q8_near_f32);
     n = test_choose(tests, n, argc, argv);
     int failed = _cmocka_run_group_tests("kernels", tests, n, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "runtime/session.h"
 #include "tests/support/make_gguf.h"
 #include "tests/support/session.h"
+#include "tests/support/unrounded.h"
 
 #define RECORDS 4096
 
@@ -181,11 +182,41 @@ static void test_order(void **state)
     ashlar_model_free(model);
 }
 
+/* A prompt's steps, with scales of 32 columns and of 256. */
+static void test_wide_steps(void **state)
+{
+    (void)state;
+    enum { TOKENS = ASH_Q8_ROUNDS_FROM };
+    ashlar_model *model = small_model(ASH_Q4_K);
+    drop_second_step(model);
+    int32_t ids[TOKENS] = { 1, 2, 3 };
+    for (int wide = 0; wide < 2; wide++) {
+        set_wide_scales(model, wide);
+        seen *s = calloc(1, sizeof *s);
+        ashlar_session *session = session_of(model, 1, ASHLAR_ACT_INT8, s);
+        ash_level level = session->kernels.level;
+        feed(session, ids, TOKENS);
+        uint64_t steps = level < ASH_LEVEL_VNNI ? 64 : wide ? 66 : 73; /* matmul_q8_rounded.h */
+        int matrices = 0;
+        for (size_t i = 0; i < s->count; i++) {
+            if (strcmp(s->r[i].name, "matrix") != 0 || s->r[i].layer == ASH_NO_LAYER)
+                continue;
+            assert_int_equal(s->r[i].slots, s->r[i].macs * steps / 64);
+            matrices++;
+        }
+        assert_true(matrices >= 4);
+        ashlar_session_free(session);
+        free(s);
+    }
+    ashlar_model_free(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_records),
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_wide_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
