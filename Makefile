@@ -273,7 +273,7 @@ test: $(ASHLAR) $(SAMPLE_BIN) test-programs
 	@B=$(B) SHARED=$(SHARED) SMOLLM2_GGUF=$(SMOLLM2_GGUF) bash tests/run.sh
 
 # ---- arm64: the kernels and their tests alone, linked statically, without any other library; under qemu-user ----
-ARM64_TESTS := test_kernels test_kernel_ops test_attention test_encode_levels test_fp8
+ARM64_TESTS := test_kernels test_registry test_kernel_ops test_attention test_encode_levels test_fp8
 ARM64_SRC := $(filter kernels/%,$(filter-out kernels/gfx12/%,$(KERNEL_SRC))) format/dtype.c format/status.c \
              $(wildcard format/tile*.c) quant/encode.c quant/fp8.c tests/arm64/cmocka.c \
              $(patsubst %,tests/support/%.c,support guard kernels kernel_bench weights encode_rows)

@@ -66,9 +66,9 @@ typedef struct ash_acts {
  * MATMUL_BF16: x from the bf16 form, each within 2^-8 |x|. As MATMUL_F32, but weights, products and sums below 2^-126
  *   may count as zeros, before F8_E4M3's scale: so within
  *   (cols + 8) * 2^-24 * sum_k |W| |x| + 2^-126 * (cols * max(1, largest scale) + sum_k |x|) of scalar.
- * MATMUL_Q8: x from the q8 form; the integer sum of each 32 (Q6_K: 16; q8_wide: 256) columns, offset included, is exact; the float
- *   operations on it (4 a group and its share of the folding) round: (cols / 4 + 8) * 2^-24 * sum_k |W|' |x|. Where
- *   ash_q8_rounds, W is what kernels/requant.h makes of the weights, in groups of 256 columns. */
+ * MATMUL_Q8: x from the q8 form; the integer sum of each 32 (Q6_K: 16; q8_wide: 256) columns, offset included, is exact;
+ *   the float operations on it (4 a group and its share of the folding) round: (cols / 4 + 8) * 2^-24 * sum_k |W|' |x|.
+ *   Where ash_q8_rounds, W is what kernels/requant.h makes of the weights, in groups of 256 columns. */
 typedef void ash_matmul_fn(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x, float *y,
                            int64_t y_token_stride, int64_t y_panel_stride, void *scratch);
 

@@ -29,8 +29,9 @@ static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static void quantize_row(const ash_kernels *k, const ash_acts *to, int64_t t)
 {
-    k->quantize_q8(to->f32 + t * to->stride, to->stride, to->q8_wide ? ASH_Q8_WIDE : 32, (int8_t *)to->q8 + t * to->stride,
-                   (float *)to->q8_scale + t * to->stride / 32, (int16_t *)to->q8_sum + t * to->stride / 16);
+    k->quantize_q8(to->f32 + t * to->stride, to->stride, to->q8_wide ? ASH_Q8_WIDE : 32,
+                   (int8_t *)to->q8 + t * to->stride, (float *)to->q8_scale + t * to->stride / 32,
+                   (int16_t *)to->q8_sum + t * to->stride / 16);
 }
 
 /* One token's row of one input: normalized (or copied), rounded for FP8, quantized. */

@@ -322,15 +322,14 @@ static ash_status build(directory *d, ash_error *err)
     ASH_TRY(ash_rope_init(&model->rope, h, divisors, err));
 
     bool small = h->hidden <= ASH_SMALL_HIDDEN;
-    model->output.fine = small, model->output.wide = !small;
+    model->output.fine = small;
+    model->wide = !small;
     model->layers = calloc(h->layers, sizeof *model->layers);
     if (!model->layers)
         return ash_fail(err, ASH_E_MEMORY, "out of memory for %u layers", h->layers);
     for (uint32_t i = 0; i < h->layers; i++) {
         ASH_TRY(build_layer(d, i, &model->layers[i], err));
-        ash_layer *l = &model->layers[i];
-        l->qkv.fine = l->down.fine = small;
-        l->qkv.wide = l->o.wide = l->gate_up.wide = l->down.wide = !small;
+        model->layers[i].qkv.fine = model->layers[i].down.fine = small;
     }
 
     for (uint32_t i = 0; i < ash_file_tensor_count(model->file); i++) {

@@ -49,7 +49,6 @@ typedef struct ash_linear {
     int64_t cols;
     int64_t row_elems; /* floats of an output row, a multiple of 16 */
     bool fine;         /* 8-bit inputs in two steps: see ASH_SMALL_HIDDEN */
-    bool wide;         /* of many tokens 8-bit inputs may have scales of ASH_Q8_WIDE columns: likewise */
 } ash_linear;
 
 /* In models up to this width the products where 8-bit inputs hurt most take them in two steps, the second one
@@ -78,6 +77,7 @@ struct ashlar_model {
     ash_linear output;
     ash_rope rope;
     ash_layer *layers;
+    bool wide; /* of many tokens 8-bit inputs may have scales of ASH_Q8_WIDE columns: see ASH_SMALL_HIDDEN */
 
     uint64_t parameters, token_bytes, token_macs, q_macs; /* see ashlar_model_info; q_macs: those of Q types */
     void **owned;                     /* small arrays, freed with the model */

@@ -139,7 +139,7 @@ static inline bool ash_runs_fine(const ashlar_session *s, const ash_linear *op, 
 /* Whether the 8-bit inputs of `op` have scales of ASH_Q8_WIDE columns: where all that multiplies them gains from it. */
 static inline bool ash_runs_wide(const ashlar_session *s, const ash_linear *op, int64_t tokens)
 {
-    bool wide = op->wide;
+    bool wide = s->model->wide;
     for (uint32_t i = 0; i < op->part_count; i++)
         wide = wide && ash_q8_takes_wide(s->kernels.level, op->part[i].w.dtype, tokens);
     return wide;

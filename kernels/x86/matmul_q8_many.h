@@ -348,8 +348,10 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
                         int panels, const token_pass *p, block_scratch *b)
 {
     const int vectors = panels * ROW_VECTORS, group_cols = group_cols_of(kind);
+    const int rounds = kind == ROUNDED || kind == WIDE;
     const int most = kind == WHOLE_16 ? WHOLE_TOKENS : kind == WIDE ? WIDE_TOKENS : BLOCK_TOKENS;
     int64_t x_stride = a->x->stride;
+    /* shares as even_share has them, divided out once */
     const int64_t blocks = (p->count + most - 1) / most, least = p->count / blocks, more = p->count % blocks;
     const int64_t a_token = q_tile_bytes(type) / p->count + 1; /* bytes of the next tile */
     block_fn *const *fns = block_table[kind][vectors - 1];
@@ -363,7 +365,7 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
             next[v / ROW_VECTORS] = k + Q_TILE_COLS < s->cols ? tile + q_tile_bytes(type)
                                     : panel + panels < a->panel_first + a->panel_count
                                         ? slab_of_panel(type, a->w, panel + panels, s) : tile;
-            tile_scales scales, *to = kind == ROUNDED || kind == WIDE ? &scales : &b->of.scales[v];
+            tile_scales scales, *to = rounds ? &scales : &b->of.scales[v];
 #ifdef HAVE_LINES
             if (kind == STEPS_16)
                 read_step_scales(tile, v % ROW_VECTORS, &b->of.whole[v]);
@@ -376,7 +378,7 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
             const int flip = kind == SIGNED_32 ? 0 : 0x80; /* of Q8_0 */
             unpack_codes(type, tile + q_header_bytes(type), n, v % ROW_VECTORS, flip, b->codes[v]);
 #ifdef HAVE_DPBUSD
-            if (kind == ROUNDED || kind == WIDE)
+            if (rounds)
                 round_codes(type, &scales, n, b->codes[v], b->of.row[v]);
 #endif
         }

@@ -17,12 +17,3 @@ void drop_second_step(ashlar_model *model)
     for (uint32_t i = 0; i < model->meta.h.layers; i++)
         model->layers[i].qkv.fine = model->layers[i].down.fine = false;
 }
-
-void set_wide_scales(ashlar_model *model, bool wide)
-{
-    model->output.wide = wide;
-    for (uint32_t i = 0; i < model->meta.h.layers; i++) {
-        ash_layer *l = &model->layers[i];
-        l->qkv.wide = l->o.wide = l->gate_up.wide = l->down.wide = wide;
-    }
-}

@@ -8,7 +8,5 @@
 void drop_input_rounding(ashlar_model *model);
 /* 8-bit inputs in one step, as the card has them. */
 void drop_second_step(ashlar_model *model);
-/* Whether prompts may have wide scales (ash_linear), whatever the model's width. */
-void set_wide_scales(ashlar_model *model, bool wide);
 
 #endif

@@ -24,8 +24,9 @@
  *
  * And s follows from the rounding. One 8-bit step errs by 1 / 254 of the largest of 32 at most, by 1 / (254 sqrt 3) of
  * it in the root mean square; the largest of 32 normal values is 2.4 times theirs: 0.55%; of 256 3.1 times: 0.7%. Other
- * values have larger largest ones. e4m3 errs by 2^-4 of a power of two at most, values are 1.47 times the power of two below them, so
- * 2^-4 / sqrt 3 / 1.47 = 2.45%: at most 4.5 times one step's. BF16: 2^-8 / sqrt 3 / 1.47 = 0.15%, below one step's.
+ * values have larger largest ones. e4m3 errs by 2^-4 of a power of two at most, values are 1.47 times the power of two
+ * below them, so 2^-4 / sqrt 3 / 1.47 = 2.45%: at most 4.5 times one step's. BF16: 2^-8 / sqrt 3 / 1.47 = 0.15%, below one
+ * step's.
  *
  * So what e4m3 does to inputs is looked at where it happens. Of x, rounded to y, over all inputs of products: the sum
  * of (y - x)^2 is what uniform differences of a step leave, at most that of values just above a power of two, where a
@@ -273,7 +274,7 @@ static result measure(const kind *k, size_t count)
     size_t vocab = model->meta.h.vocab;
     if (k->of == OF_Q) {
         drop_second_step(model);
-        set_wide_scales(model, true);
+        model->wide = true;
         one = score(model, ASHLAR_ACT_INT8, ids, count);
     }
     drop_input_rounding(model);

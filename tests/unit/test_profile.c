@@ -191,7 +191,7 @@ static void test_wide_steps(void **state)
     drop_second_step(model);
     int32_t ids[TOKENS] = { 1, 2, 3 };
     for (int wide = 0; wide < 2; wide++) {
-        set_wide_scales(model, wide);
+        model->wide = wide;
         seen *s = calloc(1, sizeof *s);
         ashlar_session *session = session_of(model, 1, ASHLAR_ACT_INT8, s);
         ash_level level = session->kernels.level;

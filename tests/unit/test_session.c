@@ -134,11 +134,12 @@ static void test_wide_scales(void **state)
         const ash_layer *l = &model->layers[0];
         ashlar_session_options options = { .threads = 2, .activations = ASHLAR_ACT_INT8 };
         ashlar_session *wide = test_session(model, options), *narrow = test_session(model, options);
-        ashlar_session *alone = test_session(model, (ashlar_session_options){ .threads = 1, .activations = ASHLAR_ACT_INT8 });
+        options.threads = 1;
+        ashlar_session *alone = test_session(model, options);
         bool takes = ash_q8_takes_wide(wide->kernels.level, ASH_Q4_K, TOKENS);
         assert_false(ash_runs_wide(wide, &l->gate_up, TOKENS)); /* too narrow a model */
         drop_second_step(model);
-        set_wide_scales(model, true);
+        model->wide = true;
         assert_int_equal(ash_runs_wide(wide, &l->gate_up, TOKENS), takes);
         assert_int_equal(ash_runs_wide(wide, &l->qkv, TOKENS), takes && !mixed);
         assert_int_equal(ash_runs_wide(wide, &l->down, TOKENS), takes && !mixed);
@@ -147,7 +148,7 @@ static void test_wide_scales(void **state)
         test_feed(alone, ids, TOKENS);
         assert_memory_equal(ashlar_session_logits(wide, 0), ashlar_session_logits(alone, 0),
                             model->meta.h.vocab * sizeof(float));
-        set_wide_scales(model, false);
+        model->wide = false;
         test_feed(narrow, ids, TOKENS);
         double d = test_logits_difference(wide, narrow, model->meta.h.vocab);
         printf("# measure scales of 256 columns: logits differ by %.2g\n", d);
@@ -161,7 +162,7 @@ static void test_wide_scales(void **state)
     spec.hidden = ASH_SMALL_HIDDEN + 256, spec.layers = 1;
     ashlar_model *model = test_load(make_gguf("wider", &spec), "wider.ashlar", ASH_TYPE_KEEP);
     const ash_layer *l = &model->layers[0];
-    assert_true(model->output.wide && l->qkv.wide && l->o.wide && l->gate_up.wide && l->down.wide);
+    assert_true(model->wide);
     assert_false(model->output.fine || l->qkv.fine || l->down.fine);
     ashlar_model_free(model);
 }
