@@ -9,9 +9,23 @@
 
 static inline veci magnitude_bits(vec x) { return vi_and(v_bits(x), vi_set(0x7fffffff)); }
 
-static inline __attribute__((always_inline)) void quantize_groups(const float *x, int64_t cols, const int group, int8_t *q8,
-                                                                  float *scale, int16_t *sum)
+/* 16 columns, whose upper bytes are in q8, to their lower ones; inverse: of the lower scale. Returns their sum. */
+static inline int16_t quantize_lower(const float *x, const int8_t *q8, vec inverse, int8_t *lower)
 {
+    float left[16];
+    for (int i = 0; i < 16; i += VEC_LANES) {
+        vec d = v_sub(v_mul(v_load(x + i), inverse), v_mul(v_load_int8(q8 + i), v_set(256)));
+        v_store(left + i, v_max(v_min(d, v_set(127)), v_set(-127)));
+    }
+    return v_quantize16(left, v_set(1), lower);
+}
+
+/* to_lower: where the lower bytes go, of 16 bits; else 0. */
+static inline __attribute__((always_inline)) void quantize_groups(const float *x, int64_t cols, const int group, int8_t *q8,
+                                                                  float *scale, int16_t *sum, int64_t to_lower)
+{
+    float *lower_scale = scale + to_lower / 32;
+    int16_t *lower_sum = sum + to_lower / 16;
     for (int64_t first = 0; first < cols; first += group) {
         int64_t end = first + group < cols ? first + group : cols;
         veci body = magnitude_bits(v_load(x + first));
@@ -20,16 +34,26 @@ static inline __attribute__((always_inline)) void quantize_groups(const float *x
         float max = ash_f32_of_bits(vi_hmax(body));
         bool fits = max >= ASH_Q8_TINY && max <= ASH_Q8_HUGE;
         float step = fits ? max / 127 : max < ASH_Q8_TINY ? 0 : ash_f32_of_bits(0x7fc00000);
-        vec inverse = v_set(fits ? 127 / max : 0);
+        vec inverse = v_set(fits ? 127 / max : 0), of_lower = v_mul(inverse, v_set(256));
         for (int64_t k = first; k < end; k += 32) {
             scale[k / 32] = step;
+            if (to_lower)
+                lower_scale[k / 32] = step / 256;
             if (!fits) {
                 memset(q8 + k, 0, 32);
                 sum[k / 16] = sum[k / 16 + 1] = 0;
+                if (to_lower) {
+                    memset(q8 + k + to_lower, 0, 32);
+                    lower_sum[k / 16] = lower_sum[k / 16 + 1] = 0;
+                }
                 continue;
             }
-            sum[k / 16] = v_quantize16(x + k, inverse, q8 + k);
-            sum[k / 16 + 1] = v_quantize16(x + k + 16, inverse, q8 + k + 16);
+#pragma GCC unroll 2
+            for (int64_t i = k; i < k + 32; i += 16) {
+                sum[i / 16] = v_quantize16(x + i, inverse, q8 + i);
+                if (to_lower)
+                    lower_sum[i / 16] = quantize_lower(x + i, q8 + i, of_lower, q8 + i + to_lower);
+            }
         }
     }
 }
@@ -37,18 +61,14 @@ static inline __attribute__((always_inline)) void quantize_groups(const float *x
 void VEC_FN(ash_quantize_q8)(const float *x, int64_t cols, int group, int8_t *q8, float *scale, int16_t *sum)
 {
     if (group == 32) /* of which the compiler makes a loop without inner ones */
-        quantize_groups(x, cols, 32, q8, scale, sum);
+        quantize_groups(x, cols, 32, q8, scale, sum, 0);
     else
-        quantize_groups(x, cols, ASH_Q8_WIDE, q8, scale, sum);
+        quantize_groups(x, cols, ASH_Q8_WIDE, q8, scale, sum, 0);
 }
 
-void VEC_FN(ash_rest_q8)(const float *x, const int8_t *q8, const float *scale, int64_t cols, float *left)
+void VEC_FN(ash_quantize_fine)(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum, int64_t to_lower)
 {
-    for (int64_t k = 0; k < cols; k += 32) {
-        vec by = v_set(scale[k / 32]);
-        for (int i = 0; i < 32; i += VEC_LANES)
-            v_store(left + k + i, v_sub(v_load(x + k + i), v_mul(v_load_int8(q8 + k + i), by)));
-    }
+    quantize_groups(x, cols, ASH_Q8_WIDE, q8, scale, sum, to_lower);
 }
 
 void VEC_FN(ash_round_e4m3)(float *x, int64_t n, float scale)

@@ -50,6 +50,9 @@ typedef struct ash_acts {
     const float *q8_scale;
     const int16_t *q8_sum; /* sum of q8 over each 16 columns */
     bool q8_wide;          /* the scales of each ASH_Q8_WIDE columns are the same */
+    /* x in 16 bits, as QUANTIZE_FINE makes them, and so q8_wide: row `tokens` + t of the 8-bit form has the lower bytes of
+     * row t. A product is the sum of both rows'. */
+    bool q8_fine;
     const uint16_t *bf16;  /* aligned, stride `stride`; f32 as TO_BF16 rounds it, where the op is MATMUL_BF16 */
 } ash_acts;
 
@@ -67,7 +70,8 @@ typedef struct ash_acts {
  *   may count as zeros, before F8_E4M3's scale: so within
  *   (cols + 8) * 2^-24 * sum_k |W| |x| + 2^-126 * (cols * max(1, largest scale) + sum_k |x|) of scalar.
  * MATMUL_Q8: x from the q8 form; the integer sum of each 32 (Q6_K: 16; q8_wide: 256) columns, offset included, is exact;
- *   the float operations on it (4 a group and its share of the folding) round: (cols / 4 + 8) * 2^-24 * sum_k |W|' |x|.
+ *   the float operations on it (4 a group and its share of the folding) round: (cols / 4 + 8) * 2^-24 * sum_k |W|' |x|,
+ *   where of q8_fine |x| is the sum of both rows' magnitudes.
  *   Where ash_q8_rounds, W is what kernels/requant.h makes of the weights, in groups of 256 columns. */
 typedef void ash_matmul_fn(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x, float *y,
                            int64_t y_token_stride, int64_t y_panel_stride, void *scratch);
@@ -84,9 +88,14 @@ typedef void ash_row_fn(const ash_matrix *w, int64_t row, float *out);
 #define ASH_Q8_HUGE 0x1.fffffep127f
 typedef void ash_quantize_q8_fn(const float *x, int64_t cols, int group, int8_t *q8, float *scale, int16_t *sum);
 
-/* left[k] = x[k] - q8[k] * scale[k / 32], what an 8-bit form leaves over, k < cols, a multiple of 64. Product and
- * difference round on their own; bit-identical at every level. */
-typedef void ash_rest_q8_fn(const float *x, const int8_t *q8, const float *scale, int64_t cols, float *left);
+/* x[0 .. cols) with cols a multiple of 64, to two rows of the 8-bit form, whose sum is x to 16 bits. The upper one is
+ * QUANTIZE_Q8's with groups of ASH_Q8_WIDE columns. The lower one lies `to_lower` columns behind it (a multiple of 64; so
+ * its scales to_lower / 32 and its sums to_lower / 16 elements behind). Its scale is the upper one's / 256, exactly, and
+ * q8 = 256 * x * (127 / max|x|) - 256 * the upper code, rounded to nearest even, and from -127 to 127, which makes one
+ * step of 65,025 of it where it would be 128. Bit-identical at every level. Below ASH_Q8_TINY, and with NaN or infinity, as
+ * there. */
+typedef void ash_quantize_fine_fn(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum,
+                                  int64_t to_lower);
 
 /* A row of `cols` finite floats to the blocks of a K type, ash_row_bytes(dtype, cols) bytes at out, chosen so that
  * sum weight[k] * (x[k] - decoded[k])^2 is small (kernels/encode_k.h says how); weight NULL: all 1. Weights are finite and
@@ -237,11 +246,14 @@ static inline bool ash_q8_takes_wide(ash_level level, ash_dtype dtype, int64_t t
 
 #define ASH_Q8_FEW 8 /* tokens up to which levels with dot products of bytes have forms of their own */
 
+/* Rows of the 8-bit form. */
+static inline int64_t ash_q8_rows(const ash_acts *x) { return x->q8_fine ? 2 * x->tokens : x->tokens; }
+
 /* Steps that MATMUL_Q8 takes at least of the units that multiply, for each 64 that multiply bytes: products of every kind,
  * as kernels/x86/matmul_q8_*.h count them. Shuffles and additions share these units on some processors and are left out.
- * With dot products of bytes at 512 bits; 64 where nobody counted. `tokens` as the kernel is called with;
- * `wide`: x->q8_wide. */
-int ash_q8_steps(ash_level level, ash_dtype dtype, int64_t tokens, bool wide);
+ * With dot products of bytes at 512 bits; 64 where nobody counted. Of x tokens, q8_wide and q8_fine count; both rows of
+ * a fine token multiply. */
+int ash_q8_steps(ash_level level, ash_dtype dtype, const ash_acts *x);
 
 typedef enum ash_op {
     ASH_OP_MATMUL_F32,
@@ -249,7 +261,7 @@ typedef enum ash_op {
     ASH_OP_MATMUL_BF16, /* BF16 and F8_E4M3 */
     ASH_OP_ROW,
     ASH_OP_QUANTIZE_Q8,
-    ASH_OP_REST_Q8,
+    ASH_OP_QUANTIZE_FINE,
     ASH_OP_ENCODE, /* K types and Q8_0 */
     ASH_OP_FEED,
     ASH_OP_DECODE, /* F16 and BF16 */
@@ -288,7 +300,7 @@ typedef struct ash_kernels {
     ash_matmul_fn *matmul_bf16[ASH_USABLE_DTYPES]; /* NULL but for BF16 and F8_E4M3; a fast one from AVX512BF16 on */
     ash_row_fn *row[ASH_USABLE_DTYPES];
     ash_quantize_q8_fn *quantize_q8;
-    ash_rest_q8_fn *rest_q8;
+    ash_quantize_fine_fn *quantize_fine;
     ash_encode_fn *encode[ASH_USABLE_DTYPES]; /* NULL but for Q4_K, Q5_K, Q6_K, Q8_0 */
     ash_feed_fn *feed;
     ash_decode_fn *decode[ASH_USABLE_DTYPES]; /* NULL but for F16, BF16 */

@@ -44,6 +44,10 @@ static inline float *call_y(const call *c, int64_t t, int64_t i)
     return c->y + t * c->y_token_stride + i * c->y_panel_stride;
 }
 
+/* Of the 8-bit form: what a row gives is added to y where the row has lower bytes. Rows come in their order. */
+static inline int is_lower(const call *c, int64_t row) { return row >= c->x->tokens; }
+static inline int64_t token_of(const call *c, int64_t row) { return is_lower(c, row) ? row - c->x->tokens : row; }
+
 /* Of `left` things in shares of at most `most`, the next share, so that all are about even. */
 static inline int64_t even_share(int64_t left, int64_t most)
 {

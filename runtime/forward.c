@@ -12,13 +12,6 @@
 
 /* Weight bytes of the smallest piece of a decode product: some microseconds of reading. */
 #define PIECE_BYTES (24 * 1024)
-/* Weight bytes that two steps of a product go over before the next ones: a part of any second-level cache. */
-#define FINE_BYTES (96 * 1024)
-/* Of what two steps together give, before it is added up. */
-#define FINE_TOGETHER_BYTES (128 * 1024)
-#define ROW_BYTES ((int64_t)(ASH_PANEL_ROWS * sizeof(float)))
-static_assert(FINE_TOGETHER_BYTES <= ASH_THREAD_ROW_ELEMS * sizeof(float), "it fits a thread's z");
-static_assert(FINE_TOGETHER_BYTES >= 2 * ASH_FINE_TOGETHER * ASH_PANEL_ROWS * sizeof(float), "of a panel");
 
 typedef ash_pass pass;
 
@@ -29,9 +22,14 @@ static int64_t at_least(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static void quantize_row(const ash_kernels *k, const ash_acts *to, int64_t t)
 {
-    k->quantize_q8(to->f32 + t * to->stride, to->stride, to->q8_wide ? ASH_Q8_WIDE : 32,
-                   (int8_t *)to->q8 + t * to->stride, (float *)to->q8_scale + t * to->stride / 32,
-                   (int16_t *)to->q8_sum + t * to->stride / 16);
+    int64_t at = t * to->stride;
+    int8_t *q8 = (int8_t *)to->q8 + at;
+    float *scale = (float *)to->q8_scale + at / 32;
+    int16_t *sum = (int16_t *)to->q8_sum + at / 16;
+    if (to->q8_fine)
+        k->quantize_fine(to->f32 + at, to->stride, q8, scale, sum, to->tokens * to->stride);
+    else
+        k->quantize_q8(to->f32 + at, to->stride, to->q8_wide ? ASH_Q8_WIDE : 32, q8, scale, sum);
 }
 
 /* One token's row of one input: normalized (or copied), rounded for FP8, quantized. */
@@ -60,50 +58,30 @@ static void prepare_row(const ashlar_session *s, const ash_acts *to, int64_t t, 
         k->to_bf16(f32, to->stride, (uint16_t *)to->bf16 + t * to->stride);
 }
 
-/* Room for the tokens behind the first `count`. */
-static ash_acts_buffer room_behind(const ash_acts_buffer *b, int64_t count, int64_t stride)
-{
-    int64_t at = count * stride;
-    return (ash_acts_buffer){ b->f32 + at, b->q8 + at, b->q8_scale + at / 32, b->q8_sum + at / 16, b->bf16 + at };
-}
-
-/* What the 8-bit form of token t in `coarse` leaves over, quantized in turn. */
-static void prepare_rest(const ash_kernels *k, const ash_acts *coarse, const ash_acts *rest, int64_t t)
-{
-    int64_t at = t * coarse->stride;
-    k->rest_q8(coarse->f32 + at, coarse->q8 + at, coarse->q8_scale + at / 32, coarse->stride, (float *)rest->f32 + at);
-    quantize_row(k, rest, t);
-}
-
 /* Fills acts[i] for each distinct input of `op` from rows of `from`, whose stride is ash_pad_cols(op->cols) and whose
- * padding is zero. Where the op runs fine (ash_runs_fine), acts[1] lies behind acts[0]'s tokens, as if it were more of
- * them. With one token each thread works on buffers of its own and no one waits; else tokens are shared out and a barrier
- * follows. */
+ * padding is zero. With one token each thread works on buffers of its own and no one waits; else tokens are shared out and
+ * a barrier follows. */
 static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float *from, int64_t tokens,
                     const float *norm, ash_acts acts[ASH_PARTS_MAX])
 {
     ashlar_session *s = p->s;
     int64_t stride = ash_pad_cols(op->cols);
-    bool anything = false, fine = false;
-    for (uint32_t j = 0; j < op->part_count; j++)
-        fine = fine || ash_runs_fine(s, op, &op->part[j]);
-    for (uint32_t i = 0; i < op->input_count + fine; i++) {
-        bool rest = i == op->input_count;
-        ash_acts_buffer b = (tokens == 1 ? s->thread[thread].input : s->shared)[rest ? 0 : i];
-        if (rest) /* so that both steps together are twice as many tokens */
-            b = room_behind(&b, tokens, stride);
-        bool copy = norm || rest || op->input[i].rounding != ASH_ROUND_NONE, q8 = rest;
-        bool bf16 = false;
+    bool anything = false;
+    for (uint32_t i = 0; i < op->input_count; i++) {
+        ash_acts_buffer b = (tokens == 1 ? s->thread[thread].input : s->shared)[i];
+        bool copy = norm || op->input[i].rounding != ASH_ROUND_NONE, q8 = false, bf16 = false;
         for (uint32_t j = 0; j < op->part_count; j++) {
             q8 = q8 || (op->part[j].input == i && ash_runs_in_q8(s, &op->part[j]));
             bf16 = bf16 || (op->part[j].input == i && ash_runs_in_bf16(s, &op->part[j]));
         }
-        acts[i] = (ash_acts){ .tokens = tokens, .cols = op->cols, .stride = stride, .f32 = copy ? b.f32 : from };
+        acts[i] = q8 ? ash_q8_inputs(s, op, tokens) : (ash_acts){ .tokens = tokens };
+        acts[i].cols = op->cols;
+        acts[i].stride = stride;
+        acts[i].f32 = copy ? b.f32 : from;
         if (q8) {
             acts[i].q8 = b.q8;
             acts[i].q8_scale = b.q8_scale;
             acts[i].q8_sum = b.q8_sum;
-            acts[i].q8_wide = ash_runs_wide(s, op, tokens);
         }
         acts[i].bf16 = bf16 ? b.bf16 : NULL;
         anything = anything || copy || q8 || bf16;
@@ -115,8 +93,6 @@ static void prepare(pass *p, uint32_t thread, const ash_linear *op, const float 
         for (int64_t t = first; t < first + count; t++) {
             for (uint32_t i = 0; i < op->input_count; i++)
                 prepare_row(s, &acts[i], t, from + t * stride, norm, op->input[i]);
-            if (fine)
-                prepare_rest(&s->kernels, &acts[0], &acts[1], t);
         }
         spent(p, thread, ASH_SLOT_INPUTS);
         if (tokens == 1)
@@ -139,44 +115,12 @@ static void observe(const pass *p, uint32_t thread, uint32_t layer, ash_role rol
 
 /* ---- products ---- */
 
-static void multiply(ashlar_session *s, uint32_t thread, const ash_linear *op, const ash_part *part, int64_t first,
-                     int64_t count, const ash_acts *acts, float *y, int64_t y_token_stride, int64_t y_panel_stride)
+static void multiply(ashlar_session *s, uint32_t thread, const ash_part *part, int64_t first, int64_t count,
+                     const ash_acts *acts, float *y, int64_t y_token_stride, int64_t y_panel_stride)
 {
-    void *scratch = s->thread[thread].scratch;
     ash_matmul_fn *fn = (ash_runs_in_q8(s, part) ? s->kernels.matmul_q8
                          : ash_runs_in_bf16(s, part) ? s->kernels.matmul_bf16 : s->kernels.matmul_f32)[part->w.dtype];
-    if (!ash_runs_fine(s, op, part)) {
-        fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, scratch);
-        return;
-    }
-    float *z = s->thread[thread].z;
-    int64_t tokens = acts[0].tokens;
-    bool together = tokens <= ASH_FINE_TOGETHER;
-    ash_acts both = { .tokens = 2 * tokens, .cols = acts[0].cols, .stride = acts[0].stride, .q8 = acts[0].q8,
-                      .q8_scale = acts[0].q8_scale, .q8_sum = acts[0].q8_sum };
-    int64_t group = together ? FINE_TOGETHER_BYTES / (2 * tokens * ROW_BYTES)
-                             : at_least(at_most(FINE_BYTES / part->w.panel_bytes,
-                                                ASH_THREAD_ROW_ELEMS / (tokens * ASH_PANEL_ROWS)), 1);
-    for (int64_t done = 0; done < count; done += group) {
-        int64_t n = at_most(group, count - done), z_stride = n * ASH_PANEL_ROWS;
-        float *to = y + done * y_panel_stride;
-        const float *rest = together ? z + tokens * z_stride : z; /* of the second step */
-        if (together) {
-            fn(&part->w, first + done, n, &both, z, z_stride, ASH_PANEL_ROWS, scratch);
-        } else {
-            fn(&part->w, first + done, n, &acts[0], to, y_token_stride, y_panel_stride, scratch);
-            fn(&part->w, first + done, n, &acts[1], z, z_stride, ASH_PANEL_ROWS, scratch);
-        }
-        int64_t run = y_panel_stride == ASH_PANEL_ROWS ? z_stride : ASH_PANEL_ROWS; /* of neighbours in y */
-        for (int64_t t = 0; t < tokens; t++) {
-            for (int64_t i = 0; i < z_stride; i += run) {
-                float *sum = to + t * y_token_stride + i / ASH_PANEL_ROWS * y_panel_stride;
-                if (together)
-                    memcpy(sum, z + t * z_stride + i, (size_t)run * sizeof *sum);
-                s->kernels.add(sum, rest + t * z_stride + i, run);
-            }
-        }
-    }
+    fn(&part->w, first, count, &acts[part->input], y, y_token_stride, y_panel_stride, s->thread[thread].scratch);
 }
 
 /* The smallest piece worth taking of a share, in panels: enough bytes when one token streams the weights, else enough panels
@@ -201,7 +145,7 @@ static void product(pass *p, uint32_t thread, const ash_linear *op, int64_t toke
             if (first >= base + part->panels)
                 continue;
             int64_t panel = first - base, n = at_most(count, part->panels - panel);
-            multiply(s, thread, op, part, panel, n, acts, y + part->y_first + panel * part->y_panel_stride,
+            multiply(s, thread, part, panel, n, acts, y + part->y_first + panel * part->y_panel_stride,
                      y_token_stride, part->y_panel_stride);
             spent(p, thread, ASH_SLOT_PART + i);
             first += n;
@@ -220,7 +164,7 @@ static void product_residual(pass *p, uint32_t thread, const ash_linear *op, con
     float *y = s->thread[thread].y;
     while (ash_pool_take(s->pool, thread, total, at_most(least_panels(op, tokens), most), most, &first, &count)) {
         int64_t n = count * ASH_PANEL_ROWS;
-        multiply(s, thread, op, &op->part[0], first, count, acts, y, n, ASH_PANEL_ROWS);
+        multiply(s, thread, &op->part[0], first, count, acts, y, n, ASH_PANEL_ROWS);
         spent(p, thread, ASH_SLOT_PART);
         for (int64_t t = 0; t < tokens; t++) {
             if (bias)
@@ -243,11 +187,11 @@ static void product_swiglu(pass *p, uint32_t thread, const ash_linear *op, const
     while (ash_pool_take(s->pool, thread, pairs, least, most, &first, &count)) {
         int64_t n = count * 2 * ASH_PANEL_ROWS;
         if (op->part_count == 1) { /* one fused stream: pair i is panels 2 i and 2 i + 1 */
-            multiply(s, thread, op, &op->part[0], 2 * first, 2 * count, acts, y, n, ASH_PANEL_ROWS);
+            multiply(s, thread, &op->part[0], 2 * first, 2 * count, acts, y, n, ASH_PANEL_ROWS);
             spent(p, thread, ASH_SLOT_PART);
         } else {
             for (uint32_t i = 0; i < op->part_count; i++) {
-                multiply(s, thread, op, &op->part[i], first, count, acts, y + op->part[i].y_first, n,
+                multiply(s, thread, &op->part[i], first, count, acts, y + op->part[i].y_first, n,
                          op->part[i].y_panel_stride);
                 spent(p, thread, ASH_SLOT_PART + i);
             }

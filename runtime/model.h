@@ -48,13 +48,13 @@ typedef struct ash_linear {
     ash_op_input input[ASH_PARTS_MAX]; /* distinct ones */
     int64_t cols;
     int64_t row_elems; /* floats of an output row, a multiple of 16 */
-    bool fine;         /* 8-bit inputs in two steps: see ASH_SMALL_HIDDEN */
+    bool fine;         /* 8-bit inputs are q8_fine: see ASH_SMALL_HIDDEN */
 } ash_linear;
 
-/* In models up to this width the products where 8-bit inputs hurt most take them in two steps, the second one
- * what the first left over (so about 15 bits): q, k and v, whose errors the softmax amplifies; down, whose inputs have
- * the largest outliers; the output matrix. Measured on SmolLM2-135M, 1,410 greedy positions against float inputs: one
- * step everywhere changes 4.2% of the choices (KL 0.0034), float in these three 1.1% (KL 0.0010). Small models are fast
+/* In models up to this width the products where 8-bit inputs hurt most take them in 16: q, k and v, whose errors the
+ * softmax amplifies; down, whose inputs have the largest outliers; the output matrix. Measured on SmolLM2-135M, 1,410
+ * greedy positions against float inputs: 8 bits everywhere change 4.2% of the choices (KL 0.0034), float in these three
+ * 1.1% (KL 0.0010). Small models are fast
  * anyway; in wider ones an outlier's block is a smaller part of the sum. Nor do small ones get wide scales, as wider ones
  * do, with llama.cpp in K types and the card in prompts of all types: SmolLM2-135M in Q6_K has 0.26% more perplexity. */
 #define ASH_SMALL_HIDDEN 1024

@@ -50,12 +50,10 @@ static void describe_part(const ashlar_session *s, const ash_profile_place *at, 
     r->dtype = part->w.dtype;
     r->unit = ash_runs_in_q8(s, part) ? ASH_UNIT_INT8 : ash_runs_in_bf16(s, part) ? ASH_UNIT_BF16 : ASH_UNIT_F32;
     r->bytes = (uint64_t)(part->panels * part->w.panel_bytes);
-    uint64_t steps = ash_runs_fine(s, at->op, part) ? 2 : 1;
-    r->macs = (uint64_t)(part->w.rows * part->w.cols * at->tokens) * steps;
-    int64_t tokens = at->tokens <= ASH_FINE_TOGETHER ? at->tokens * (int64_t)steps : at->tokens; /* of a call */
-    bool wide = ash_runs_wide(s, at->op, at->tokens);
+    ash_acts x = r->unit == ASH_UNIT_INT8 ? ash_q8_inputs(s, at->op, at->tokens) : (ash_acts){ .tokens = at->tokens };
+    r->macs = (uint64_t)(part->w.rows * part->w.cols * ash_q8_rows(&x));
     if (r->unit == ASH_UNIT_INT8)
-        r->slots = r->macs * (uint64_t)ash_q8_steps(s->kernels.level, part->w.dtype, tokens, wide) / 64;
+        r->slots = r->macs * (uint64_t)ash_q8_steps(s->kernels.level, part->w.dtype, &x) / 64;
 }
 
 /* Read in floats; written as floats where a norm or a rounding comes before, and with 8 bits a column, a float for 32

@@ -34,7 +34,7 @@ typedef struct ash_profile_record {
     ash_unit unit;
     double seconds;
     uint64_t bytes;   /* of weights, or keys and values, that it must read; elsewhere what it reads and writes */
-    uint64_t macs;    /* that it does: 8-bit inputs in two steps count twice */
+    uint64_t macs;    /* that it does: inputs in 16 bits count twice */
     uint64_t slots;   /* 8-bit ones: those that would fit the steps that it takes of the units (ash_q8_steps); else 0 */
 } ash_profile_record;
 

@@ -32,9 +32,9 @@ static void *piece(arena *a, uint64_t count, uint64_t elem_bytes)
 static ash_acts_buffer acts_piece(arena *a, uint64_t tokens, uint64_t cols)
 {
     return (ash_acts_buffer){ .f32 = piece(a, tokens * cols, sizeof(float)),
-                              .q8 = piece(a, tokens * cols, 1),
-                              .q8_scale = piece(a, tokens * cols / 32, sizeof(float)),
-                              .q8_sum = piece(a, tokens * cols / 16, sizeof(int16_t)),
+                              .q8 = piece(a, 2 * tokens * cols, 1),
+                              .q8_scale = piece(a, 2 * tokens * cols / 32, sizeof(float)),
+                              .q8_sum = piece(a, 2 * tokens * cols / 16, sizeof(int16_t)),
                               .bf16 = piece(a, tokens * cols, sizeof(uint16_t)) };
 }
 
@@ -55,13 +55,12 @@ static void place_buffers(ashlar_session *s, arena *a)
     s->attn = piece(a, batch * (uint64_t)s->attn_stride, sizeof(float));
     s->h = piece(a, batch * (uint64_t)s->h_stride, sizeof(float));
     for (int i = 0; i < ASH_PARTS_MAX; i++)
-        s->shared[i] = acts_piece(a, i == 0 ? 2 * batch : batch, widest);
+        s->shared[i] = acts_piece(a, batch, widest);
     for (uint32_t t = 0; t < ash_pool_threads(s->pool); t++) {
         ash_thread_buffers *own = &s->thread[t];
         for (int i = 0; i < ASH_PARTS_MAX; i++)
-            own->input[i] = acts_piece(a, i == 0 ? 2 : 1, widest);
+            own->input[i] = acts_piece(a, 1, widest);
         own->y = piece(a, ASH_THREAD_ROW_ELEMS, sizeof(float));
-        own->z = piece(a, ASH_THREAD_ROW_ELEMS, sizeof(float));
         own->scratch = piece(a, ASH_SCRATCH_BYTES, 1);
     }
     s->parts = piece(a, ash_attention_room(h, s->context), sizeof(float));

@@ -1,7 +1,7 @@
 /* A session: the state of one conversation with a model, and the buffers that a forward pass works in.
  *
  * Rows of activations are padded to multiples of 64 floats; the padding is zero from the start and stays so.
- * Buffers are sized for ASH_BATCH tokens (inputs in two steps for twice as many), reserved at once and filled by the
+ * Buffers are sized for ASH_BATCH tokens, reserved at once and filled by the
  * system as they are touched: a session that only decodes uses the first row of each.
  */
 #ifndef ASHLAR_RUNTIME_SESSION_H
@@ -23,12 +23,8 @@ static_assert(ASH_BATCH >= ASHLAR_ALL_LOGITS_MAX, "all logits come from one pass
 
 /* Outputs that a thread keeps before they are folded into a shared row. */
 #define ASH_THREAD_ROW_ELEMS (64 * 1024)
-/* Up to so many tokens both steps of ash_runs_fine are one product, which reads the weights once; of more each is one of
- * its own: what they would share is little then. */
-#define ASH_FINE_TOGETHER 16
-static_assert(2 * ASH_FINE_TOGETHER < ASH_Q8_ROUNDS_FROM, "weights are rounded for prompts, not for two steps of a few tokens");
 
-/* Inputs of one operation in the forms that kernels take (ash_acts). */
+/* Inputs of one operation in the forms that kernels take (ash_acts); of the 8-bit one with room for q8_fine. */
 typedef struct ash_acts_buffer {
     float *f32;
     int8_t *q8;
@@ -39,8 +35,8 @@ typedef struct ash_acts_buffer {
 
 typedef struct ash_thread_buffers {
     ash_acts_buffer input[ASH_PARTS_MAX]; /* one token: in decoding every thread prepares its own copy, which costs less
-                                             than waiting for a shared one; the first one has room for both steps */
-    float *y, *z;                         /* ASH_THREAD_ROW_ELEMS each */
+                                             than waiting for a shared one */
+    float *y;                             /* ASH_THREAD_ROW_ELEMS */
     void *scratch;                        /* ASH_SCRATCH_BYTES, for kernels */
 } ash_thread_buffers;
 
@@ -129,20 +125,14 @@ static inline bool ash_runs_in_bf16(const ashlar_session *s, const ash_part *par
     return s->q8 && s->kernels.level >= ASH_LEVEL_AVX512BF16 && s->kernels.matmul_bf16[part->w.dtype];
 }
 
-/* Two 8-bit steps: acts[1] then is what input 0 left over, and lies behind it in the same buffer, so that both are one
- * input of twice as many tokens. Q types have one input, so that place among the acts is free. */
-static inline bool ash_runs_fine(const ashlar_session *s, const ash_linear *op, const ash_part *part)
-{
-    return op->fine && op->input_count == 1 && ash_runs_in_q8(s, part);
-}
-
-/* Whether the 8-bit inputs of `op` have scales of ASH_Q8_WIDE columns: where all that multiplies them gains from it. */
-static inline bool ash_runs_wide(const ashlar_session *s, const ash_linear *op, int64_t tokens)
+/* What the 8-bit inputs of `op` are: tokens, q8_wide and q8_fine. Where they need not be wide they are where all that
+ * multiplies them gains from it. */
+static inline ash_acts ash_q8_inputs(const ashlar_session *s, const ash_linear *op, int64_t tokens)
 {
     bool wide = s->model->wide;
     for (uint32_t i = 0; i < op->part_count; i++)
         wide = wide && ash_q8_takes_wide(s->kernels.level, op->part[i].w.dtype, tokens);
-    return wide;
+    return (ash_acts){ .tokens = tokens, .q8_wide = wide || op->fine, .q8_fine = op->fine };
 }
 
 /* Runs `tokens` (1 to ASH_BATCH) ids at s->position through the model: fills the KV cache and the logits that are asked

@@ -111,14 +111,19 @@ INLINE void panel(const ash_dtype type, const call *a, int64_t i, int64_t t0, in
             }
         }
     }
-    for (int64_t t = 0; t < count; t++)
-        memcpy(call_y(a, t0 + t, i), b->sums[t], sizeof b->sums[t]);
+    for (int64_t t = 0; t < count; t++) {
+        float *y = call_y(a, token_of(a, t0 + t), i);
+        for (int v = 0; v < ROW_VECTORS; v++)
+            vf_store(y + VR * v, is_lower(a, t0 + t) ? vf_add(vf_load(y + VR * v), vf_load(b->sums[t] + VR * v))
+                                                     : vf_load(b->sums[t] + VR * v));
+    }
 }
 
 INLINE void matmul_q8(const ash_dtype type, const call *a)
 {
-    for (int64_t t0 = 0, count; t0 < a->x->tokens; t0 += count) {
-        count = even_share(a->x->tokens - t0, PASS_TOKENS);
+    const int64_t rows = ash_q8_rows(a->x);
+    for (int64_t t0 = 0, count; t0 < rows; t0 += count) {
+        count = even_share(rows - t0, PASS_TOKENS);
         for (int64_t i = 0; i < a->panel_count; i++)
             panel(type, a, i, t0, count, a->scratch);
     }

@@ -37,10 +37,22 @@ void ash_quantize_q8_scalar(const float *x, int64_t cols, int group, int8_t *q8,
     }
 }
 
-void ash_rest_q8_scalar(const float *x, const int8_t *q8, const float *scale, int64_t cols, float *left)
+void ash_quantize_fine_scalar(const float *x, int64_t cols, int8_t *q8, float *scale, int16_t *sum, int64_t to_lower)
 {
-    for (int64_t k = 0; k < cols; k++)
-        left[k] = x[k] - (float)q8[k] * scale[k / 32];
+    ash_quantize_q8_scalar(x, cols, ASH_Q8_WIDE, q8, scale, sum);
+    int8_t *lower = q8 + to_lower;
+    float *lower_scale = scale + to_lower / 32, inverse = 0;
+    int16_t *lower_sum = sum + to_lower / 16;
+    for (int64_t k = 0; k < cols; k++) {
+        if (k % ASH_Q8_WIDE == 0) {
+            int64_t count = cols - k < ASH_Q8_WIDE ? cols - k : ASH_Q8_WIDE;
+            inverse = scale[k / 32] > 0 ? 127 / ash_f32_of_bits(max_abs_bits(x + k, count)) * 256 : 0; /* not of NaN */
+        }
+        float left = inverse > 0 ? x[k] * inverse - 256.0f * q8[k] : 0;
+        lower[k] = (int8_t)rintf(left > 127 ? 127 : left < -127 ? -127 : left);
+        lower_scale[k / 32] = scale[k / 32] / 256;
+        lower_sum[k / 16] = (int16_t)((k % 16 ? lower_sum[k / 16] : 0) + lower[k]);
+    }
 }
 
 void ash_round_e4m3_scalar(float *x, int64_t n, float scale)

@@ -51,11 +51,13 @@ matmul_f32(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const 
 }
 
 /* sum over groups of scale * dx * (sum of q * xq) + min * dx * (sum of xq), groups of 16 columns, whose integer sums
- * are exact: 16 * 128 * 127 < 2^18. Joining two groups of the same scale gives the same integers. */
+ * are exact: 16 * 128 * 127 < 2^18. Joining two groups of the same scale gives the same integers. Of q8_fine over both
+ * rows. */
 static inline __attribute__((always_inline)) void
 matmul_q8(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const ash_acts *x, float *y,
           int64_t y_token_stride, int64_t y_panel_stride, const shape *s, ash_chunk_codes_fn *read)
 {
+    const int64_t rows = x->q8_fine ? 2 : 1; /* of a token */
     for (int64_t t0 = 0; t0 < x->tokens; t0 += TOKEN_BLOCK) {
         int64_t count = x->tokens - t0 < TOKEN_BLOCK ? x->tokens - t0 : TOKEN_BLOCK;
         for (int64_t i = 0; i < panel_count; i++) {
@@ -65,10 +67,11 @@ matmul_q8(const ash_matrix *w, int64_t panel_first, int64_t panel_count, const a
                     ash_chunk_at at = find_chunk(w, s, panel_first + i, r, k);
                     ash_codes codes;
                     read(&at, &codes);
-                    for (int64_t t = 0; t < count; t++) {
-                        const int8_t *xq = x->q8 + (t0 + t) * x->stride + k;
-                        const float *dx = x->q8_scale + (t0 + t) * (x->stride / 32) + k / 32;
-                        const int16_t *xsum = x->q8_sum + (t0 + t) * (x->stride / 16) + k / 16;
+                    for (int64_t j = 0; j < count * rows; j++) {
+                        int64_t t = j % count, row = t0 + t + j / count * x->tokens;
+                        const int8_t *xq = x->q8 + row * x->stride + k;
+                        const float *dx = x->q8_scale + row * (x->stride / 32) + k / 32;
+                        const int16_t *xsum = x->q8_sum + row * (x->stride / 16) + k / 16;
                         for (int g = 0; g < s->chunk_cols / 16; g++) {
                             int32_t dot = 0;
                             for (int c = 0; c < 16; c++)

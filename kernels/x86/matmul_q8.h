@@ -22,7 +22,7 @@
 #else
 #define FEW_TOKENS 4
 #endif
-#define SLAB_COLS 32768 /* columns of one pass, so that what is prepared of x fits the scratch */
+#define SLAB_COLS 32768 /* columns of one pass, half as many of q8_fine, so that what is prepared of x fits the scratch */
 
 /* Columns [k, k + cols) of a product; `add` to what y holds. */
 typedef struct slab {
@@ -35,10 +35,12 @@ INLINE const uint8_t *slab_of_panel(const ash_dtype type, const ash_matrix *w, i
     return w->data + panel * w->panel_bytes + s->k / Q_TILE_COLS * q_tile_bytes(type);
 }
 
-INLINE void store_rows(vf sums, float *y, int add)
+/* What a row of the 8-bit form gives for VR rows of panel i (from panel_first), from `first` on. */
+INLINE void store_rows(vf sums, const call *a, int64_t row, int64_t i, int first, const slab *s)
 {
+    float *y = call_y(a, token_of(a, row), i) + first;
     vf rows = vf_from_sigma(sums);
-    vf_store(y, add ? vf_add(vf_load(y), rows) : rows);
+    vf_store(y, s->add || is_lower(a, row) ? vf_add(vf_load(y), rows) : rows);
 }
 
 /* Whether the forms of matmul_q8_folded.h and matmul_q8_pairs.h need no prefetch: with one token at 512 bits whole cache
@@ -48,7 +50,7 @@ INLINE void store_rows(vf sums, float *y, int add)
  * prefetches are always there. */
 INLINE int fetched_ahead(int tokens) { return VB == 64 && tokens == 1 && __builtin_cpu_is("amdfam19h"); }
 
-/* A token's 8-bit form from a column on, a multiple of 32. */
+/* A row of the 8-bit form from a column on, a multiple of 32. Where a form below speaks of tokens it means these rows. */
 typedef struct q8_columns {
     const int8_t *q;
     const float *scale;
@@ -219,7 +221,7 @@ INLINE void few_panel(const ash_dtype type, const int T, const call *a, const sl
             vf total = vf_add(vf_add(vf_cast(words[0]), vf_cast(words[1])),
                               vf_add(vf_cast(words[2]), vf_cast(words[3])));
             if (t < count)
-                store_rows(total, call_y(a, t0 + t, i) + VR * v, s->add);
+                store_rows(total, a, t0 + t, i, VR * v, s);
         }
     }
 }
@@ -229,7 +231,7 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
     const ash_acts *x = a->x;
     x_group *groups = a->scratch;
     int64_t stride = ash_pad_cols(s->cols) / 64;
-    int count = (int)x->tokens, prepared = count % ONCE_TOKENS == 3 ? count + 1 : count; /* 3 run as 4: one twice */
+    int count = (int)ash_q8_rows(x), prepared = count % ONCE_TOKENS == 3 ? count + 1 : count; /* 3 run as 4: one twice */
     for (int t = 0; t < prepared; t++) {
         int64_t from = t < count ? t : count - 1;
         q8_columns c = columns_of(x, from, s->k);
@@ -250,20 +252,19 @@ INLINE void few_tokens(const ash_dtype type, const call *a, const slab *s)
 }
 _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTES, "scratch");
 
-/* Function `name`: T tokens times all panels. `prepare` makes an x_type of 64 columns of a token, in the scratch, where
- * those of its tokens lie side by side; `panel` multiplies a panel with them. */
-#define PREPARED_TOKENS(name, x_type, prepare, panel)                                                                  \
-    INLINE void name(const ash_dtype type, const int T, const call *a, const slab *s)                                  \
-    {                                                                                                                  \
-        x_type *x = a->scratch;                                                                                        \
-        int64_t groups = ash_pad_cols(s->cols) / 64;                                                                   \
-        for (int t = 0; t < T; t++) {                                                                                  \
-            q8_columns from = columns_of(a->x, t, s->k);                                                               \
-            for (int64_t g = 0; g < groups; g++)                                                                       \
-                prepare(type, from.q + 64 * g, from.scale + 2 * g, from.sum + 4 * g, x + g * T + t);                   \
-        }                                                                                                              \
-        for (int64_t i = 0; i < a->panel_count; i++)                                                                   \
-            panel(type, T, a, s, i, x);                                                                                \
+/* Function `name`: the first `rows` rows of a slab, in the scratch. `prepare` makes an x_type of 64 columns of a row;
+ * those of the same columns lie side by side. */
+#define PREPARE_ROWS(name, x_type, prepare)                                                              \
+    INLINE x_type *name(const ash_dtype type, const int rows, const call *a, const slab *s)              \
+    {                                                                                                    \
+        x_type *x = a->scratch;                                                                          \
+        int64_t groups = ash_pad_cols(s->cols) / 64;                                                     \
+        for (int t = 0; t < rows; t++) {                                                                 \
+            q8_columns from = columns_of(a->x, t, s->k);                                                 \
+            for (int64_t g = 0; g < groups; g++)                                                         \
+                prepare(type, from.q + 64 * g, from.scale + 2 * g, from.sum + 4 * g, x + g * rows + t);  \
+        }                                                                                                \
+        return x;                                                                                        \
     }
 
 #if VB == 32 && !defined(HAVE_DPBUSD)
@@ -284,10 +285,12 @@ _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_group) <= ASH_SCRATCH_BYTE
 
 INLINE void matmul_q8(const ash_dtype type, const call *a)
 {
-    if (a->x->tokens < 1)
+    const int64_t rows = ash_q8_rows(a->x);
+    if (rows < 1)
         return;
-    for (slab s = { 0 }; s.k < a->w->cols; s.k += SLAB_COLS) {
-        s.cols = smaller(a->w->cols - s.k, SLAB_COLS);
+    const int64_t most = a->x->q8_fine ? SLAB_COLS / 2 : SLAB_COLS;
+    for (slab s = { 0 }; s.k < a->w->cols; s.k += most) {
+        s.cols = smaller(a->w->cols - s.k, most);
         s.add = s.k > 0;
 #ifdef HAVE_PAIRS
         if (q_fits_pairs(type) && a->x->tokens <= PAIR_TOKENS)
@@ -295,15 +298,17 @@ INLINE void matmul_q8(const ash_dtype type, const call *a)
         else
 #endif
 #ifdef HAVE_LINES
-        if (type != ASH_Q8_0 && a->x->tokens <= FEW_TOKENS)
+        if (type != ASH_Q8_0 && rows <= FEW_TOKENS)
             few_lines(type, a, &s);
         else
 #endif
-        if (a->x->tokens <= FEW_TOKENS && type == ASH_Q8_0)
+        if (rows <= FEW_TOKENS && type == ASH_Q8_0)
             few_folded(a, &s);
-        else if (a->x->tokens <= FEW_TOKENS)
+        else if (rows <= FEW_TOKENS)
             few_tokens(type, a, &s);
 #ifdef HAVE_DPBUSD
+        else if (a->x->q8_fine && ash_q8_rounds(ASH_LEVEL_VNNI, type, a->x->tokens))
+            many_tokens(type, FINE, a, &s);
         else if (a->x->q8_wide && ash_q8_takes_wide(ASH_LEVEL_VNNI, type, a->x->tokens))
             many_tokens(type, WIDE, a, &s);
         else if (ash_q8_rounds(ASH_LEVEL_VNNI, type, a->x->tokens))

@@ -101,7 +101,7 @@ INLINE void folded_panel(const int T, const call *a, const slab *s, int64_t t0, 
     for (int v = 0; v < ROW_VECTORS; v++)
 #pragma GCC unroll 4
         for (int t = 0; t < T; t++)
-            store_rows(sums[v][t], call_y(a, t0 + t, i) + VR * v, s->add);
+            store_rows(sums[v][t], a, t0 + t, i, VR * v, s);
 }
 #else
 /* The row vectors come one after the other: the second finds the panel in the cache. */
@@ -125,7 +125,7 @@ INLINE void folded_panel(const int T, const call *a, const slab *s, int64_t t0, 
         }
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)
-            store_rows(sums[t], call_y(a, t0 + t, i) + VR * v, s->add);
+            store_rows(sums[t], a, t0 + t, i, VR * v, s);
     }
 }
 #endif
@@ -148,7 +148,7 @@ static inline void prepare_chunks(const int T, const ash_acts *x, const slab *s,
 #define FOLDED_CASE(T) case T: folded_panel(T, a, s, t0, i, at); break;
 INLINE void few_folded(const call *a, const slab *s)
 {
-    int64_t count = a->x->tokens, chunks = round_up(s->cols, 32) / 32;
+    int64_t count = ash_q8_rows(a->x), chunks = round_up(s->cols, 32) / 32;
     x_chunk *x = a->scratch;
     for (int64_t t0 = 0, share; t0 < count; t0 += share) {
         share = even_share(count - t0, FOLDED_TOKENS);

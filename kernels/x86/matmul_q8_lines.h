@@ -255,18 +255,24 @@ INLINE void line_panel(const ash_dtype type, const int T, const call *a, const s
             vf total = vf_add(vf_shuffle(first, second, 0x88), vf_shuffle(first, second, 0xdd));
             if (q_has_min(type))
                 total = vf_sub(total, sums.mins[v][t]);
-            store_rows(total, call_y(a, t, i) + VR * v, s->add);
+            store_rows(total, a, t, i, VR * v, s);
         }
 }
 
-PREPARED_TOKENS(line_tokens, x_line, prepare_line, line_panel)
+PREPARE_ROWS(line_rows, x_line, prepare_line)
+INLINE void line_tokens(const ash_dtype type, const int T, const call *a, const slab *s)
+{
+    const x_line *x = line_rows(type, T, a, s);
+    for (int64_t i = 0; i < a->panel_count; i++)
+        line_panel(type, T, a, s, i, x);
+}
 _Static_assert(FEW_TOKENS * SLAB_COLS / 64 * sizeof(x_line) <= ASH_SCRATCH_BYTES, "scratch");
 
 #define LINE_CASE(T) case T: line_tokens(type, T, a, s); break;
 /* 1 to FEW_TOKENS tokens. */
 INLINE void few_lines(const ash_dtype type, const call *a, const slab *s)
 {
-    switch (a->x->tokens) {
+    switch (ash_q8_rows(a->x)) {
         EACH_TO_4(LINE_CASE)
     }
 }

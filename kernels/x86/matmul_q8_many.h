@@ -3,7 +3,7 @@
  * block (block_kind): here for dpbusd and for 16-bit sums at 512 bits; matmul_q8_blocks.h has those of 256 bits without
  * VNNI, matmul_q8_rounded.h those of prompts with VNNI.
  *
- * Integers: a group of 32 (16; WIDE: a tile's) columns is summed exactly. Floats: one product and one FMA a group, then
+ * Integers: a group of 32 (16; WIDE, FINE: a tile's) columns is summed exactly. Floats: one product and one FMA a group, then
  * one FMA for the minimum; Q6_K with VNNI has one FMA for the two groups of a scale of activations (block_whole).
  */
 #ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_MANY_H
@@ -19,7 +19,7 @@
 #define BLOCK_TOKENS 4
 #endif
 #if VB == 64
-#define WIDE_TOKENS 8 /* of WIDE: sums of integers alone; 12 would take more addresses than there are registers */
+#define WIDE_TOKENS 8 /* of WIDE and FINE: sums of integers alone; 12 would take more addresses than there are registers */
 #else
 #define WIDE_TOKENS BLOCK_TOKENS
 #endif
@@ -36,6 +36,7 @@ typedef enum block_kind {
     WHOLE_16,  /* Q6_K with VNNI: whole scales of 16 columns, which multiply integer sums */
     ROUNDED,   /* with VNNI: int8 with a scale for a row of a tile, of types that ash_q8_rounds */
     WIDE,      /* the same where a tile of activations has one scale too */
+    FINE,      /* the same of q8_fine */
     MIN5_32,   /* matmul_q8_blocks.h: MIN_32, codes of 5 bits */
     STEPS_16,  /* matmul_q8_blocks.h: Q6_K, whole scales of 16 columns, which multiply 16-bit sums */
     BLOCK_KINDS
@@ -57,15 +58,15 @@ INLINE block_kind kind_of(ash_dtype t)
 /* Columns of a scale in block_scratch, and of an x_part. */
 INLINE int group_cols_of(block_kind kind)
 {
-    return kind == WIDE ? Q_TILE_COLS : kind == OFFSET_16 || kind == WHOLE_16 || kind == STEPS_16 ? 16 : 32;
+    return kind == WIDE || kind == FINE ? Q_TILE_COLS : kind == OFFSET_16 || kind == WHOLE_16 || kind == STEPS_16 ? 16 : 32;
 }
 
 /* A group's part of a token's x. */
 typedef struct x_part {
     float scale;
     union {
-        int32_t start; /* -offset * sum of x, of ROUNDED and WIDE -128; in matmul_q8_blocks.h of each half: columns 4 i,
-                        * 4 i + 1 and others */
+        int32_t start; /* -offset * sum of x, of ROUNDED, WIDE and FINE -128 (of FINE's 16 bits, as scale is); in
+                        * matmul_q8_blocks.h of each half: columns 4 i, 4 i + 1 and others */
         float sum;     /* scale * sum of x */
     } of;
 } x_part;
@@ -75,8 +76,9 @@ typedef struct block_scratch {
     union {
         tile_scales scales[BLOCK_VECTORS];
         whole_scales whole[BLOCK_VECTORS]; /* of WHOLE_16; of STEPS_16 a scale in both halves of a word */
-        float row[BLOCK_VECTORS][VR];      /* of ROUNDED, WIDE */
+        float row[BLOCK_VECTORS][VR];      /* of ROUNDED, WIDE, FINE */
     } of;
+    int64_t to_lower; /* of FINE: from a row of x to its lower bytes */
 } block_scratch;
 #define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
 #define PART_BYTES (256 * 1024)
@@ -86,7 +88,7 @@ typedef struct block_scratch {
 #define MANY_X_BYTES (1536 * 1024) /* of the activations of one pass, so that they stay in the second-level cache */
 #endif
 
-/* Up to a tile's columns: `groups` groups (WIDE: of 32 columns); x, parts: of the first token; sums[t][v][VR]. */
+/* Up to a tile's columns: `groups` groups (WIDE, FINE: of 32 columns); x, parts: of the first token; sums[t][v][VR]. */
 typedef void block_fn(const block_scratch *b, int groups, const int8_t *x, int64_t x_stride, const x_part *parts,
                       int64_t part_stride, float *sums);
 
@@ -243,7 +245,7 @@ INLINE void block_whole(const int V, const int T, const block_scratch *b, int gr
 #define BLOCK(kind, V, T) BLOCK_FN(kind, V, T, block(kind, V, T, BLOCK_ARGS))
 #define BLOCK_WHOLE(kind, V, T) BLOCK_FN(kind, V, T, block_whole(V, T, BLOCK_ARGS))
 #define BLOCK_ROUNDED(kind, V, T) BLOCK_FN(kind, V, T, block_rounded(V, T, BLOCK_ARGS))
-#define BLOCK_WIDE(kind, V, T) BLOCK_FN(kind, V, T, block_wide(V, T, BLOCK_ARGS))
+#define BLOCK_WIDE(kind, V, T) BLOCK_FN(kind, V, T, block_wide(kind == FINE, V, T, BLOCK_ARGS))
 /* More than FEW_TOKENS in even shares, the larger ones first: with VNNI, of at most 6 at least 4 each, of at most 4 at least
  * 3, of 8 (24 and more tokens) at least 6; without, at least 2. */
 #ifdef HAVE_DPBUSD
@@ -271,6 +273,7 @@ EACH_BLOCK(BLOCK, MIN_32, EACH_TOKENS)
 EACH_BLOCK(BLOCK_WHOLE, WHOLE_16, EACH_TOKENS_OF_4)
 EACH_BLOCK(BLOCK_ROUNDED, ROUNDED, EACH_TOKENS)
 EACH_BLOCK(BLOCK_WIDE, WIDE, EACH_TOKENS_WIDE)
+EACH_BLOCK(BLOCK_WIDE, FINE, EACH_TOKENS_WIDE)
 #elif defined(HAVE_LINES)
 EACH_BLOCK(BLOCK, MIN5_32, EACH_TOKENS)
 EACH_BLOCK(BLOCK, STEPS_16, EACH_TOKENS)
@@ -286,6 +289,7 @@ static block_fn *const block_table[BLOCK_KINDS][BLOCK_VECTORS][WIDE_TOKENS + 1] 
     BLOCK_ROW(WHOLE_16, EACH_TOKENS_OF_4)
     BLOCK_ROW(ROUNDED, EACH_TOKENS)
     BLOCK_ROW(WIDE, EACH_TOKENS_WIDE)
+    BLOCK_ROW(FINE, EACH_TOKENS_WIDE)
 #elif defined(HAVE_LINES)
     BLOCK_ROW(MIN5_32, EACH_TOKENS)
     BLOCK_ROW(STEPS_16, EACH_TOKENS)
@@ -315,22 +319,31 @@ static void prepare_parts(const block_kind kind, int offset, const float *scale,
     }
 }
 
-/* The same of tiles. A start is at most 128 * 127 * 256 < 2^22, and so is what a tile's products sum up to. */
-static void prepare_tiles(const float *scale, const int16_t *sum, int64_t cols, x_part *out)
+/* -128 * the sum of up to a tile's columns: at most 128 * 127 * 256 < 2^22, and so is what a tile's products sum up to. */
+static inline int32_t start_of_tile(const int16_t *sum, int64_t cols)
 {
-    const __m256i factor = _mm256_set1_epi16(-128);
-    int64_t k = 0;
-    for (; k + Q_TILE_COLS <= cols; k += Q_TILE_COLS, scale += Q_TILE_COLS / 32, sum += Q_TILE_COLS / 16) {
-        __m256i words = _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)(const void *)sum), factor);
-        __m128i four = _mm_add_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-        four = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
-        *out++ = (x_part){ *scale, { .start = _mm_cvtsi128_si32(four) + _mm_extract_epi32(four, 1) } };
+    int32_t total = 0;
+    if (cols < Q_TILE_COLS) {
+        for (int64_t i = 0; i < cols / 16; i++)
+            total += sum[i];
+        return -128 * total;
     }
-    int32_t rest = 0;
-    for (int64_t i = k; i < cols; i += 16)
-        rest += *sum++;
-    if (k < cols)
-        *out = (x_part){ *scale, { .start = -128 * rest } };
+    __m256i words = _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)(const void *)sum), _mm256_set1_epi16(-128));
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    four = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    return _mm_cvtsi128_si32(four) + _mm_extract_epi32(four, 1);
+}
+
+/* One token's parts, of tiles. lower: of FINE, else NULL. */
+static void prepare_tiles(const q8_columns *x, const q8_columns *lower, int64_t cols, x_part *out)
+{
+    for (int64_t k = 0; k < cols; k += Q_TILE_COLS, out++) {
+        int64_t n = smaller(cols - k, Q_TILE_COLS);
+        int32_t start = start_of_tile(x->sum + k / 16, n);
+        if (lower)
+            start = 256 * start + start_of_tile(lower->sum + k / 16, n);
+        *out = (x_part){ (lower ? lower : x)->scale[k / 32], { .start = start } };
+    }
 }
 #endif
 
@@ -348,8 +361,8 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
                         int panels, const token_pass *p, block_scratch *b)
 {
     const int vectors = panels * ROW_VECTORS, group_cols = group_cols_of(kind);
-    const int rounds = kind == ROUNDED || kind == WIDE;
-    const int most = kind == WHOLE_16 ? WHOLE_TOKENS : kind == WIDE ? WIDE_TOKENS : BLOCK_TOKENS;
+    const int whole_tile = kind == WIDE || kind == FINE, rounds = kind == ROUNDED || whole_tile;
+    const int most = kind == WHOLE_16 ? WHOLE_TOKENS : whole_tile ? WIDE_TOKENS : BLOCK_TOKENS;
     int64_t x_stride = a->x->stride;
     /* shares as even_share has them, divided out once */
     const int64_t blocks = (p->count + most - 1) / most, least = p->count / blocks, more = p->count % blocks;
@@ -386,15 +399,15 @@ INLINE void many_panels(const ash_dtype type, const block_kind kind, const call 
             share = least + (block < more);
             for (int j = 0; j < panels; j++)
                 prefetch_next(next[j], t * a_token, smaller((t + share) * a_token, q_tile_bytes(type)));
-            fns[share](b, n / (kind == WIDE ? 32 : group_cols), p->x + t * x_stride + k, x_stride,
+            fns[share](b, n / (whole_tile ? 32 : group_cols), p->x + t * x_stride + k, x_stride,
                        p->parts + t * p->part_stride + k / group_cols, p->part_stride,
                        p->sums + t * BLOCK_VECTORS * VR);
         }
     }
     for (int64_t t = 0; t < p->count; t++)
         for (int v = 0; v < vectors; v++)
-            store_rows(vf_load(p->sums + (t * BLOCK_VECTORS + v) * VR),
-                       call_y(a, p->t0 + t, i + v / ROW_VECTORS) + v % ROW_VECTORS * VR, s->add);
+            store_rows(vf_load(p->sums + (t * BLOCK_VECTORS + v) * VR), a, p->t0 + t, i + v / ROW_VECTORS,
+                       v % ROW_VECTORS * VR, s);
 }
 
 INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call *a, const slab *s)
@@ -404,17 +417,21 @@ INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call 
     float *sums = (float *)(void *)(b + 1);
     x_part *parts = (x_part *)(void *)(sums + MANY_TOKENS * BLOCK_VECTORS * VR);
     int64_t cols = ash_pad_cols(s->cols), part_stride = round_up(cols, group_cols_of(kind)) / group_cols_of(kind);
-    int64_t most = smaller(PART_BYTES / (part_stride * (int64_t)sizeof *parts), MANY_X_BYTES / s->cols);
+    const int64_t tokens = kind == FINE ? x->tokens : ash_q8_rows(x);
+    b->to_lower = x->tokens * x->stride;
+    int64_t most = smaller(PART_BYTES / (part_stride * (int64_t)sizeof *parts),
+                           MANY_X_BYTES / (kind == FINE ? 2 * s->cols : s->cols));
     most = smaller(most, MANY_TOKENS); /* with VNNI at least 16: a pass has 8 or more, and no share of them is below 4 */
-    for (int64_t t0 = 0, count; t0 < x->tokens; t0 += count) {
-        count = even_share(x->tokens - t0, most);
+    for (int64_t t0 = 0, count; t0 < tokens; t0 += count) {
+        count = even_share(tokens - t0, most);
         for (int64_t t = 0; t < count; t++) {
             q8_columns c = columns_of(x, t0 + t, s->k);
 #ifdef HAVE_LINES
             prepare_parts(type, c.q, c.scale, c.sum, part_stride, parts + t * part_stride);
 #else
-            if (kind == WIDE)
-                prepare_tiles(c.scale, c.sum, cols, parts + t * part_stride);
+            q8_columns lower = columns_of(x, kind == FINE ? x->tokens + t0 + t : 0, s->k);
+            if (kind == WIDE || kind == FINE)
+                prepare_tiles(&c, kind == FINE ? &lower : NULL, cols, parts + t * part_stride);
             else
                 prepare_parts(kind, kind == ROUNDED ? 128 : q_offset(type), c.scale, c.sum, part_stride,
                               parts + t * part_stride);

@@ -1,5 +1,5 @@
 /* MATMUL_Q8 with up to PAIR_TOKENS tokens, 512 bits and VNNI, for codes whose sums over 16 columns fit 16 bits: Q4_K,
- * Q4_1, Q4_0 and Q5_0.
+ * Q4_1, Q4_0 and Q5_0. `fine`: of q8_fine.
  *
  * A panel is read as it lies, as in matmul_q8.h's first form: a vector has 16 bytes of each of 4 rows, a unit, and its
  * sums stay apart by step of 16 columns. Here the sums of two units are packed to 16 bits, and one multiply-add of
@@ -10,11 +10,14 @@
  *   Q4_K        64 dpbusd, 8 multiply-adds of pairs, 8 FMAs, 2 for d, 8 for the minimums: 64 of 90 count
  *   Q4_1        64, 8, 8 products, 8 FMAs, 8: 64 of 96
  *   Q4_0, Q5_0  the same without minimums: 64 of 88
+ * A fine token's two rows meet in a second multiply-add of pairs, the upper one times 256, and their scale comes once a
+ * tile: 128 of 160, and of 152 without minimums; of Q4_K 128 of 162.
  * The first form has 64 of 112, or 96. matmul_q8.h's second form has 64 of 88, but at 8 tokens its unpacking takes
  * another 30%.
  *
  * |sum| over 16 columns: 16 * 15 * 127 = 30480; with Q5_0's offset off 16 * 16 * 127 = 32512.
- * |whole sum| of Q4_K over 32: 2 * 30480 * 63 < 2^22, which a float holds.
+ * |whole sum| of Q4_K over 32: 2 * 30480 * 63 < 2^22, which a float holds; fine, times 257, 2^30, which rounds once more.
+ * Of the other types, fine: 2 * 32512 * 257 < 2^24.
  */
 #ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_PAIRS_H
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_PAIRS_H
@@ -80,37 +83,50 @@ INLINE vi pair_scale(const ash_dtype type, const pair_scales *s, int c, int p)
     return words_of_pair(v_load(s->floats.s[2 * c]), v_load(s->floats.s[2 * c + 1]), p);
 }
 
-/* T tokens times 64 columns of 8 rows. */
-INLINE void pair_unit(const ash_dtype type, const int T, const uint8_t *chunk, int p, vi scale, const x_pairs *x,
-                      vf *sums)
+/* T tokens times 64 columns of 8 rows. fine: x's lower rows lie behind the upper ones; sums are in units of their scale. */
+INLINE void pair_unit(const ash_dtype type, const int fine, const int T, const uint8_t *chunk, int p, vi scale,
+                      const x_pairs *x, vf *sums)
 {
-    vi a[4], b[4];
+    const int whole = type == ASH_Q4_K;
+    vi a[4], b[4], ones = whole ? scale : v_set16(1), upper = whole ? v_sll16(scale, 8) : v_set16(256);
     load_unit(type, chunk, 0, 2 * p, a);
     load_unit(type, chunk, 0, 2 * p + 1, b);
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++, x++) {
-        vi first = q_offset(type) ? v_spread16(x->of.start) : v_zero(), second = first;
+        vi words[2];
+#pragma GCC unroll 2
+        for (int r = 0; r < 1 + fine; r++) {
+            const x_pairs *row = x + r * T;
+            vi first = q_offset(type) ? v_spread16(row->of.start) : v_zero(), second = first;
 #pragma GCC unroll 4
-        for (int i = 0; i < 4; i++) {
-            vi xi = v_spread16(x->pattern[i]);
-            first = v_dpbusd(first, a[i], xi);
-            second = v_dpbusd(second, b[i], xi);
+            for (int i = 0; i < 4; i++) {
+                vi xi = v_spread16(row->pattern[i]);
+                first = v_dpbusd(first, a[i], xi);
+                second = v_dpbusd(second, b[i], xi);
+            }
+            words[r] = v_pack32(first, second);
         }
-        vf dot = vf_of_ints(v_madd16(v_pack32(first, second), type == ASH_Q4_K ? scale : v_set16(1)));
-        if (type != ASH_Q4_K)
-            dot = vf_mul(dot, vf_cast(scale));
-        sums[t] = vf_fma(dot, vf_spread4(x->scale), sums[t]);
+        if (fine) {
+            vf dot = vf_of_ints(v_dpwssd(v_madd16(words[0], upper), words[1], ones));
+            sums[t] = whole ? vf_add(dot, sums[t]) : vf_fma(dot, vf_cast(scale), sums[t]);
+        } else {
+            vf dot = vf_of_ints(v_madd16(words[0], ones));
+            if (!whole)
+                dot = vf_mul(dot, vf_cast(scale));
+            sums[t] = vf_fma(dot, vf_spread4(x->scale), sums[t]);
+        }
     }
 }
 
-/* sums[t] -= the sum of m x over a tile. */
-INLINE void pair_minimums(const int T, const tile_scales *s, int chunks, const x_pairs *x, float (*sums)[VR])
+/* sums[t] -= the sum of m x over a tile. x: T of `rows`. */
+INLINE void pair_minimums(const int T, const int rows, const tile_scales *s, int chunks, const x_pairs *x,
+                          float (*sums)[VR])
 {
     vf total[PAIR_TOKENS];
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++)
         total[t] = vf_load(sums[t]);
-    for (int c = 0; c < chunks; c++, x += T) {
+    for (int c = 0; c < chunks; c++, x += rows) {
         vf m0 = vf_load(s->m[2 * c]), m1 = vf_load(s->m[2 * c + 1]);
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++) {
@@ -123,13 +139,15 @@ INLINE void pair_minimums(const int T, const tile_scales *s, int chunks, const x
         vf_store(sums[t], total[t]);
 }
 
-INLINE void pair_panel(const ash_dtype type, const int T, const call *a, const slab *s, int64_t i, const x_pairs *x)
+INLINE void pair_panel(const ash_dtype type, const int fine, const int T, const call *a, const slab *s, int64_t i,
+                       const x_pairs *x)
 {
+    const int rows = fine ? 2 * T : T, of_tile = fine || type == ASH_Q4_K; /* what a tile's sums have in common */
     const int half = q_group_bytes(type) / 2, at_once = T <= 4 ? 2 : 1; /* pairs: both read lines in their order */
     float ALIGNED sums[3][PAIR_TOKENS][VR]; /* of units 0 and 1, of 2 and 3; of the minimums */
     memset(sums, 0, sizeof sums);
     const uint8_t *tile = slab_of_panel(type, a->w, a->panel_first + i, s);
-    for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS, tile += q_tile_bytes(type), x += Q_TILE_COLS / 64 * T) {
+    for (int64_t k = 0; k < s->cols; k += Q_TILE_COLS, tile += q_tile_bytes(type), x += Q_TILE_COLS / 64 * rows) {
         int chunks = (int)(smaller(s->cols - k, Q_TILE_COLS) + 63) / 64;
         pair_scales scales;
         if (!fetched_ahead(T))
@@ -140,42 +158,65 @@ INLINE void pair_panel(const ash_dtype type, const int T, const call *a, const s
             vf total[2][PAIR_TOKENS];
 #pragma GCC unroll 16
             for (int j = 0; j < at_once * T; j++)
-                total[j / T][j % T] = type == ASH_Q4_K ? vf_zero() : vf_load(sums[first + j / T][j % T]);
+                total[j / T][j % T] = of_tile ? vf_zero() : vf_load(sums[first + j / T][j % T]);
             for (int c = 0; c < chunks; c++, chunk += q_group_bytes(type)) {
                 if (!fetched_ahead(T))
                     prefetch(chunk + half * first, half * at_once);
 #pragma GCC unroll 2
                 for (int p = first; p < first + at_once; p++)
-                    pair_unit(type, T, chunk, p, pair_scale(type, &scales, c, p), x + c * T, total[p - first]);
+                    pair_unit(type, fine, T, chunk, p, pair_scale(type, &scales, c, p), x + c * rows,
+                              total[p - first]);
             }
 #pragma GCC unroll 2
             for (int p = first; p < first + at_once; p++) {
-                vf d = type == ASH_Q4_K ? vf_cast(words_of_pair(v_cast(scales.d), v_cast(scales.d), p)) : vf_zero();
+                vf d = type == ASH_Q4_K ? vf_cast(words_of_pair(v_cast(scales.d), v_cast(scales.d), p)) : vf_set(1);
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) {
-                    vf sum = total[p - first][t];
-                    vf_store(sums[p][t], type == ASH_Q4_K ? vf_fma(sum, d, vf_load(sums[p][t])) : sum);
+                    vf sum = total[p - first][t], factor = d;
+                    if (fine)
+                        factor = type == ASH_Q4_K ? vf_mul(d, vf_set(x[T + t].scale[0])) : vf_set(x[T + t].scale[0]);
+                    vf_store(sums[p][t], of_tile ? vf_fma(sum, factor, vf_load(sums[p][t])) : sum);
                 }
             }
         }
         if (q_has_min(type))
-            pair_minimums(T, &scales.floats, chunks, x, sums[2]);
+            pair_minimums(T, rows, &scales.floats, chunks, x, sums[2]);
     }
 #pragma GCC unroll 8
     for (int t = 0; t < T; t++) {
         vf first = vf_load(sums[0][t]), second = vf_load(sums[1][t]);
         vf total = vf_add(vf_shuffle(first, second, 0x88), vf_shuffle(first, second, 0xdd));
-        store_rows(vf_add(total, vf_load(sums[2][t])), call_y(a, t, i), s->add);
+        store_rows(vf_add(total, vf_load(sums[2][t])), a, t, i, 0, s);
     }
 }
 
-PREPARED_TOKENS(pair_tokens, x_pairs, prepare_pairs, pair_panel)
+PREPARE_ROWS(pair_rows, x_pairs, prepare_pairs)
 _Static_assert(PAIR_TOKENS * SLAB_COLS / 64 * sizeof(x_pairs) <= ASH_SCRATCH_BYTES, "scratch");
 
-#define PAIR_CASE(T) case T: pair_tokens(type, T, a, s); break;
+INLINE void pair_tokens(const ash_dtype type, const int fine, const int T, const call *a, const slab *s)
+{
+    const int rows = fine ? 2 * T : T;
+    x_pairs *x = pair_rows(type, rows, a, s);
+    if (fine && q_has_min(type)) /* both rows' sums in the upper one */
+        for (x_pairs *at = x; at < x + ash_pad_cols(s->cols) / 64 * rows; at += rows)
+            for (int t = 0; t < T; t++)
+                for (int i = 0; i < 2; i++)
+                    at[t].of.sum[i] += at[T + t].of.sum[i];
+    for (int64_t i = 0; i < a->panel_count; i++)
+        pair_panel(type, fine, T, a, s, i, x);
+}
+
+#define PAIR_CASE(T) case T: pair_tokens(type, 0, T, a, s); break;
+#define FINE_PAIR_CASE(T) case T: pair_tokens(type, 1, T, a, s); break;
 /* 1 to PAIR_TOKENS tokens of a type that q_fits_pairs. */
 INLINE void few_pairs(const ash_dtype type, const call *a, const slab *s)
 {
+    if (a->x->q8_fine) {
+        switch (a->x->tokens) {
+            EACH_TO_8(FINE_PAIR_CASE)
+        }
+        return;
+    }
     switch (a->x->tokens) {
         EACH_TO_8(PAIR_CASE)
     }

@@ -6,7 +6,8 @@
  * and minimums 24 products of floats (block_whole: and of whole numbers) come beside them: 64 of 88. What rounding a
  * tile costs, some 220 cycles of Zen 5 beside the 250 of its unpacking, is made up for by 33 tokens (ASH_Q8_ROUNDS_FROM).
  * Where a tile of activations has one scale too (block_wide), 2 products are left: 64 of 66; and one conversion of 8, which
- * takes the same units on Intel's: there a block of 8 tokens multiplies at 97% of what a loop of dpbusd alone does.
+ * takes the same units on Intel's: there a block of 8 tokens multiplies at 97% of what a loop of dpbusd alone does. Both
+ * rows of fine ones are one sum: 128 of 130.
  */
 #ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_ROUNDED_H
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_ROUNDED_H
@@ -38,19 +39,27 @@ INLINE void block_rounded(const int V, const int T, const block_scratch *b, int 
     add_tile(V, T, tile, b->of.row[0], VR, sums);
 }
 
-/* The same where a tile of activations has one scale: integers are summed over all of it, below 2^22. */
-INLINE void block_wide(const int V, const int T, const block_scratch *b, int groups, const int8_t *x, int64_t x_stride,
-                       const x_part *parts, int64_t part_stride, float *sums)
+/* The same where a tile of activations has one scale: integers are summed over all of it, below 2^22. fine: the upper
+ * rows' sum times 256 and the lower ones', below 2^30; what is too much on the way is off again at the end, modulo 2^32. */
+INLINE void block_wide(const int fine, const int V, const int T, const block_scratch *b, int groups, const int8_t *x,
+                       int64_t x_stride, const x_part *parts, int64_t part_stride, float *sums)
 {
     enum { CAP = BLOCK_VECTORS * WIDE_TOKENS };
     vi dot[CAP];
     vf tile[CAP];
 #pragma GCC unroll 16
     for (int i = 0; i < V * T; i++)
-        dot[i] = v_spread4(&parts[i / V * part_stride].of.start);
+        dot[i] = fine ? v_zero() : v_spread4(&parts[i / V * part_stride].of.start);
     const uint8_t *codes = b->codes[0];
-    for (int g = 0; g < groups; g++, x += 32, codes += 8 * VB)
-        add_words(V, T, 0, 8, codes, x, x_stride, dot);
+    for (int g = 0; g < groups; g++)
+        add_words(V, T, 0, 8, codes + 8 * VB * g, x + 32 * g, x_stride, dot);
+    if (fine) {
+#pragma GCC unroll 16
+        for (int i = 0; i < V * T; i++)
+            dot[i] = v_add32(v_sll32(dot[i], 8), v_spread4(&parts[i / V * part_stride].of.start));
+        for (int g = 0; g < groups; g++)
+            add_words(V, T, 0, 8, codes + 8 * VB * g, x + b->to_lower + 32 * g, x_stride, dot);
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < V * T; i++)
         tile[i] = vf_mul(vf_of_ints(dot[i]), vf_set(parts[i / V * part_stride].scale));

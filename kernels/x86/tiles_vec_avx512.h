@@ -45,6 +45,7 @@ INLINE vi v_pack32(vi a, vi b) { return _mm512_packs_epi32(a, b); }     /* 16-bi
 INLINE vi v_shuffle8(vi a, vi index) { return _mm512_shuffle_epi8(a, index); }
 INLINE vi v_madd16(vi a, vi b) { return _mm512_madd_epi16(a, b); }
 #define v_srl32(a, n) _mm512_srli_epi32(a, n)
+#define v_sll16(a, n) _mm512_slli_epi16(a, n)
 #define v_sll32(a, n) _mm512_slli_epi32(a, n)
 #define v_sra32(a, n) _mm512_srai_epi32(a, n)
 #define v_sra16(a, n) _mm512_srai_epi16(a, n)
@@ -154,6 +155,7 @@ INLINE vf vf_odd_lanes(vf a, vf b) { return _mm512_shuffle_f32x4(a, b, 0xdd); }
 #ifdef __AVX512VNNI__
 #define HAVE_DPBUSD 1
 INLINE vi v_dpbusd(vi sum, vi u, vi s) { return _mm512_dpbusd_epi32(sum, u, s); }
+INLINE vi v_dpwssd(vi sum, vi a, vi b) { return _mm512_dpwssd_epi32(sum, a, b); } /* pairs of 16 bits */
 #endif
 
 #endif

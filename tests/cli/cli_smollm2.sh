@@ -117,7 +117,7 @@ for row in rows:
     assert {o["role"] for o in ops if o["name"] == "matrix"} >= {"o", "down", "output"}
     assert all(o["multiply_adds"] > 0 and o["share_of_limit"] > 0 and o["limit"] for o in ops if o["name"] == "matrix")
     assert abs(sum(o["seconds"] for o in ops) / p["seconds"] - 1) < 1e-6, p
-    # A row counts what a step of rounding multiplies; three roles take two steps in a model of this width.
+    # A row counts what a byte of the inputs multiplies; three roles take two bytes in a model of this width.
     once = sum(o["multiply_adds"] / (2 if o["role"] in ("qkv", "down", "output") else 1) for o in ops if o["name"] == "matrix")
     assert abs(row["tmac_s"] / row["tok_s"] * 1e12 * row["tokens"] * row["batch"] / once - 1) < 1e-6, (row["tmac_s"], once)
     least = {}

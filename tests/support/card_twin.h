@@ -23,7 +23,7 @@ typedef struct card_twin {
     ash_kernels decoding, prompt;
 } card_twin;
 
-/* A context of 64 tokens, two threads. The type is that of the first layer's matrices; drop_second_step (unrounded.h)
+/* A context of 64 tokens, two threads. The type is that of the first layer's matrices; drop_lower_bytes (unrounded.h)
  * comes first. What rounds is one for the process (card_rounding.h): one twin at a time, and card_rounding_free before
  * the model goes. */
 card_twin card_twin_open(ashlar_model *model, card_twin_rounding how);

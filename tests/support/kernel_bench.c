@@ -48,7 +48,9 @@ static void call(const job *j)
     case ASH_OP_QUANTIZE_Q8:
         ((ash_quantize_q8_fn *)fn)(j->a, n, 32, (int8_t *)j->out, j->out + n, (int16_t *)(j->out + 2 * n));
         break;
-    case ASH_OP_REST_Q8: ((ash_rest_q8_fn *)fn)(j->a, (const int8_t *)j->b, j->b, n, j->out); break;
+    case ASH_OP_QUANTIZE_FINE:
+        ((ash_quantize_fine_fn *)fn)(j->a, n, (int8_t *)j->out, j->out + n, (int16_t *)(j->out + 2 * n), n);
+        break;
     case ASH_OP_ROUND_E4M3: ((ash_round_e4m3_fn *)fn)(j->out, n, 0.01f); break;
     case ASH_OP_MAX_ABS: j->out[0] = ((ash_max_abs_fn *)fn)(j->a, n); break;
     case ASH_OP_RMS_NORM: ((ash_rms_norm_fn *)fn)(j->a, j->b, n, 1e-5f, j->out); break;

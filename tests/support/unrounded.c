@@ -11,7 +11,7 @@ void drop_input_rounding(ashlar_model *model)
     }
 }
 
-void drop_second_step(ashlar_model *model)
+void drop_lower_bytes(ashlar_model *model)
 {
     model->output.fine = false;
     for (uint32_t i = 0; i < model->meta.h.layers; i++)

@@ -6,7 +6,7 @@
 
 /* Inputs of every layer's products stay as they are, without FP8 input scales; sessions made before see it too. */
 void drop_input_rounding(ashlar_model *model);
-/* 8-bit inputs in one step, as the card has them. */
-void drop_second_step(ashlar_model *model);
+/* 8-bit inputs where they would have 16, as the card has them. */
+void drop_lower_bytes(ashlar_model *model);
 
 #endif

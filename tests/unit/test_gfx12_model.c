@@ -40,7 +40,7 @@ static subject open_subject(const char *source, uint32_t convert, const char *na
     subject s = { .model = test_load(from, name, convert) };
     test_prompt(s.model, s.ids, ROWS);
     s.vocab = s.model->meta.h.vocab;
-    drop_second_step(s.model);
+    drop_lower_bytes(s.model);
     return s;
 }
 

@@ -104,7 +104,7 @@ static subject open_subject(const char *source, uint32_t type, const char *name,
     subject s = { .model = open_source(source, type, name) };
     test_prompt(s.model, s.ids, PROMPT);
     s.vocab = s.model->meta.h.vocab;
-    drop_second_step(s.model);
+    drop_lower_bytes(s.model);
     *rounded = run_cpu(&s, ASHLAR_ACT_INT8, true);
     return s;
 }

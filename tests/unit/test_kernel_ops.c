@@ -50,7 +50,6 @@ static guard_buffer inputs(int64_t n, input_kind kind, test_rng *rng)
 typedef struct op_call {
     const ash_kernel *kernel;
     const float *in, *in2;
-    const int8_t *codes;
     void *out, *out2, *out3;
     int64_t n, n2, n3;
     float parameter;
@@ -62,7 +61,9 @@ static void run_op(void *context)
     ash_any_fn *fn = c->kernel->fn;
     switch (c->kernel->op) {
     case ASH_OP_QUANTIZE_Q8: ((ash_quantize_q8_fn *)fn)(c->in, c->n, (int)c->n2, c->out, c->out2, c->out3); break;
-    case ASH_OP_REST_Q8: ((ash_rest_q8_fn *)fn)(c->in, c->codes, c->in2, c->n, c->out); break;
+    case ASH_OP_QUANTIZE_FINE:
+        ((ash_quantize_fine_fn *)fn)(c->in, c->n, c->out, c->out2, c->out3, c->n2);
+        break;
     case ASH_OP_ROUND_E4M3: ((ash_round_e4m3_fn *)fn)(c->out, c->n, c->parameter); break;
     case ASH_OP_MAX_ABS: *(float *)c->out = ((ash_max_abs_fn *)fn)(c->in, c->n); break;
     case ASH_OP_RMS_NORM: ((ash_rms_norm_fn *)fn)(c->in, c->in2, c->n, c->parameter, c->out); break;
@@ -153,39 +154,64 @@ static void test_quantize_q8(void **state)
     }
 }
 
-/* Codes of the 8-bit form, and any others: with every scale, the difference in float. */
-static void test_rest_q8(void **state)
+/* Both rows are the scalar kernel's; together they are x to half a step of the lower one, or to a step where its code is
+ * at an end. Roundings of quotient, product and scale: 3 * 2^-24 of 32,512 steps at most. */
+static void test_quantize_fine(void **state)
 {
     const ash_kernel *k = kernel_here(state), *scalar = test_scalar_of(k);
     test_rng rng = test_rng_start(k->name);
+    int ends = 0;
     for (int round = 0; round < 40; round++) {
         input_kind kind = (input_kind)(round % INPUT_KINDS);
-        int64_t n = 64 * (1 + round % 9);
-        guard_buffer x = inputs(n, kind, &rng), scale = inputs(n / 32, kind, &rng), codes = guard_alloc((size_t)n, 1);
-        guard_buffer sum = guard_alloc((size_t)n / 8, 2), left[2];
-        if (round % 2)
-            ash_quantize_q8_scalar(x.p, n, 32, (int8_t *)codes.p, (float *)scale.p, (int16_t *)sum.p);
-        else
-            test_rng_bytes(&rng, codes.p, (size_t)n);
+        int64_t n = 64 * (1 + round % 9), to_lower = n + 64 * (round % 2);
+        guard_buffer x = inputs(n, kind, &rng), q[2], scale[2], sum[2];
+        if (round >= 35)
+            ((float *)x.p)[n / 2] = round % 2 ? NAN : -INFINITY;
         for (int i = 0; i < 2; i++) {
-            left[i] = guard_alloc((size_t)n * 4, 4);
-            op_call c = { .in = x.p, .in2 = scale.p, .codes = (const int8_t *)codes.p, .n = n, .out = left[i].p };
+            q[i] = guard_alloc((size_t)(to_lower + n), 1);
+            scale[i] = guard_alloc((size_t)(to_lower + n) / 8, 4);
+            sum[i] = guard_alloc((size_t)(to_lower + n) / 8, 2);
+            op_call c = { .in = x.p, .n = n, .n2 = to_lower, .out = q[i].p, .out2 = scale[i].p, .out3 = sum[i].p };
             guarded(&c, i ? k : scalar);
-            check_slack(k, &left[i]);
+            check_slack(k, &q[i]);
+            check_slack(k, &scale[i]);
+            check_slack(k, &sum[i]);
         }
-        check_bits(k, input_names[kind], left[1].p, left[0].p, n);
+        guard_buffer code = guard_alloc((size_t)n, 1), step = guard_alloc((size_t)n / 8, 4),
+                     total = guard_alloc((size_t)n / 8, 2);
+        ash_quantize_q8_scalar(x.p, n, ASH_Q8_WIDE, code.p, step.p, total.p);
+        const int8_t *upper = q[1].p, *lower = upper + to_lower;
+        const float *coarse = scale[1].p, *fine = coarse + to_lower / 32;
+        check_bits(k, input_names[kind], coarse, step.p, n / 32);
+        assert_memory_equal(upper, code.p, (size_t)n);
+        assert_memory_equal(sum[1].p, total.p, (size_t)n / 8);
+        check_bits(k, input_names[kind], fine, (float *)scale[0].p + to_lower / 32, n / 32);
+        assert_memory_equal(lower, (int8_t *)q[0].p + to_lower, (size_t)n);
+        assert_memory_equal((int16_t *)sum[1].p + to_lower / 16, (int16_t *)sum[0].p + to_lower / 16, (size_t)n / 8);
         for (int64_t i = 0; i < n; i++) {
-            float by = ((float *)scale.p)[i / 32], product = by * (float)((int8_t *)codes.p)[i];
-            float want = ((float *)x.p)[i] - product, got = ((float *)left[1].p)[i];
-            assert_true(got == want || (isnan(got) && isnan(want)));
+            double s = (double)fine[i / 32], value = (double)((float *)x.p)[i];
+            assert_true(lower[i] >= -127);
+            if (!(s > 0)) { /* nothing, or not a number */
+                assert_int_equal(lower[i], 0);
+                continue;
+            }
+            bool end = lower[i] == 127 || lower[i] == -127;
+            double off = fabs(value - (double)upper[i] * (double)coarse[i / 32] - (double)lower[i] * s);
+            assert_true(s == (double)coarse[i / 32] / 256 &&
+                        off <= s * ((end ? 1 : 0.5) + 3 * 32512 * 0x1p-24) + 0x1p-149 * 127);
+            ends += end && off > 0.75 * s;
         }
         guard_free(&x);
-        guard_free(&scale);
-        guard_free(&codes);
-        guard_free(&sum);
-        for (int i = 0; i < 2; i++)
-            guard_free(&left[i]);
+        guard_free(&code);
+        guard_free(&step);
+        guard_free(&total);
+        for (int i = 0; i < 2; i++) {
+            guard_free(&q[i]);
+            guard_free(&scale[i]);
+            guard_free(&sum[i]);
+        }
     }
+    assert_true(ends > 0); /* codes of 128 have been asked for */
 }
 
 /* x = e4m3(x / scale) * scale by searching all codes for the nearest, ties to the even one. */
@@ -436,7 +462,7 @@ int main(void)
 {
     static const CMUnitTestFunction by_op[ASH_OP_COUNT] = {
         [ASH_OP_QUANTIZE_Q8] = test_quantize_q8,
-        [ASH_OP_REST_Q8] = test_rest_q8,
+        [ASH_OP_QUANTIZE_FINE] = test_quantize_fine,
         [ASH_OP_ROUND_E4M3] = test_round_e4m3,
         [ASH_OP_MAX_ABS] = test_max_abs,
         [ASH_OP_RMS_NORM] = test_rms_norm,

@@ -41,27 +41,34 @@ static float act(acts_kind kind, int64_t t, int64_t k, test_rng *rng)
     }
 }
 
+#define FINE (2 * ASH_Q8_WIDE) /* for a group of columns: q8_fine */
+
 /* All forms; of the 8-bit one, scales of `group` columns. Beyond the padding a row holds what must not be read: NaN,
  * 0xff. */
 static test_acts acts_make(int64_t tokens, int64_t cols, int64_t extra_stride, acts_kind kind, int group, test_rng *rng)
 {
-    int64_t padded = ash_pad_cols(cols), stride = padded + extra_stride;
+    int64_t padded = ash_pad_cols(cols), stride = padded + extra_stride, rows = group == FINE ? 2 * tokens : tokens;
     test_acts a = { .f32 = guard_alloc((size_t)(tokens * stride) * 4, 64),
-                    .q8 = guard_alloc((size_t)(tokens * stride), 64),
-                    .scale = guard_alloc((size_t)(tokens * stride / 32) * 4, 4),
-                    .sum = guard_alloc((size_t)(tokens * stride / 16) * 2, 2),
+                    .q8 = guard_alloc((size_t)(rows * stride), 64),
+                    .scale = guard_alloc((size_t)(rows * stride / 32) * 4, 4),
+                    .sum = guard_alloc((size_t)(rows * stride / 16) * 2, 2),
                     .bf16 = guard_alloc((size_t)(tokens * stride) * 2, 64) };
     float *f32 = a.f32.p;
     for (int64_t t = 0; t < tokens; t++) {
         float *row = f32 + t * stride;
         for (int64_t k = 0; k < padded; k++)
             row[k] = k < cols ? act(kind, t, k, rng) : 0;
-        ash_quantize_q8_scalar(row, padded, group, (int8_t *)a.q8.p + t * stride, (float *)a.scale.p + t * stride / 32,
-                               (int16_t *)a.sum.p + t * stride / 16);
+        int8_t *q8 = (int8_t *)a.q8.p + t * stride;
+        float *scale = (float *)a.scale.p + t * stride / 32;
+        int16_t *sum = (int16_t *)a.sum.p + t * stride / 16;
+        if (group == FINE)
+            ash_quantize_fine_scalar(row, padded, q8, scale, sum, tokens * stride);
+        else
+            ash_quantize_q8_scalar(row, padded, group, q8, scale, sum);
         ash_to_bf16_scalar(row, padded, (uint16_t *)a.bf16.p + t * stride);
     }
     a.x = (ash_acts){ .tokens = tokens, .cols = cols, .stride = stride, .f32 = f32, .q8 = a.q8.p, .q8_scale = a.scale.p,
-                      .q8_sum = a.sum.p, .q8_wide = group == ASH_Q8_WIDE, .bf16 = a.bf16.p };
+                      .q8_sum = a.sum.p, .q8_wide = group != 32, .q8_fine = group == FINE, .bf16 = a.bf16.p };
     return a;
 }
 
@@ -74,13 +81,50 @@ static void acts_free(test_acts *a)
     guard_free(&a->bf16);
 }
 
+/* `count` tokens from `first` on, of all that there are. Those of q8_fine go to buffers of `own`, where the lower rows lie
+ * behind them; acts_free frees it. */
+static ash_acts acts_part(const test_acts *a, int64_t first, int64_t count, test_acts *own)
+{
+    ash_acts x = a->x;
+    int64_t from = first * x.stride, size = count * x.stride, to_lower = x.tokens * x.stride;
+    *own = (test_acts){ 0 };
+    x.f32 += from, x.q8 += from, x.q8_scale += from / 32, x.q8_sum += from / 16, x.bf16 += from;
+    x.tokens = count;
+    if (!x.q8_fine)
+        return x;
+    own->q8 = guard_alloc((size_t)(2 * size), 64);
+    own->scale = guard_alloc((size_t)(2 * size / 32) * 4, 4);
+    own->sum = guard_alloc((size_t)(2 * size / 16) * 2, 2);
+    for (int64_t lower = 0; lower < 2; lower++) {
+        int64_t at = lower * to_lower, to = lower * size;
+        memcpy((int8_t *)own->q8.p + to, x.q8 + at, (size_t)size);
+        memcpy((float *)own->scale.p + to / 32, x.q8_scale + at / 32, (size_t)(size / 32) * 4);
+        memcpy((int16_t *)own->sum.p + to / 16, x.q8_sum + at / 16, (size_t)(size / 16) * 2);
+    }
+    x.q8 = own->q8.p, x.q8_scale = own->scale.p, x.q8_sum = own->sum.p;
+    return x;
+}
+
+static double value_8(const ash_acts *x, int64_t row, int64_t k)
+{
+    return (double)x->q8[row * x->stride + k] * (double)x->q8_scale[row * (x->stride / 32) + k / 32];
+}
+
 /* x[k] of a token as the operation takes it. */
 static double value_of(const ash_acts *x, ash_op op, int64_t t, int64_t k)
 {
     int64_t at = t * x->stride + k;
     if (op == ASH_OP_MATMUL_Q8)
-        return (double)x->q8[at] * (double)x->q8_scale[t * (x->stride / 32) + k / 32];
+        return value_8(x, t, k) + (x->q8_fine ? value_8(x, x->tokens + t, k) : 0);
     return (double)(op == ASH_OP_MATMUL_BF16 ? ash_bf16_to_f32(x->bf16[at]) : x->f32[at]);
+}
+
+/* |x[k]| of kernels.h's bounds */
+static double size_of(const ash_acts *x, ash_op op, int64_t t, int64_t k)
+{
+    if (op == ASH_OP_MATMUL_Q8 && x->q8_fine)
+        return fabs(value_8(x, t, k)) + fabs(value_8(x, x->tokens + t, k));
+    return fabs(value_of(x, op, t, k));
 }
 
 /* sum_k |W|' |x| of kernels.h */
@@ -88,7 +132,7 @@ static double magnitude(const test_matrix *m, const ash_acts *x, int64_t t, int6
 {
     double sum = 0;
     for (int64_t k = 0; k < m->w.cols; k++)
-        sum += (double)m->magnitude[r * m->w.cols + k] * fabs(value_of(x, op, t, k));
+        sum += (double)m->magnitude[r * m->w.cols + k] * size_of(x, op, t, k);
     return sum;
 }
 
@@ -239,9 +283,8 @@ static void fill_rounded(matmul_case *mc, int64_t tokens)
         for (int64_t t = 0; t < tokens; t++) {
             double sum = 0, size = 0;
             for (int64_t k = 0; k < w->cols; k++) {
-                double term = weight[k] * value_of(x, ASH_OP_MATMUL_Q8, t, k);
-                sum += term;
-                size += fabs(term);
+                sum += weight[k] * value_of(x, ASH_OP_MATMUL_Q8, t, k);
+                size += fabs(weight[k]) * size_of(x, ASH_OP_MATMUL_Q8, t, k);
             }
             mc->rounded[t * rows + r] = (float)sum;
             if (r < w->rows)
@@ -259,8 +302,8 @@ static void check_tokens(matmul_case *mc, const char *what, bool all_counts)
     for (size_t i = 0; i < sizeof token_counts / sizeof token_counts[0]; i++) {
         if (!all_counts && token_counts[i] > 8 && token_counts[i] < ASH_Q8_ROUNDS_FROM - 1)
             continue;
-        ash_acts x = mc->a.x;
-        x.tokens = token_counts[i];
+        test_acts own;
+        ash_acts x = acts_part(&mc->a, 0, token_counts[i], &own);
         int64_t panel_stride = i % 2 ? 16 : 32;
         matmul_call c = { .fn = (ash_matmul_fn *)k->fn, .w = &mc->m.w, .x = &x, .panels = panels,
                           .scratch = mc->scratch, .token_stride = panels * panel_stride + (int64_t)i % 3,
@@ -269,6 +312,7 @@ static void check_tokens(matmul_case *mc, const char *what, bool all_counts)
         guarded_matmul(k->name, &c, &y);
         compare_outputs(mc, &c, y.p, what);
         guard_free(&y);
+        acts_free(&own);
     }
 }
 
@@ -276,8 +320,8 @@ static void check_tokens(matmul_case *mc, const char *what, bool all_counts)
 static void check_splits(matmul_case *mc, int64_t tokens)
 {
     int64_t panels = (mc->m.w.rows + 15) / 16, stride = panels * 16;
-    ash_acts x = mc->a.x;
-    x.tokens = tokens;
+    test_acts own;
+    ash_acts x = acts_part(&mc->a, 0, tokens, &own);
     matmul_call c = { .fn = (ash_matmul_fn *)mc->kernel->fn, .w = &mc->m.w, .x = &x, .panels = panels,
                       .scratch = mc->scratch, .token_stride = stride, .panel_stride = 16 };
     guard_buffer whole = guard_alloc((size_t)(tokens * stride) * 4, 4);
@@ -299,6 +343,7 @@ static void check_splits(matmul_case *mc, int64_t tokens)
         }
     }
     guard_free(&whole);
+    acts_free(&own);
 }
 
 /* ---- scalar against source rows ---- */
@@ -375,7 +420,7 @@ static void test_matmul(void **state)
     test_rng rng = test_rng_start(k->name);
     guard_buffer scratch = scratch_alloc();
     bool is_float = ash_dtype_find(k->dtype)->block_elems == 1;
-    bool wide = k->op == ASH_OP_MATMUL_Q8 && ash_q8_takes_wide(k->level, k->dtype, MAX_TOKENS);
+    bool q8 = k->op == ASH_OP_MATMUL_Q8, wide = q8 && ash_q8_takes_wide(k->level, k->dtype, MAX_TOKENS);
     for (size_t c = 0; c < sizeof widths / sizeof widths[0]; c++) {
         if (!is_float && widths[c] % 32 != 0)
             continue;
@@ -385,10 +430,10 @@ static void test_matmul(void **state)
             int64_t rows = p > 0 ? 18 : widths[c] > 640 ? 32 : 35;
             ash_scale_kind kinds[] = { ASH_SCALE_TENSOR, ASH_SCALE_ROW, ASH_SCALE_BLOCK128 };
             for (int s = 0; s < (k->dtype == ASH_F8_E4M3 ? 3 : 1); s++)
-                for (int group = 32; group <= (wide || (p == 0 && k->op == ASH_OP_MATMUL_Q8) ? ASH_Q8_WIDE : 32);
-                     group += ASH_Q8_WIDE - 32)
-                    one_matmul(k, rows, widths[c], p, k->dtype == ASH_F8_E4M3 ? kinds[s] : ASH_SCALE_NONE, group,
-                               &scratch, &rng);
+                for (int group = 32; group <= (q8 ? FINE : 32); group = group == 32 ? ASH_Q8_WIDE : 2 * group)
+                    if (group != ASH_Q8_WIDE || wide || p == 0)
+                        one_matmul(k, rows, widths[c], p, k->dtype == ASH_F8_E4M3 ? kinds[s] : ASH_SCALE_NONE, group,
+                                   &scratch, &rng);
         }
     }
     guard_free(&scratch);
@@ -455,22 +500,20 @@ static void test_scale_not_finite(void **state)
             !ash_level_has(k->level))
             continue;
         test_matrix m = weights_make(k->dtype, 16, 256, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
-        test_acts narrow = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, 32, &rng);
-        test_acts wide = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, ASH_Q8_WIDE, &rng);
         for (int row = 3; row <= 5; row += 2) { /* where format/tile.h has it */
             uint8_t *d = (uint8_t *)m.data.p + (k->dtype == ASH_Q6_K ? 256 + 2 * row : 16 * row);
             d[0] = 0x00, d[1] = row == 3 ? 0x7c : 0x7e;
         }
-        for (int form = 0; form < 2; form++) {
-            ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, form ? &wide.x : &narrow.x, y, 16, 16, scratch.p);
+        for (int group = 32; group <= FINE; group = group == 32 ? ASH_Q8_WIDE : 2 * group) {
+            test_acts a = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, group, &rng);
+            ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &a.x, y, 16, 16, scratch.p);
+            acts_free(&a);
             for (int64_t j = 0; j < 16 * ASH_Q8_ROUNDS_FROM; j++)
                 if ((j % 16 == 3 || j % 16 == 5) != (bool)isnan(y[j]))
                     fail_msg("%s: row %lld of token %lld is %g", k->name, (long long)(j % 16), (long long)(j / 16),
                              (double)y[j]);
         }
         weights_free(&m);
-        acts_free(&narrow);
-        acts_free(&wide);
     }
     guard_free(&scratch);
 }
@@ -493,25 +536,28 @@ static void test_long_rows(void **state)
         if (k->op != ASH_OP_MATMUL_Q8 || !ash_q8_rounds(k->level, k->dtype, FEWER) || !ash_level_has(k->level))
             continue;
         test_matrix m = weights_make(k->dtype, 16, COLS, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
-        int group = ash_q8_takes_wide(k->level, k->dtype, FEWER) ? ASH_Q8_WIDE : 32;
-        matmul_case mc = { .kernel = k, .m = m, .a = acts_make(TOKENS, COLS, 0, ACTS_RANDOM, group, &rng) };
-        fill_rounded(&mc, 1);
-        ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &mc.a.x, all, 16, 16, scratch.p);
-        for (int r = 0; r < 16; r++)
-            if (!agree((double)all[r], (double)mc.rounded[r], mc.rounded_allowed[r]))
-                fail_msg("%s: row %d: %.9g, of rounded weights %.9g", k->name, r, (double)all[r], (double)mc.rounded[r]);
-        for (int64_t first = 0; first <= TOKENS - FEWER; first += TOKENS - FEWER) {
-            ash_acts x = mc.a.x;
-            x.tokens = FEWER;
-            x.q8 += first * x.stride, x.q8_scale += first * x.stride / 32, x.q8_sum += first * x.stride / 16;
-            ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &x, some, 16, 16, scratch.p);
-            if (memcmp(some, all + 16 * first, sizeof some) != 0)
-                fail_msg("%s: tokens from %lld alone give other bits", k->name, (long long)first);
+        for (int fine = 0; fine < 2; fine++) {
+            int group = fine ? FINE : ash_q8_takes_wide(k->level, k->dtype, FEWER) ? ASH_Q8_WIDE : 32;
+            matmul_case mc = { .kernel = k, .m = m, .a = acts_make(TOKENS, COLS, 0, ACTS_RANDOM, group, &rng) };
+            fill_rounded(&mc, 1);
+            ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &mc.a.x, all, 16, 16, scratch.p);
+            for (int r = 0; r < 16; r++)
+                if (!agree((double)all[r], (double)mc.rounded[r], mc.rounded_allowed[r]))
+                    fail_msg("%s: row %d: %.9g, of rounded weights %.9g", k->name, r, (double)all[r],
+                             (double)mc.rounded[r]);
+            for (int64_t first = 0; first <= TOKENS - FEWER; first += TOKENS - FEWER) {
+                test_acts own;
+                ash_acts x = acts_part(&mc.a, first, FEWER, &own);
+                ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &x, some, 16, 16, scratch.p);
+                if (memcmp(some, all + 16 * first, sizeof some) != 0)
+                    fail_msg("%s: tokens from %lld alone give other bits", k->name, (long long)first);
+                acts_free(&own);
+            }
+            acts_free(&mc.a);
+            free(mc.rounded);
+            free(mc.rounded_allowed);
         }
         weights_free(&m);
-        acts_free(&mc.a);
-        free(mc.rounded);
-        free(mc.rounded_allowed);
     }
     guard_free(&scratch);
 }

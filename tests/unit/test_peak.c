@@ -54,7 +54,7 @@ static void test_steps(void **state)
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
     test_skip("measures optimized loops of x86");
 #else
-    enum { ROWS = 64, COLS = 1024, MOST = 64 };
+    enum { ROWS = 64, COLS = 1024, MOST = 2 * 64 };
     static int8_t q8[MOST * COLS] __attribute__((aligned(64)));
     static float scale[MOST * COLS / 32], y[MOST * ROWS];
     static int16_t sum[MOST * COLS / 16];
@@ -65,29 +65,31 @@ static void test_steps(void **state)
     const ash_kernel *list = ash_kernel_list(&count);
     for (size_t i = 0; i < sizeof scale / sizeof *scale; i++)
         scale[i] = 1;
-    assert_int_equal(ash_q8_steps(ASH_LEVEL_AVX512, ASH_Q4_K, 8, false), 64); /* nobody counted */
-    assert_int_equal(ash_q8_steps(ASH_LEVEL_VNNI, ASH_BF16, 8, false), 64);
+    const ash_acts eight = { .tokens = 8 };
+    assert_int_equal(ash_q8_steps(ASH_LEVEL_AVX512, ASH_Q4_K, &eight), 64); /* nobody counted */
+    assert_int_equal(ash_q8_steps(ASH_LEVEL_VNNI, ASH_BF16, &eight), 64);
     for (size_t i = 0; i < count; i++) {
         const ash_kernel *k = &list[i];
         if (k->op != ASH_OP_MATMUL_Q8 || k->level != ASH_LEVEL_VNNI || !ash_level_has(k->level))
             continue;
         test_matrix m = weights_make(k->dtype, ROWS, COLS, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
-        for (size_t t = 0; t < sizeof tokens / sizeof *tokens; t++) {
+        for (size_t j = 0; j < 2 * sizeof tokens / sizeof *tokens; j++) {
+            size_t t = j / 2;
             ash_acts x = { .tokens = tokens[t], .cols = COLS, .stride = COLS, .q8 = q8, .q8_scale = scale,
-                           .q8_sum = sum, .q8_wide = t % 2 == 0 };
-            double best = 0, peak = 0, steps = ash_q8_steps(k->level, k->dtype, x.tokens, x.q8_wide) / 64.0;
+                           .q8_sum = sum, .q8_wide = j % 2 || t % 2 == 0, .q8_fine = j % 2 };
+            double best = 0, peak = 0, steps = ash_q8_steps(k->level, k->dtype, &x) / 64.0;
             assert_true(steps > 1);
             for (int round = 0; round < 60; round++) {
                 double before = seconds();
                 ((ash_matmul_fn *)k->fn)(&m.w, 0, ROWS / 16, &x, y, ROWS, 16, scratch.p);
                 double between = seconds(), done = (double)ash_peak(k->level, ASH_PEAK_INT8, 5000);
-                double rate = (double)(x.tokens * ROWS * COLS) / (between - before), bound = done / (seconds() - between);
+                double rate = (double)(ash_q8_rows(&x) * ROWS * COLS) / (between - before), bound = done / (seconds() - between);
                 best = rate > best ? rate : best;
                 peak = bound > peak ? bound : peak;
             }
             if (best * steps > 1.1 * peak)
-                fail_msg("%s multiplies %.1f G/s with %lld tokens: with %.0f steps for 64, the units do %.1f", k->name,
-                         1e-9 * best, (long long)x.tokens, 64 * steps, 1e-9 * peak);
+                fail_msg("%s multiplies %.1f G/s with %lld%s tokens: with %.0f steps for 64, the units do %.1f", k->name,
+                         1e-9 * best, (long long)x.tokens, x.q8_fine ? " fine" : "", 64 * steps, 1e-9 * peak);
         }
         weights_free(&m);
     }

@@ -166,8 +166,8 @@ static void test_order(void **state)
             macs += r->role == ASH_ROLE_QKV ? r->macs : 0;
             if (r->role == ASH_ROLE_QKV)
                 assert_int_equal(r->macs, 2 * 3 * qkv->part[0].w.rows * qkv->cols);
-            /* both steps are one product of twice as many tokens */
-            assert_int_equal(r->slots, r->macs * (uint64_t)ash_q8_steps(session->kernels.level, ASH_Q8_0, 6, false) / 64);
+            const ash_acts fine = { .tokens = 3, .q8_wide = true, .q8_fine = true };
+            assert_int_equal(r->slots, r->macs * (uint64_t)ash_q8_steps(session->kernels.level, ASH_Q8_0, &fine) / 64);
         }
         assert_string_equal(r->name, layer[at % EACH].name);
         assert_int_equal(r->role, layer[at % EACH].role);
@@ -188,7 +188,7 @@ static void test_wide_steps(void **state)
     (void)state;
     enum { TOKENS = ASH_Q8_ROUNDS_FROM };
     ashlar_model *model = small_model(ASH_Q4_K);
-    drop_second_step(model);
+    drop_lower_bytes(model);
     int32_t ids[TOKENS] = { 1, 2, 3 };
     for (int wide = 0; wide < 2; wide++) {
         model->wide = wide;

@@ -64,7 +64,7 @@ static void test_levels(void **state)
             case ASH_OP_MATMUL_BF16: slot = (ash_any_fn *)table.matmul_bf16[k->dtype]; break;
             case ASH_OP_ROW: slot = (ash_any_fn *)table.row[k->dtype]; break;
             case ASH_OP_QUANTIZE_Q8: slot = (ash_any_fn *)table.quantize_q8; break;
-            case ASH_OP_REST_Q8: slot = (ash_any_fn *)table.rest_q8; break;
+            case ASH_OP_QUANTIZE_FINE: slot = (ash_any_fn *)table.quantize_fine; break;
             case ASH_OP_ENCODE: slot = (ash_any_fn *)table.encode[k->dtype]; break;
             case ASH_OP_FEED: slot = (ash_any_fn *)table.feed; break;
             case ASH_OP_DECODE: slot = (ash_any_fn *)table.decode[k->dtype]; break;

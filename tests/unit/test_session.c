@@ -105,13 +105,13 @@ static void test_all_logits(void **state)
     ashlar_model *model = small_model(ASH_BF16, ASH_DTYPE_COUNT, "qwen3");
     check_all_logits(model, 40, ASHLAR_ACT_FLOAT, (float)FLOAT_TOLERANCE);
     ashlar_model_free(model);
-    /* Both 8-bit steps together, and apart; 125 panels of output: more than fit a thread's results of 16 tokens. */
+    /* Inputs in 16 bits, of a few tokens and of many. */
     make_spec spec = make_defaults();
     spec.dtype = ASH_Q4_1;
     spec.vocab = 2000;
     model = test_load(make_gguf("wide", &spec), "wide.ashlar", ASH_TYPE_KEEP);
     assert_true(model->output.fine);
-    static const int counts[] = { 2, 9, ASH_FINE_TOGETHER, ASH_FINE_TOGETHER + 1 };
+    static const int counts[] = { 2, ASH_Q8_FEW, ASH_Q8_FEW + 1, ASH_Q8_ROUNDS_FROM - 1, ASH_Q8_ROUNDS_FROM };
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
         check_all_logits(model, counts[i], ASHLAR_ACT_INT8, (float)Q8_TOLERANCE);
     ashlar_model_free(model);
@@ -137,13 +137,13 @@ static void test_wide_scales(void **state)
         options.threads = 1;
         ashlar_session *alone = test_session(model, options);
         bool takes = ash_q8_takes_wide(wide->kernels.level, ASH_Q4_K, TOKENS);
-        assert_false(ash_runs_wide(wide, &l->gate_up, TOKENS)); /* too narrow a model */
-        drop_second_step(model);
+        assert_false(ash_q8_inputs(wide, &l->gate_up, TOKENS).q8_wide); /* too narrow a model */
+        drop_lower_bytes(model);
         model->wide = true;
-        assert_int_equal(ash_runs_wide(wide, &l->gate_up, TOKENS), takes);
-        assert_int_equal(ash_runs_wide(wide, &l->qkv, TOKENS), takes && !mixed);
-        assert_int_equal(ash_runs_wide(wide, &l->down, TOKENS), takes && !mixed);
-        assert_false(ash_runs_wide(wide, &l->gate_up, ASH_Q8_ROUNDS_FROM - 1));
+        assert_int_equal(ash_q8_inputs(wide, &l->gate_up, TOKENS).q8_wide, takes);
+        assert_int_equal(ash_q8_inputs(wide, &l->qkv, TOKENS).q8_wide, takes && !mixed);
+        assert_int_equal(ash_q8_inputs(wide, &l->down, TOKENS).q8_wide, takes && !mixed);
+        assert_false(ash_q8_inputs(wide, &l->gate_up, ASH_Q8_ROUNDS_FROM - 1).q8_wide);
         test_feed(wide, ids, TOKENS);
         test_feed(alone, ids, TOKENS);
         assert_memory_equal(ashlar_session_logits(wide, 0), ashlar_session_logits(alone, 0),
