@@ -6,6 +6,10 @@
  *
  * Steps that take the two units of dpbusd on Zen 4, for 16 rows, 32 columns and a token: 8 dpbusd, a product and an FMA,
  * and of the 6 shuffles the half that share a unit with them. Without the fold products and FMAs are 8.
+ *
+ * With dpbusd both rows of up to FINE_FOLDED_TOKENS of q8_fine fold as one: the upper one's words times 256 are what the
+ * lower one's start from. Sums of 8 columns are below 2^27 then, folded ones 32 * 255 * 127 * 257 < 2^29, which round to
+ * floats once more.
  */
 #ifndef ASHLAR_KERNELS_X86_MATMUL_Q8_FOLDED_H
 #define ASHLAR_KERNELS_X86_MATMUL_Q8_FOLDED_H
@@ -16,6 +20,8 @@
 #else
 #define FOLDED_TOKENS ONCE_TOKENS
 #endif
+
+#define FINE_FOLDED_TOKENS (FOLDED_TOKENS / 2)
 
 /* 32 columns of a token; those of its tokens lie side by side. pattern[h], byte 8 s + b: x of column 16 s + 8 h + b. */
 typedef struct x_chunk {
@@ -43,8 +49,10 @@ INLINE vi fold_words(const vi d[4])
     return v_add32(v_unpack_lo64(a, b), v_unpack_hi64(a, b));
 }
 
-/* T tokens times 32 columns of VR rows. */
-INLINE void folded_chunk(const int T, const uint8_t *chunk, int row_vector, vf scale, const x_chunk *x, vf *sums)
+/* T tokens times 32 columns of VR rows. fine: x's lower rows lie behind the upper ones, which have the scale and start of
+ * both. */
+INLINE void folded_chunk(const int fine, const int T, const uint8_t *chunk, int row_vector, vf scale, const x_chunk *x,
+                         vf *sums)
 {
     vi a[4], b[4];
 #pragma GCC unroll 4
@@ -66,10 +74,17 @@ INLINE void folded_chunk(const int T, const uint8_t *chunk, int row_vector, vf s
         for (int g = 0; g < 4; g++)
 #ifdef HAVE_DPBUSD
             words[g] = v_dpbusd(v_dpbusd(v_zero(), a[g], x0), b[g], x1);
+        if (fine) {
+            x0 = v_spread16(x[T].pattern[0]), x1 = v_spread16(x[T].pattern[1]);
+#pragma GCC unroll 4
+            for (int g = 0; g < 4; g++)
+                words[g] = v_dpbusd(v_dpbusd(v_sll32(words[g], 8), a[g], x0), b[g], x1);
+        }
         vi dot = v_add32(fold_words(words), v_set32(x->start));
 #else
             words[g] = v_add32(v_dot_signed(a[g], x0), v_dot_signed(b[g], x1));
         vi dot = fold_words(words);
+        (void)fine;
 #endif
         sums[t] = vf_fma(vf_mul(vf_of_ints(dot), vf_set(x->scale)), scale, sums[t]);
     }
@@ -77,7 +92,8 @@ INLINE void folded_chunk(const int T, const uint8_t *chunk, int row_vector, vf s
 
 #ifdef HAVE_LINES
 /* Both row vectors in one go, so that cache lines are used up in order. */
-INLINE void folded_panel(const int T, const call *a, const slab *s, int64_t t0, int64_t i, const x_chunk *x)
+INLINE void folded_panel(const int fine, const int T, const call *a, const slab *s, int64_t t0, int64_t i,
+                         const x_chunk *x)
 {
     vf sums[ROW_VECTORS][FOLDED_TOKENS];
 #pragma GCC unroll 2
@@ -92,10 +108,10 @@ INLINE void folded_panel(const int T, const call *a, const slab *s, int64_t t0, 
         read_scales(ASH_Q8_0, tile, 0, &scales[0]);
         read_scales(ASH_Q8_0, tile, 1, &scales[1]);
         int chunks = (int)(smaller(s->cols - k, Q_TILE_COLS) + 31) / 32;
-        for (int c = 0; c < chunks; c++, x += T)
+        for (int c = 0; c < chunks; c++, x += T) /* nothing fine */
 #pragma GCC unroll 2
             for (int v = 0; v < ROW_VECTORS; v++)
-                folded_chunk(T, tile + q_header_bytes(ASH_Q8_0) + 512 * c, v, vf_load(scales[v].s[c]), x, sums[v]);
+                folded_chunk(fine, T, tile + q_header_bytes(ASH_Q8_0) + 512 * c, v, vf_load(scales[v].s[c]), x, sums[v]);
     }
 #pragma GCC unroll 2
     for (int v = 0; v < ROW_VECTORS; v++)
@@ -105,7 +121,8 @@ INLINE void folded_panel(const int T, const call *a, const slab *s, int64_t t0, 
 }
 #else
 /* The row vectors come one after the other: the second finds the panel in the cache. */
-INLINE void folded_panel(const int T, const call *a, const slab *s, int64_t t0, int64_t i, const x_chunk *x)
+INLINE void folded_panel(const int fine, const int T, const call *a, const slab *s, int64_t t0, int64_t i,
+                         const x_chunk *x)
 {
     for (int v = 0; v < ROW_VECTORS; v++) {
         vf sums[FOLDED_TOKENS];
@@ -120,8 +137,8 @@ INLINE void folded_panel(const int T, const call *a, const slab *s, int64_t t0, 
                 prefetch(tile, q_header_bytes(ASH_Q8_0));
             read_scales(ASH_Q8_0, tile, v, &scales);
             int chunks = (int)(smaller(s->cols - k, Q_TILE_COLS) + 31) / 32;
-            for (int c = 0; c < chunks; c++, xc += T)
-                folded_chunk(T, tile + q_header_bytes(ASH_Q8_0) + 512 * c, v, vf_load(scales.s[c]), xc, sums);
+            for (int c = 0; c < chunks; c++, xc += fine ? 2 * T : T)
+                folded_chunk(fine, T, tile + q_header_bytes(ASH_Q8_0) + 512 * c, v, vf_load(scales.s[c]), xc, sums);
         }
 #pragma GCC unroll 8
         for (int t = 0; t < T; t++)
@@ -145,9 +162,37 @@ static inline void prepare_chunks(const int T, const ash_acts *x, const slab *s,
 #else
 #define EACH_FOLDED EACH_TO_4
 #endif
-#define FOLDED_CASE(T) case T: folded_panel(T, a, s, t0, i, at); break;
+#ifdef HAVE_DPBUSD
+/* T tokens of q8_fine. */
+INLINE void fine_folded(const int T, const call *a, const slab *s)
+{
+    x_chunk *x = a->scratch;
+    prepare_chunks(2 * T, a->x, s, 0, x);
+    for (x_chunk *at = x; at < x + round_up(s->cols, 32) / 32 * 2 * T; at += 2 * T)
+        for (int t = 0; t < T; t++) {
+            at[t].start = 256 * at[t].start + at[T + t].start;
+            at[t].scale = at[T + t].scale;
+        }
+    for (int64_t i = 0; i < a->panel_count; i++)
+        folded_panel(1, T, a, s, 0, i, x);
+}
+#define FINE_FOLDED_CASE(T) case T: fine_folded(T, a, s); return;
+#if FOLDED_TOKENS == 8
+#define EACH_FINE_FOLDED EACH_TO_4
+#else
+#define EACH_FINE_FOLDED(M) M(1) M(2)
+#endif
+#endif
+
+#define FOLDED_CASE(T) case T: folded_panel(0, T, a, s, t0, i, at); break;
 INLINE void few_folded(const call *a, const slab *s)
 {
+#ifdef HAVE_DPBUSD
+    if (a->x->q8_fine)
+        switch (a->x->tokens) {
+            EACH_FINE_FOLDED(FINE_FOLDED_CASE)
+        }
+#endif
     int64_t count = ash_q8_rows(a->x), chunks = round_up(s->cols, 32) / 32;
     x_chunk *x = a->scratch;
     for (int64_t t0 = 0, share; t0 < count; t0 += share) {
