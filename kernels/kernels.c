@@ -41,21 +41,41 @@ void ash_kernels_init(ash_kernels *out, ash_level level)
 #include "kernels/registry.def"
 }
 
-int ash_q8_steps(ash_level level, ash_dtype dtype, const ash_acts *x)
+/* Of 16 rows, 256 columns and a token. few: up to ASH_Q8_FEW rows of the 8-bit form (matmul_q8_pairs.h, matmul_q8_folded.h,
+ * matmul_q8.h); many: of weights as they are (matmul_q8_many.h); fine: of two rows the half, in matmul_q8_pairs.h, and of
+ * half as many tokens in matmul_q8_folded.h. */
+typedef struct q8_steps {
+    uint8_t few, many, fine;
+} q8_steps;
+typedef struct rounded_steps { /* matmul_q8_rounded.h */
+    uint8_t narrow, wide, fine;
+} rounded_steps;
+
+int ash_q8_steps(ash_level level, bool shared, ash_dtype dtype, const ash_acts *x)
 {
-    /* few: up to ASH_Q8_FEW tokens (matmul_q8_pairs.h, matmul_q8_folded.h without its shuffles, matmul_q8.h); many: of weights as
-     * they are (matmul_q8_many.h: two floats a group of 32 columns, three with minimums; Q6_K's whole scales); fine:
-     * matmul_q8_pairs.h for half of what both rows take, and matmul_q8_folded.h, of half as many tokens */
-    static const struct { uint8_t few, many, fine; } steps[ASH_USABLE_DTYPES] = {
+    /* Many: two floats a group of 32 columns, three with minimums; Q6_K's whole scales. */
+    static const q8_steps products[ASH_USABLE_DTYPES] = {
         [ASH_Q4_0] = { 88, 80, 76 }, [ASH_Q4_1] = { 96, 88, 80 }, [ASH_Q5_0] = { 88, 80, 76 },
         [ASH_Q5_1] = { 112, 88, 0 }, [ASH_Q8_0] = { 80, 80, 72 }, [ASH_Q4_K] = { 90, 88, 81 },
         [ASH_Q5_K] = { 112, 88, 0 }, [ASH_Q6_K] = { 96, 88, 0 },
     };
-    if (level < ASH_LEVEL_VNNI || dtype >= ASH_USABLE_DTYPES || !steps[dtype].few)
+    /* Besides: pairs have a pack and a conversion for 8 rows and 64 columns, and as many for both rows of a fine token
+     * but for one pack; folds 6 shuffles, 4 sums and a conversion for 32 columns, fine 4 shifts besides; the others a
+     * conversion a vector of sums. A whole product is two steps. */
+    static const q8_steps all[ASH_USABLE_DTYPES] = {
+        [ASH_Q4_0] = { 104, 88, 88 }, [ASH_Q4_1] = { 112, 96, 92 },  [ASH_Q5_0] = { 104, 88, 88 },
+        [ASH_Q5_1] = { 128, 96, 0 },  [ASH_Q8_0] = { 168, 88, 132 }, [ASH_Q4_K] = { 106, 96, 93 },
+        [ASH_Q5_K] = { 128, 96, 0 },  [ASH_Q6_K] = { 112, 120, 0 },
+    };
+    static const rounded_steps rounded[2] = { { 73, 66, 65 }, { 81, 67, 66 } };
+    if (level < ASH_LEVEL_VNNI || dtype >= ASH_USABLE_DTYPES || !products[dtype].few)
         return 64;
-    if (ash_q8_rounds(level, dtype, x->tokens)) /* matmul_q8_rounded.h */
-        return x->q8_fine ? 65 : x->q8_wide && ash_q8_takes_wide(level, dtype, x->tokens) ? 66 : 73;
-    if (x->q8_fine && x->tokens <= (dtype == ASH_Q8_0 ? ASH_Q8_FEW / 2 : ASH_Q8_FEW) && steps[dtype].fine)
-        return steps[dtype].fine;
-    return ash_q8_rows(x) <= ASH_Q8_FEW ? steps[dtype].few : steps[dtype].many;
+    if (ash_q8_rounds(level, dtype, x->tokens)) {
+        const rounded_steps *r = &rounded[shared];
+        return x->q8_fine ? r->fine : x->q8_wide && ash_q8_takes_wide(level, dtype, x->tokens) ? r->wide : r->narrow;
+    }
+    const q8_steps *s = &(shared ? all : products)[dtype];
+    if (s->fine && x->q8_fine && x->tokens <= (dtype == ASH_Q8_0 ? ASH_Q8_FEW / 2 : ASH_Q8_FEW))
+        return s->fine;
+    return ash_q8_rows(x) <= ASH_Q8_FEW ? s->few : s->many;
 }

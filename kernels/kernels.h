@@ -250,10 +250,13 @@ static inline bool ash_q8_takes_wide(ash_level level, ash_dtype dtype, int64_t t
 static inline int64_t ash_q8_rows(const ash_acts *x) { return x->q8_fine ? 2 * x->tokens : x->tokens; }
 
 /* Steps that MATMUL_Q8 takes at least of the units that multiply, for each 64 that multiply bytes: products of every kind,
- * as kernels/x86/matmul_q8_*.h count them. Shuffles and additions share these units on some processors and are left out.
- * With dot products of bytes at 512 bits; 64 where nobody counted. Of x tokens, q8_wide and q8_fine count; both rows of
- * a fine token multiply. */
-int ash_q8_steps(ash_level level, ash_dtype dtype, const ash_acts *x);
+ * as kernels/x86/matmul_q8_*.h count them; `shared` (ash_units_shared): conversions, shuffles, sums and shifts too. What
+ * unpacking a tile takes is left out. With dot products of bytes at 512 bits; 64 where nobody counted. Of x tokens, q8_wide
+ * and q8_fine count; both rows of a fine token multiply. */
+int ash_q8_steps(ash_level level, bool shared, ash_dtype dtype, const ash_acts *x);
+/* Whether everything that is done to vectors of 512 bits takes one of the two units that multiply: on Intel's processors
+ * (ports 0 and 5; AMD's have two more for shuffles and sums). */
+bool ash_units_shared(void);
 
 typedef enum ash_op {
     ASH_OP_MATMUL_F32,

@@ -56,6 +56,8 @@ static uint32_t find_levels(void)
     return levels;
 }
 
+bool ash_units_shared(void) { return __builtin_cpu_is("intel"); }
+
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -66,9 +68,12 @@ static uint32_t find_levels(void)
     return 1u << ASH_LEVEL_SCALAR | (dot ? 1u << ASH_LEVEL_NEON : 0);
 }
 
+bool ash_units_shared(void) { return false; }
+
 #else
 
 static uint32_t find_levels(void) { return 1u << ASH_LEVEL_SCALAR; }
+bool ash_units_shared(void) { return false; }
 
 #endif
 

@@ -53,7 +53,7 @@ static void describe_part(const ashlar_session *s, const ash_profile_place *at, 
     ash_acts x = r->unit == ASH_UNIT_INT8 ? ash_q8_inputs(s, at->op, at->tokens) : (ash_acts){ .tokens = at->tokens };
     r->macs = (uint64_t)(part->w.rows * part->w.cols * ash_q8_rows(&x));
     if (r->unit == ASH_UNIT_INT8)
-        r->slots = r->macs * (uint64_t)ash_q8_steps(s->kernels.level, part->w.dtype, &x) / 64;
+        r->slots = r->macs * (uint64_t)ash_q8_steps(s->kernels.level, ash_units_shared(), part->w.dtype, &x) / 64;
 }
 
 /* Read in floats; written as floats where a norm or a rounding comes before, and with 8 bits a column, a float for 32

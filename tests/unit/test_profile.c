@@ -167,7 +167,7 @@ static void test_order(void **state)
             if (r->role == ASH_ROLE_QKV)
                 assert_int_equal(r->macs, 2 * 3 * qkv->part[0].w.rows * qkv->cols);
             const ash_acts fine = { .tokens = 3, .q8_wide = true, .q8_fine = true };
-            assert_int_equal(r->slots, r->macs * (uint64_t)ash_q8_steps(session->kernels.level, ASH_Q8_0, &fine) / 64);
+            assert_int_equal(r->slots, r->macs * (uint64_t)ash_q8_steps(session->kernels.level, ash_units_shared(), ASH_Q8_0, &fine) / 64);
         }
         assert_string_equal(r->name, layer[at % EACH].name);
         assert_int_equal(r->role, layer[at % EACH].role);
@@ -196,7 +196,8 @@ static void test_wide_steps(void **state)
         ashlar_session *session = session_of(model, 1, ASHLAR_ACT_INT8, s);
         ash_level level = session->kernels.level;
         feed(session, ids, TOKENS);
-        uint64_t steps = level < ASH_LEVEL_VNNI ? 64 : wide ? 66 : 73; /* matmul_q8_rounded.h */
+        bool shared = ash_units_shared(); /* matmul_q8_rounded.h */
+        uint64_t steps = level < ASH_LEVEL_VNNI ? 64 : wide ? (shared ? 67 : 66) : (shared ? 81 : 73);
         int matrices = 0;
         for (size_t i = 0; i < s->count; i++) {
             if (strcmp(s->r[i].name, "matrix") != 0 || s->r[i].layer == ASH_NO_LAYER)
