@@ -55,16 +55,16 @@ int ash_q8_steps(ash_level level, bool shared, ash_dtype dtype, const ash_acts *
 {
     /* Many: two floats a group of 32 columns, three with minimums; Q6_K's whole scales. */
     static const q8_steps products[ASH_USABLE_DTYPES] = {
-        [ASH_Q4_0] = { 88, 80, 76 }, [ASH_Q4_1] = { 96, 88, 80 }, [ASH_Q5_0] = { 88, 80, 76 },
-        [ASH_Q5_1] = { 112, 88, 0 }, [ASH_Q8_0] = { 80, 80, 72 }, [ASH_Q4_K] = { 90, 88, 81 },
+        [ASH_Q4_0] = { 88, 80, 78 }, [ASH_Q4_1] = { 96, 88, 82 }, [ASH_Q5_0] = { 88, 80, 78 },
+        [ASH_Q5_1] = { 112, 88, 0 }, [ASH_Q8_0] = { 80, 80, 72 }, [ASH_Q4_K] = { 90, 88, 78 },
         [ASH_Q5_K] = { 112, 88, 0 }, [ASH_Q6_K] = { 96, 88, 0 },
     };
-    /* Besides: pairs have a pack and a conversion for 8 rows and 64 columns, and as many for both rows of a fine token
-     * but for one pack; folds 6 shuffles, 4 sums and a conversion for 32 columns, fine 4 shifts besides; the others a
+    /* Besides: pairs have a pack and a conversion for 8 rows and 64 columns, and one pack more for both rows of a fine
+     * token (of Q4_K a sum too); folds 6 shuffles, 4 sums and a conversion for 32 columns, fine 4 shifts besides; the others a
      * conversion a vector of sums. A whole product is two steps. */
     static const q8_steps all[ASH_USABLE_DTYPES] = {
-        [ASH_Q4_0] = { 104, 88, 88 }, [ASH_Q4_1] = { 112, 96, 92 },  [ASH_Q5_0] = { 104, 88, 88 },
-        [ASH_Q5_1] = { 128, 96, 0 },  [ASH_Q8_0] = { 168, 88, 132 }, [ASH_Q4_K] = { 106, 96, 93 },
+        [ASH_Q4_0] = { 104, 88, 90 }, [ASH_Q4_1] = { 112, 96, 94 },  [ASH_Q5_0] = { 104, 88, 90 },
+        [ASH_Q5_1] = { 128, 96, 0 },  [ASH_Q8_0] = { 168, 88, 132 }, [ASH_Q4_K] = { 106, 96, 94 },
         [ASH_Q5_K] = { 128, 96, 0 },  [ASH_Q6_K] = { 112, 120, 0 },
     };
     static const rounded_steps rounded[2] = { { 73, 66, 65 }, { 81, 67, 66 } };

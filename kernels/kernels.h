@@ -237,7 +237,7 @@ static inline bool ash_q8_rounds(ash_level level, ash_dtype dtype, int64_t token
 }
 
 /* And whether it gains from x->q8_wide then: one conversion and one product a tile and token, not 8. Of K types, whose
- * blocks are of 256 columns: with one step everywhere rounding costs 0.1% of llama-30m's perplexity so, 0.03% with scales
+ * blocks are of 256 columns: with 8 bits everywhere rounding costs 0.1% of llama-30m's perplexity so, 0.03% with scales
  * of 32. */
 static inline bool ash_q8_takes_wide(ash_level level, ash_dtype dtype, int64_t tokens)
 {

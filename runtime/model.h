@@ -55,8 +55,8 @@ typedef struct ash_linear {
  * softmax amplifies; down, whose inputs have the largest outliers; the output matrix. Measured on SmolLM2-135M, 1,410
  * greedy positions against float inputs: 8 bits everywhere change 4.2% of the choices (KL 0.0034), float in these three
  * 1.1% (KL 0.0010). Small models are fast
- * anyway; in wider ones an outlier's block is a smaller part of the sum. Nor do small ones get wide scales, as wider ones
- * do, with llama.cpp in K types and the card in prompts of all types: SmolLM2-135M in Q6_K has 0.26% more perplexity. */
+ * anyway; in wider ones an outlier's block is a smaller part of the sum. Nor do their 8-bit inputs get wide scales, as wider
+ * models' do, with llama.cpp in K types and the card in prompts of all types: SmolLM2-135M in Q6_K has 0.26% more perplexity. */
 #define ASH_SMALL_HIDDEN 1024
 
 typedef struct ash_layer {

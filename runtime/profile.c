@@ -56,15 +56,19 @@ static void describe_part(const ashlar_session *s, const ash_profile_place *at, 
         r->slots = r->macs * (uint64_t)ash_q8_steps(s->kernels.level, ash_units_shared(), part->w.dtype, &x) / 64;
 }
 
-/* Read in floats; written as floats where a norm or a rounding comes before, and with 8 bits a column, a float for 32
- * and a half word for 16 of them. */
+/* Read in floats; written as floats where a norm or a rounding comes before, and in each row of the 8-bit form with 8 bits a
+ * column, a float for 32 and a half word for 16 of them. */
 static void describe_inputs(const ashlar_session *s, const ash_profile_place *at, ash_profile_record *r)
 {
     bool copy = at->role == ASH_ROLE_QKV || at->role == ASH_ROLE_GATE_UP || at->role == ASH_ROLE_OUTPUT ||
                 at->op->input[0].rounding != ASH_ROUND_NONE;
     uint64_t values = (uint64_t)(at->op->cols * at->tokens);
     r->name = copy ? "norm, round" : "round";
-    r->bytes = values * (copy ? 8 : 4) + (ash_runs_in_q8(s, &at->op->part[0]) ? values * 5 / 4 : 0);
+    r->bytes = values * (copy ? 8 : 4);
+    if (ash_runs_in_q8(s, &at->op->part[0])) {
+        ash_acts x = ash_q8_inputs(s, at->op, at->tokens);
+        r->bytes += (uint64_t)(at->op->cols * ash_q8_rows(&x)) * 5 / 4;
+    }
 }
 
 /* Keys and values that any token sees are read once at least; each query head multiplies with all that it sees. */

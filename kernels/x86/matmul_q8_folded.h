@@ -7,7 +7,7 @@
  * Steps that take the two units of dpbusd on Zen 4, for 16 rows, 32 columns and a token: 8 dpbusd, a product and an FMA,
  * and of the 6 shuffles the half that share a unit with them. Without the fold products and FMAs are 8.
  *
- * With dpbusd both rows of up to FINE_FOLDED_TOKENS of q8_fine fold as one: the upper one's words times 256 are what the
+ * With dpbusd both rows of up to FINE_FOLDED_TOKENS tokens of q8_fine fold as one: the upper one's words times 256 are what the
  * lower one's start from. Sums of 8 columns are below 2^27 then, folded ones 32 * 255 * 127 * 257 < 2^29, which round to
  * floats once more.
  */

@@ -1,5 +1,5 @@
 /* MATMUL_Q8 with up to PAIR_TOKENS tokens, 512 bits and VNNI, for codes whose sums over 16 columns fit 16 bits: Q4_K,
- * Q4_1, Q4_0 and Q5_0. `fine`: of q8_fine.
+ * Q4_1, Q4_0 and Q5_0. `fine`: of q8_fine, where tokens are tokens, not rows.
  *
  * A panel is read as it lies, as in matmul_q8.h's first form: a vector has 16 bytes of each of 4 rows, a unit, and its
  * sums stay apart by step of 16 columns. Here the sums of two units are packed to 16 bits, and one multiply-add of
@@ -11,7 +11,10 @@
  *   Q4_1        64, 8, 8 products, 8 FMAs, 8: 64 of 96
  *   Q4_0, Q5_0  the same without minimums: 64 of 88
  * A fine token's two rows meet in a second multiply-add of pairs, the upper one times 256, and their scale comes once a
- * tile: 128 of 160, and of 152 without minimums; of Q4_K 128 of 162.
+ * tile, 2 products and 2 FMAs for all 16 rows:
+ *   Q4_1        128 dpbusd, 16 multiply-adds of pairs, 8 FMAs, 4, 8 for the minimums: 128 of 164
+ *   Q4_0, Q5_0  128 of 156
+ *   Q4_K        the 8 FMAs are sums: 128 of 156
  * The first form has 64 of 112, or 96. matmul_q8.h's second form has 64 of 88, but at 8 tokens its unpacking takes
  * another 30%.
  *
@@ -172,10 +175,10 @@ INLINE void pair_panel(const ash_dtype type, const int fine, const int T, const 
                 vf d = type == ASH_Q4_K ? vf_cast(words_of_pair(v_cast(scales.d), v_cast(scales.d), p)) : vf_set(1);
 #pragma GCC unroll 8
                 for (int t = 0; t < T; t++) {
-                    vf sum = total[p - first][t], factor = d;
+                    vf sum = total[p - first][t];
                     if (fine)
-                        factor = type == ASH_Q4_K ? vf_mul(d, vf_set(x[T + t].scale[0])) : vf_set(x[T + t].scale[0]);
-                    vf_store(sums[p][t], of_tile ? vf_fma(sum, factor, vf_load(sums[p][t])) : sum);
+                        sum = vf_mul(sum, vf_set(x[T + t].scale[0]));
+                    vf_store(sums[p][t], of_tile ? vf_fma(sum, d, vf_load(sums[p][t])) : sum);
                 }
             }
         }

@@ -40,7 +40,7 @@ INLINE void block_rounded(const int V, const int T, const block_scratch *b, int 
 }
 
 /* The same where a tile of activations has one scale: integers are summed over all of it, below 2^22. fine: the upper
- * rows' sum times 256 and the lower ones', below 2^30; what is too much on the way is off again at the end, modulo 2^32. */
+ * rows' sum times 256 and the lower ones', below 2^30, and on the way 256 * 255 * 127 * 256 < 2^31. */
 INLINE void block_wide(const int fine, const int V, const int T, const block_scratch *b, int groups, const int8_t *x,
                        int64_t x_stride, const x_part *parts, int64_t part_stride, float *sums)
 {

@@ -11,9 +11,15 @@ void drop_input_rounding(ashlar_model *model)
     }
 }
 
-void drop_lower_bytes(ashlar_model *model)
+static void set_fine(ashlar_model *model, bool sensitive, bool others)
 {
-    model->output.fine = false;
-    for (uint32_t i = 0; i < model->meta.h.layers; i++)
-        model->layers[i].qkv.fine = model->layers[i].down.fine = false;
+    model->output.fine = sensitive;
+    for (uint32_t i = 0; i < model->meta.h.layers; i++) {
+        ash_layer *l = &model->layers[i];
+        l->qkv.fine = l->down.fine = sensitive;
+        l->o.fine = l->gate_up.fine = others;
+    }
 }
+
+void drop_lower_bytes(ashlar_model *model) { set_fine(model, false, false); }
+void give_lower_bytes(ashlar_model *model) { set_fine(model, true, true); }

@@ -8,5 +8,7 @@
 void drop_input_rounding(ashlar_model *model);
 /* 8-bit inputs where they would have 16, as the card has them. */
 void drop_lower_bytes(ashlar_model *model);
+/* 16 bits everywhere. */
+void give_lower_bytes(ashlar_model *model);
 
 #endif

@@ -21,7 +21,7 @@ static const int64_t token_counts[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 16, 17, 3
 
 /* ---- activations ---- */
 
-typedef enum acts_kind { ACTS_RANDOM, ACTS_ZERO, ACTS_EXTREME, ACTS_LARGEST, ACTS_SPARSE, ACTS_NAN } acts_kind;
+typedef enum acts_kind { ACTS_RANDOM, ACTS_ZERO, ACTS_EXTREME, ACTS_LARGEST, ACTS_LOWER, ACTS_SPARSE, ACTS_NAN } acts_kind;
 
 typedef struct test_acts {
     ash_acts x;
@@ -36,6 +36,7 @@ static float act(acts_kind kind, int64_t t, int64_t k, test_rng *rng)
     case ACTS_ZERO: return 0;
     case ACTS_EXTREME: return test_rng_below(rng, 2) ? 0x1p20f : -0x1p20f; /* every code -127 or 127 */
     case ACTS_LARGEST: return t % 2 ? -0x1p20f : 0x1p20f; /* of one sign, so that no sum of products is larger */
+    case ACTS_LOWER: return (t % 2 ? -1 : 1) * 0x1p10f * (k % 256 == 0 ? 127 : 126.497f); /* lower bytes of 127 too */
     case ACTS_SPARSE: return k % 37 == 5 ? 1000 : 0x1p-130f * test_rng_float(rng);
     default: return 3 * test_rng_float(rng);
     }
@@ -384,6 +385,7 @@ static const struct { weight_kind weights; acts_kind acts; const char *name; } p
     { WEIGHT_RUNS, ACTS_RANDOM, "runs" },              { WEIGHT_RANDOM, ACTS_SPARSE, "outliers" },
     { WEIGHT_EXTREME, ACTS_RANDOM, "extreme weights" }, { WEIGHT_NAN, ACTS_RANDOM, "a NaN weight" },
     { WEIGHT_RANDOM, ACTS_NAN, "a NaN activation" },   { WEIGHT_EXTREME, ACTS_LARGEST, "the largest sums" },
+    { WEIGHT_EXTREME, ACTS_LOWER, "the largest sums of both bytes" },
 };
 static const int64_t widths[] = { 32, 64, 96, 256, 320, 576, 640, 896, 1536, 17, 100 };
 
@@ -521,43 +523,64 @@ static void test_scale_not_finite(void **state)
 /* ---- long rows ---- */
 
 /* Rows so long that a kernel goes over them in parts, and over these tokens, as many as scratch and cache cannot hold, in
- * turns: the first token is what the weights say, and every token has the same bits as among fewer. */
+ * turns: the last token is what the weights say, and where weights are rounded every token has the same bits as among
+ * fewer. */
+static void long_rows(const ash_kernel *k, int64_t tokens, int group, guard_buffer *scratch, test_rng *rng)
+{
+    enum { COLS = 32768 + 256, FEWER = ASH_Q8_ROUNDS_FROM };
+    float *all = malloc((size_t)tokens * 16 * sizeof *all), want[16], some[16 * FEWER];
+    matmul_case mc = { .kernel = k, .m = weights_make(k->dtype, 16, COLS, WEIGHT_RANDOM, ASH_SCALE_NONE, rng),
+                       .a = acts_make(tokens, COLS, 0, ACTS_RANDOM, group, rng) };
+    test_acts own;
+    ash_acts last = acts_part(&mc.a, tokens - 1, 1, &own);
+    bool rounds = ash_q8_rounds(k->level, k->dtype, tokens);
+    ((ash_matmul_fn *)k->fn)(&mc.m.w, 0, 1, &mc.a.x, all, 16, 16, scratch->p);
+    if (rounds)
+        fill_rounded(&mc, tokens);
+    else
+        ((ash_matmul_fn *)test_scalar_of(k)->fn)(&mc.m.w, 0, 1, &last, want, 16, 16, scratch->p);
+    for (int r = 0; r < 16; r++) {
+        int64_t at = 16 * (tokens - 1) + r;
+        double right = (double)(rounds ? mc.rounded[at] : want[r]);
+        double allowed = rounds ? mc.rounded_allowed[at] : tolerance(&mc.m, &last, 0, r, k->op);
+        if (!agree((double)all[at], right, allowed))
+            fail_msg("%s: %lld tokens, scales of %d, row %d: %.9g, not %.9g, allowed %.3g", k->name, (long long)tokens,
+                     group, r, (double)all[at], right, allowed);
+    }
+    for (int64_t first = 0; rounds && first <= tokens - FEWER; first += tokens - FEWER) {
+        test_acts some_own;
+        ash_acts x = acts_part(&mc.a, first, FEWER, &some_own);
+        ((ash_matmul_fn *)k->fn)(&mc.m.w, 0, 1, &x, some, 16, 16, scratch->p);
+        if (memcmp(some, all + 16 * first, sizeof some) != 0)
+            fail_msg("%s: tokens from %lld alone give other bits", k->name, (long long)first);
+        acts_free(&some_own);
+    }
+    acts_free(&own);
+    acts_free(&mc.a);
+    weights_free(&mc.m);
+    free(mc.rounded);
+    free(mc.rounded_allowed);
+    free(all);
+}
+
 static void test_long_rows(void **state)
 {
     (void)state;
-    enum { COLS = 32768 + 256, TOKENS = 49, FEWER = ASH_Q8_ROUNDS_FROM };
     size_t count;
     const ash_kernel *list = ash_kernel_list(&count);
     test_rng rng = test_rng_start("long rows");
     guard_buffer scratch = scratch_alloc();
-    static float all[16 * TOKENS], some[16 * FEWER];
+    static const int64_t tokens[] = { 1, ASH_Q8_FEW / 2, ASH_Q8_FEW, 32, 49, 130 };
     for (size_t i = 0; i < count; i++) {
         const ash_kernel *k = &list[i];
-        if (k->op != ASH_OP_MATMUL_Q8 || !ash_q8_rounds(k->level, k->dtype, FEWER) || !ash_level_has(k->level))
+        if (k->op != ASH_OP_MATMUL_Q8 || k->level == ASH_LEVEL_SCALAR || !ash_level_has(k->level))
             continue;
-        test_matrix m = weights_make(k->dtype, 16, COLS, WEIGHT_RANDOM, ASH_SCALE_NONE, &rng);
-        for (int fine = 0; fine < 2; fine++) {
-            int group = fine ? FINE : ash_q8_takes_wide(k->level, k->dtype, FEWER) ? ASH_Q8_WIDE : 32;
-            matmul_case mc = { .kernel = k, .m = m, .a = acts_make(TOKENS, COLS, 0, ACTS_RANDOM, group, &rng) };
-            fill_rounded(&mc, 1);
-            ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &mc.a.x, all, 16, 16, scratch.p);
-            for (int r = 0; r < 16; r++)
-                if (!agree((double)all[r], (double)mc.rounded[r], mc.rounded_allowed[r]))
-                    fail_msg("%s: row %d: %.9g, of rounded weights %.9g", k->name, r, (double)all[r],
-                             (double)mc.rounded[r]);
-            for (int64_t first = 0; first <= TOKENS - FEWER; first += TOKENS - FEWER) {
-                test_acts own;
-                ash_acts x = acts_part(&mc.a, first, FEWER, &own);
-                ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &x, some, 16, 16, scratch.p);
-                if (memcmp(some, all + 16 * first, sizeof some) != 0)
-                    fail_msg("%s: tokens from %lld alone give other bits", k->name, (long long)first);
-                acts_free(&own);
-            }
-            acts_free(&mc.a);
-            free(mc.rounded);
-            free(mc.rounded_allowed);
+        for (size_t t = 0; t < sizeof tokens / sizeof tokens[0]; t++) {
+            if (ash_q8_rounds(k->level, k->dtype, tokens[t]) ? tokens[t] != 49 : tokens[t] == 49)
+                continue; /* one count of each is enough */
+            long_rows(k, tokens[t], ash_q8_takes_wide(k->level, k->dtype, tokens[t]) ? ASH_Q8_WIDE : 32, &scratch, &rng);
+            long_rows(k, tokens[t], FINE, &scratch, &rng);
         }
-        weights_free(&m);
     }
     guard_free(&scratch);
 }
