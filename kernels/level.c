@@ -56,8 +56,6 @@ static uint32_t find_levels(void)
     return levels;
 }
 
-bool ash_units_shared(void) { return __builtin_cpu_is("intel"); }
-
 #elif defined(__aarch64__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -68,12 +66,9 @@ static uint32_t find_levels(void)
     return 1u << ASH_LEVEL_SCALAR | (dot ? 1u << ASH_LEVEL_NEON : 0);
 }
 
-bool ash_units_shared(void) { return false; }
-
 #else
 
 static uint32_t find_levels(void) { return 1u << ASH_LEVEL_SCALAR; }
-bool ash_units_shared(void) { return false; }
 
 #endif
 
@@ -98,3 +93,12 @@ ash_level ash_level_upto(ash_level most)
 }
 
 ash_level ash_level_detect(void) { return ash_level_upto(ASH_LEVEL_COUNT - 1); }
+
+bool ash_units_shared(void)
+{
+#if defined(__x86_64__)
+    return __builtin_cpu_is("intel");
+#else
+    return false;
+#endif
+}

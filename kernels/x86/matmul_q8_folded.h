@@ -7,7 +7,7 @@
  * Steps that take the two units of dpbusd on Zen 4, for 16 rows, 32 columns and a token: 8 dpbusd, a product and an FMA,
  * and of the 6 shuffles the half that share a unit with them. Without the fold products and FMAs are 8.
  *
- * With dpbusd both rows of up to FINE_FOLDED_TOKENS tokens of q8_fine fold as one: the upper one's words times 256 are what the
+ * With dpbusd both rows of up to FOLDED_TOKENS / 2 tokens of q8_fine fold as one: the upper one's words times 256 are what the
  * lower one's start from. Sums of 8 columns are below 2^27 then, folded ones 32 * 255 * 127 * 257 < 2^29, which round to
  * floats once more.
  */
@@ -20,8 +20,6 @@
 #else
 #define FOLDED_TOKENS ONCE_TOKENS
 #endif
-
-#define FINE_FOLDED_TOKENS (FOLDED_TOKENS / 2)
 
 /* 32 columns of a token; those of its tokens lie side by side. pattern[h], byte 8 s + b: x of column 16 s + 8 h + b. */
 typedef struct x_chunk {
@@ -159,8 +157,10 @@ static inline void prepare_chunks(const int T, const ash_acts *x, const slab *s,
 
 #if FOLDED_TOKENS == 8
 #define EACH_FOLDED EACH_TO_8
+#define EACH_FINE_FOLDED EACH_TO_4
 #else
 #define EACH_FOLDED EACH_TO_4
+#define EACH_FINE_FOLDED(M) M(1) M(2)
 #endif
 #ifdef HAVE_DPBUSD
 /* T tokens of q8_fine. */
@@ -177,11 +177,6 @@ INLINE void fine_folded(const int T, const call *a, const slab *s)
         folded_panel(1, T, a, s, 0, i, x);
 }
 #define FINE_FOLDED_CASE(T) case T: fine_folded(T, a, s); return;
-#if FOLDED_TOKENS == 8
-#define EACH_FINE_FOLDED EACH_TO_4
-#else
-#define EACH_FINE_FOLDED(M) M(1) M(2)
-#endif
 #endif
 
 #define FOLDED_CASE(T) case T: folded_panel(0, T, a, s, t0, i, at); break;

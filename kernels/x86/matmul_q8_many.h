@@ -78,7 +78,7 @@ typedef struct block_scratch {
         whole_scales whole[BLOCK_VECTORS]; /* of WHOLE_16; of STEPS_16 a scale in both halves of a word */
         float row[BLOCK_VECTORS][VR];      /* of ROUNDED, WIDE, FINE */
     } of;
-    int64_t to_lower; /* of FINE: from a row of x to its lower bytes */
+    int64_t to_lower; /* of FINE: from a row of x to its lower bytes; else 0 */
 } block_scratch;
 #define MANY_TOKENS 1024 /* of one pass at most: their sums take 128 KiB */
 #define PART_BYTES (256 * 1024)
@@ -334,15 +334,17 @@ static inline int32_t start_of_tile(const int16_t *sum, int64_t cols)
     return _mm_cvtsi128_si32(four) + _mm_extract_epi32(four, 1);
 }
 
-/* One token's parts, of tiles. lower: of FINE, else NULL. */
-static void prepare_tiles(const q8_columns *x, const q8_columns *lower, int64_t cols, x_part *out)
+/* One token's parts, of tiles. to_lower: of FINE, else 0. */
+static void prepare_tiles(const q8_columns *x, int64_t to_lower, int64_t cols, x_part *out)
 {
+    const float *scale = x->scale + to_lower / 32;
+    const int16_t *lower_sum = x->sum + to_lower / 16;
     for (int64_t k = 0; k < cols; k += Q_TILE_COLS, out++) {
         int64_t n = smaller(cols - k, Q_TILE_COLS);
         int32_t start = start_of_tile(x->sum + k / 16, n);
-        if (lower)
-            start = 256 * start + start_of_tile(lower->sum + k / 16, n);
-        *out = (x_part){ (lower ? lower : x)->scale[k / 32], { .start = start } };
+        if (to_lower)
+            start = 256 * start + start_of_tile(lower_sum + k / 16, n);
+        *out = (x_part){ scale[k / 32], { .start = start } };
     }
 }
 #endif
@@ -418,7 +420,7 @@ INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call 
     x_part *parts = (x_part *)(void *)(sums + MANY_TOKENS * BLOCK_VECTORS * VR);
     int64_t cols = ash_pad_cols(s->cols), part_stride = round_up(cols, group_cols_of(kind)) / group_cols_of(kind);
     const int64_t tokens = kind == FINE ? x->tokens : ash_q8_rows(x);
-    b->to_lower = x->tokens * x->stride;
+    b->to_lower = kind == FINE ? x->tokens * x->stride : 0;
     int64_t most = smaller(PART_BYTES / (part_stride * (int64_t)sizeof *parts),
                            MANY_X_BYTES / (kind == FINE ? 2 * s->cols : s->cols));
     most = smaller(most, MANY_TOKENS); /* with VNNI at least 16: a pass has 8 or more, and no share of them is below 4 */
@@ -429,9 +431,8 @@ INLINE void many_tokens(const ash_dtype type, const block_kind kind, const call 
 #ifdef HAVE_LINES
             prepare_parts(type, c.q, c.scale, c.sum, part_stride, parts + t * part_stride);
 #else
-            q8_columns lower = columns_of(x, kind == FINE ? x->tokens + t0 + t : 0, s->k);
             if (kind == WIDE || kind == FINE)
-                prepare_tiles(&c, kind == FINE ? &lower : NULL, cols, parts + t * part_stride);
+                prepare_tiles(&c, b->to_lower, cols, parts + t * part_stride);
             else
                 prepare_parts(kind, kind == ROUNDED ? 128 : q_offset(type), c.scale, c.sum, part_stride,
                               parts + t * part_stride);

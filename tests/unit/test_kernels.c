@@ -43,6 +43,8 @@ static float act(acts_kind kind, int64_t t, int64_t k, test_rng *rng)
 }
 
 #define FINE (2 * ASH_Q8_WIDE) /* for a group of columns: q8_fine */
+static const int groups[] = { 32, ASH_Q8_WIDE, FINE };
+enum { GROUPS = sizeof groups / sizeof groups[0] };
 
 /* All forms; of the 8-bit one, scales of `group` columns. Beyond the padding a row holds what must not be read: NaN,
  * 0xff. */
@@ -432,10 +434,10 @@ static void test_matmul(void **state)
             int64_t rows = p > 0 ? 18 : widths[c] > 640 ? 32 : 35;
             ash_scale_kind kinds[] = { ASH_SCALE_TENSOR, ASH_SCALE_ROW, ASH_SCALE_BLOCK128 };
             for (int s = 0; s < (k->dtype == ASH_F8_E4M3 ? 3 : 1); s++)
-                for (int group = 32; group <= (q8 ? FINE : 32); group = group == 32 ? ASH_Q8_WIDE : 2 * group)
-                    if (group != ASH_Q8_WIDE || wide || p == 0)
-                        one_matmul(k, rows, widths[c], p, k->dtype == ASH_F8_E4M3 ? kinds[s] : ASH_SCALE_NONE, group,
-                                   &scratch, &rng);
+                for (int g = 0; g < (q8 ? GROUPS : 1); g++)
+                    if (groups[g] != ASH_Q8_WIDE || wide || p == 0)
+                        one_matmul(k, rows, widths[c], p, k->dtype == ASH_F8_E4M3 ? kinds[s] : ASH_SCALE_NONE,
+                                   groups[g], &scratch, &rng);
         }
     }
     guard_free(&scratch);
@@ -506,8 +508,8 @@ static void test_scale_not_finite(void **state)
             uint8_t *d = (uint8_t *)m.data.p + (k->dtype == ASH_Q6_K ? 256 + 2 * row : 16 * row);
             d[0] = 0x00, d[1] = row == 3 ? 0x7c : 0x7e;
         }
-        for (int group = 32; group <= FINE; group = group == 32 ? ASH_Q8_WIDE : 2 * group) {
-            test_acts a = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, group, &rng);
+        for (int g = 0; g < GROUPS; g++) {
+            test_acts a = acts_make(ASH_Q8_ROUNDS_FROM, 256, 0, ACTS_RANDOM, groups[g], &rng);
             ((ash_matmul_fn *)k->fn)(&m.w, 0, 1, &a.x, y, 16, 16, scratch.p);
             acts_free(&a);
             for (int64_t j = 0; j < 16 * ASH_Q8_ROUNDS_FROM; j++)
@@ -529,34 +531,33 @@ static void long_rows(const ash_kernel *k, int64_t tokens, int group, guard_buff
 {
     enum { COLS = 32768 + 256, FEWER = ASH_Q8_ROUNDS_FROM };
     float *all = malloc((size_t)tokens * 16 * sizeof *all), want[16], some[16 * FEWER];
+    test_acts a = acts_make(tokens, COLS, 0, ACTS_RANDOM, group, rng), own;
     matmul_case mc = { .kernel = k, .m = weights_make(k->dtype, 16, COLS, WEIGHT_RANDOM, ASH_SCALE_NONE, rng),
-                       .a = acts_make(tokens, COLS, 0, ACTS_RANDOM, group, rng) };
-    test_acts own;
-    ash_acts last = acts_part(&mc.a, tokens - 1, 1, &own);
+                       .a.x = acts_part(&a, tokens - 1, 1, &own) };
+    const ash_acts *last = &mc.a.x;
     bool rounds = ash_q8_rounds(k->level, k->dtype, tokens);
-    ((ash_matmul_fn *)k->fn)(&mc.m.w, 0, 1, &mc.a.x, all, 16, 16, scratch->p);
+    ((ash_matmul_fn *)k->fn)(&mc.m.w, 0, 1, &a.x, all, 16, 16, scratch->p);
     if (rounds)
-        fill_rounded(&mc, tokens);
+        fill_rounded(&mc, 1);
     else
-        ((ash_matmul_fn *)test_scalar_of(k)->fn)(&mc.m.w, 0, 1, &last, want, 16, 16, scratch->p);
+        ((ash_matmul_fn *)test_scalar_of(k)->fn)(&mc.m.w, 0, 1, last, want, 16, 16, scratch->p);
     for (int r = 0; r < 16; r++) {
-        int64_t at = 16 * (tokens - 1) + r;
-        double right = (double)(rounds ? mc.rounded[at] : want[r]);
-        double allowed = rounds ? mc.rounded_allowed[at] : tolerance(&mc.m, &last, 0, r, k->op);
-        if (!agree((double)all[at], right, allowed))
+        double got = (double)all[16 * (tokens - 1) + r], right = (double)(rounds ? mc.rounded[r] : want[r]);
+        double allowed = rounds ? mc.rounded_allowed[r] : tolerance(&mc.m, last, 0, r, k->op);
+        if (!agree(got, right, allowed))
             fail_msg("%s: %lld tokens, scales of %d, row %d: %.9g, not %.9g, allowed %.3g", k->name, (long long)tokens,
-                     group, r, (double)all[at], right, allowed);
+                     group, r, got, right, allowed);
     }
     for (int64_t first = 0; rounds && first <= tokens - FEWER; first += tokens - FEWER) {
         test_acts some_own;
-        ash_acts x = acts_part(&mc.a, first, FEWER, &some_own);
+        ash_acts x = acts_part(&a, first, FEWER, &some_own);
         ((ash_matmul_fn *)k->fn)(&mc.m.w, 0, 1, &x, some, 16, 16, scratch->p);
         if (memcmp(some, all + 16 * first, sizeof some) != 0)
             fail_msg("%s: tokens from %lld alone give other bits", k->name, (long long)first);
         acts_free(&some_own);
     }
     acts_free(&own);
-    acts_free(&mc.a);
+    acts_free(&a);
     weights_free(&mc.m);
     free(mc.rounded);
     free(mc.rounded_allowed);
